@@ -1,0 +1,292 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * liblinnet: run language models where memory is short.
+ *
+ *	struct linnet_error err;
+ *	struct linnet_model *m;
+ *	struct linnet_session *s;
+ *
+ *	linnet_model_open(&m, "model.gguf", NULL, &err);
+ *	linnet_session_create(&s, m, NULL, &err);
+ *	n = linnet_tokenize(m, text, len, LINNET_TOKENIZE_SPECIAL, ids, cap);
+ *	linnet_session_decode(s, ids, n, LINNET_LOGITS_LAST, &err);
+ *	id = linnet_sampler_sample(sampler, linnet_session_logits(s, 0));
+ *
+ * Conventions. Functions that can fail return 0 (or a count) or -errno and, where
+ * they take a struct linnet_error, leave a one-line message in it (it may be
+ * NULL). Handles are opaque. The library never prints, never exits and keeps no
+ * global state. A handle is used by one thread at a time; different sessions of
+ * one model may not run at the same time. Option structs start with their size
+ * (use LINNET_INIT), so that they can grow; zero means the default.
+ */
+#ifndef LINNET_LINNET_H
+#define LINNET_LINNET_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define LINNET_VERSION_MAJOR 0
+#define LINNET_VERSION_MINOR 1
+#define LINNET_VERSION_PATCH 0
+
+/* "0.1.0" */
+const char *linnet_version(void);
+
+/* What went wrong. code is a negative errno, message one line without newline. */
+struct linnet_error {
+	int code;
+	char message[512];
+};
+
+/* struct linnet_model_options opts = LINNET_INIT(opts); */
+#define LINNET_INIT(var) { .size = sizeof(var) }
+
+/* ------------------------------------------------------------------ models */
+
+struct linnet_model;
+
+struct linnet_model_options {
+	size_t size;
+	const char *engine;	/* "auto" (default), "host" */
+	unsigned n_threads;	/* 0: one for each CPU the process may use */
+	bool vocab_only;	/* tokenizer and metadata only: sessions are refused */
+	bool no_direct_io;	/* read through the page cache */
+	bool no_io_uring;	/* read with threads and preadv2 */
+	bool no_huge_pages;
+};
+
+/*
+ * Open a GGUF file (any part of a split one): reads and checks metadata, the
+ * tokenizer and the table of tensors, and builds the command streams. Weights
+ * are not read yet. -ENOTSUP: an architecture, tensor type or tokenizer that
+ * is not supported, named in the message. -EINVAL: the file is damaged.
+ */
+int linnet_model_open(struct linnet_model **out, const char *path,
+		      const struct linnet_model_options *opts, struct linnet_error *err);
+/* Sessions of the model must be gone. NULL is ignored. */
+void linnet_model_close(struct linnet_model *m);
+
+/*
+ * Wait until all weights are in memory. Not needed: the first decode reads them
+ * layer by layer while it computes. progress (may be NULL) is called with the
+ * bytes read so far and in all; when it returns false the call ends with -EINTR.
+ */
+int linnet_model_load(struct linnet_model *m,
+		      bool (*progress)(void *ctx, uint64_t done, uint64_t total), void *ctx,
+		      struct linnet_error *err);
+
+struct linnet_model_info {
+	size_t size;
+	const char *architecture;	/* "llama", "qwen2", ... */
+	const char *name;		/* general.name, or "" */
+	const char *type_name;		/* prevailing weight type, "Q4_0" */
+	const char *engine;		/* "host" */
+	const char *isa;		/* instruction set of the kernels, "avx512" */
+	uint64_t n_params;
+	uint64_t weight_bytes;		/* tensor data in the file */
+	uint64_t file_bytes;		/* all parts */
+	uint32_t n_files;
+	uint32_t n_vocab, n_ctx_train, n_embd, n_layer, n_head, n_head_kv;
+	uint32_t n_expert, n_expert_used;
+	unsigned n_threads;
+};
+
+/* Set info->size before. Strings live as long as the model. */
+int linnet_model_info(const struct linnet_model *m, struct linnet_model_info *info);
+
+/*
+ * Memory that a session would take, in bytes, before anything is allocated.
+ * fixed: weights, scratch, tokenizer and queues; kv: the KV cache.
+ */
+struct linnet_memory_info {
+	size_t size;
+	uint64_t weights, kv, scratch, other, total;
+};
+
+struct linnet_session_options;
+int linnet_model_memory(const struct linnet_model *m, const struct linnet_session_options *opts,
+			struct linnet_memory_info *info, struct linnet_error *err);
+
+/* Tensor number i of the file, in file order; -ENOENT past the end. */
+struct linnet_tensor_info {
+	size_t size;
+	const char *name;
+	const char *type_name;
+	uint32_t n_dims;
+	uint64_t ne[4];
+	uint64_t bytes;
+	uint64_t offset;	/* in its file */
+	uint32_t file;
+};
+int linnet_model_tensor(const struct linnet_model *m, size_t i, struct linnet_tensor_info *info);
+
+/*
+ * Metadata entry number i: its key, its type's name ("u32", "str", "arr[str,32000]")
+ * and its value as text (long arrays and strings are cut, and end in "..."). Writes
+ * at most cap bytes to value, always terminated. -ENOENT past the end.
+ */
+int linnet_model_metadata(const struct linnet_model *m, size_t i, const char **key,
+			  char *type, size_t type_cap, char *value, size_t cap);
+
+/*
+ * Print the model's command streams in words, one line per operation, through
+ * write. Stops at the first non-zero return of write and returns it.
+ */
+int linnet_model_dump_streams(const struct linnet_model *m,
+			      int (*write)(void *ctx, const char *text, size_t n), void *ctx);
+
+/* ------------------------------------------------------------------ tokens */
+
+enum {
+	LINNET_TOKENIZE_SPECIAL = 1u << 0,	/* add BOS/EOS as the model asks */
+	LINNET_TOKENIZE_PARSE = 1u << 1,	/* control tokens in the text are tokens */
+};
+
+/*
+ * Text (n bytes, any content) to token ids. Returns the number of ids the text
+ * has; only the first cap are written. -ENOTSUP: the model has no tokenizer;
+ * -ENOMEM; -E2BIG: the text is longer than 1 GiB.
+ */
+int64_t linnet_tokenize(const struct linnet_model *m, const char *text, size_t n, unsigned flags,
+			int32_t *ids, size_t cap);
+
+/*
+ * Bytes of one token as they appear in text; may be part of a UTF-8 character.
+ * Returns the length (only cap bytes are written); -EINVAL for an id that is not
+ * in the vocabulary. Control tokens are empty unless special is set.
+ */
+int linnet_token_text(const struct linnet_model *m, int32_t id, bool special, char *buf, size_t cap);
+
+/* Detokenizer that emits whole UTF-8 characters only. */
+struct linnet_detok;
+/* drop_lead: the first token's leading space, as SentencePiece models add, is not text. */
+int linnet_detok_create(struct linnet_detok **out, const struct linnet_model *m, bool special);
+void linnet_detok_destroy(struct linnet_detok *d);
+/*
+ * Add a token; *text (valid until the next call) gets the characters that are
+ * complete now, and the return value is their length in bytes or -errno. Bytes
+ * that can never become UTF-8 come out as U+FFFD.
+ */
+int linnet_detok_push(struct linnet_detok *d, int32_t id, const char **text);
+/* What is left at the end of the text. */
+int linnet_detok_flush(struct linnet_detok *d, const char **text);
+
+/* -1: the model has none. */
+int32_t linnet_token_bos(const struct linnet_model *m);
+int32_t linnet_token_eos(const struct linnet_model *m);
+/* True for every token that ends a generation (EOS, end of turn, ...). */
+bool linnet_token_is_end(const struct linnet_model *m, int32_t id);
+
+/* ------------------------------------------------------------------- chat */
+
+struct linnet_chat_message {
+	const char *role;	/* "system", "user", "assistant" */
+	const char *content;
+};
+
+/*
+ * Render messages with the model's chat template (or tmpl when not NULL).
+ * *text is malloc()ed, for free(). add_generation_prompt opens the assistant's
+ * turn. -ENOENT: the model has no template; -EINVAL or -ENOTSUP: the template
+ * cannot be used, and why.
+ */
+int linnet_chat_format(const struct linnet_model *m, const char *tmpl,
+		       const struct linnet_chat_message *messages, size_t n,
+		       bool add_generation_prompt, char **text, struct linnet_error *err);
+
+/* --------------------------------------------------------------- sessions */
+
+struct linnet_session;
+
+enum linnet_kv_type {
+	LINNET_KV_F16 = 0,
+	LINNET_KV_Q8_0 = 1,
+};
+
+struct linnet_session_options {
+	size_t size;
+	uint32_t n_ctx;			/* positions; 0: min(model's context, 4096) */
+	uint32_t n_batch;		/* tokens per pass; 0: 512 */
+	uint32_t n_outputs;		/* rows of logits per pass; 0: 1 */
+	enum linnet_kv_type kv_type;
+};
+
+/* Allocates KV cache and scratch; starts reading weights. */
+int linnet_session_create(struct linnet_session **out, struct linnet_model *m,
+			  const struct linnet_session_options *opts, struct linnet_error *err);
+void linnet_session_destroy(struct linnet_session *s);
+
+enum linnet_logits {
+	LINNET_LOGITS_NONE = 0,
+	LINNET_LOGITS_LAST = 1,		/* of the last token */
+	LINNET_LOGITS_ALL = 2,		/* of every token; n <= n_outputs */
+};
+
+/*
+ * Append n tokens to the session's sequence. Longer inputs than n_batch are cut
+ * in passes. -ENOSPC: the context would overflow, nothing is done; -ERANGE: a
+ * token is not in the vocabulary; -EINTR: linnet_session_interrupt() was called
+ * (the tokens of finished passes stay); -EIO: a read failed.
+ */
+int linnet_session_decode(struct linnet_session *s, const int32_t *ids, size_t n,
+			  enum linnet_logits logits, struct linnet_error *err);
+
+/*
+ * Logits of output row i of the last decode: n_vocab floats, valid until the next
+ * call on the session. NULL when there is no such row.
+ */
+const float *linnet_session_logits(const struct linnet_session *s, size_t i);
+
+/* Tokens in the sequence now, and what it can hold. */
+uint32_t linnet_session_length(const struct linnet_session *s);
+uint32_t linnet_session_capacity(const struct linnet_session *s);
+/* Forget all tokens from position n on. */
+int linnet_session_truncate(struct linnet_session *s, uint32_t n);
+/* Make a running decode end soon. May be called from a signal handler. */
+void linnet_session_interrupt(struct linnet_session *s);
+
+struct linnet_stats {
+	size_t size;
+	uint64_t bytes_read;		/* weights read from disk */
+	uint64_t read_ns;		/* from the first request to the last completion */
+	uint64_t peak_bytes;		/* the process's peak resident memory */
+	bool direct_io, io_uring, huge_pages;	/* what the reads really used */
+	/* Empty, or why a wanted facility is not used ("io_uring: Operation not permitted"). */
+	char note[160];
+};
+int linnet_session_stats(const struct linnet_session *s, struct linnet_stats *stats);
+
+/* --------------------------------------------------------------- sampling */
+
+struct linnet_sampler;
+
+struct linnet_sampler_options {
+	size_t size;
+	float temperature;	/* 0: greedy, the lowest id among equals */
+	uint32_t top_k;		/* 0: off */
+	float top_p;		/* 0 or 1: off */
+	float min_p;		/* 0: off */
+	float repeat_penalty;	/* 0 or 1: off */
+	uint32_t repeat_last_n;	/* 0: 64 */
+	uint64_t seed;
+};
+
+int linnet_sampler_create(struct linnet_sampler **out, const struct linnet_model *m,
+			  const struct linnet_sampler_options *opts, struct linnet_error *err);
+void linnet_sampler_destroy(struct linnet_sampler *s);
+/* Choose a token from n_vocab logits and remember it. -ENOMEM; -EINVAL when no
+ * logit is a number. */
+int32_t linnet_sampler_sample(struct linnet_sampler *s, const float *logits);
+/* Remember a token that was not sampled (a prompt's), for the repeat penalty. */
+void linnet_sampler_accept(struct linnet_sampler *s, int32_t id);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* LINNET_LINNET_H */
