@@ -7,9 +7,9 @@ same options and seed give the same bytes, and activations keep a natural size t
 number of layers, so logits are finite, spread out and sensitive to every operation.
 
 A small model's weights are Gaussian floats, drawn per tensor from the seed and the tensor's
-name and then encoded: two files that differ in --type alone hold the same model.  A tensor
-of more than POOLED values is instead cut from a pool of encoded blocks, slice after slice
-at random, which writes gigabytes at the disk's speed in constant memory.
+name and then encoded: two files that differ in --type alone hold the same model.  In a model
+of more than BIG values every matrix is instead cut from a pool of encoded blocks, slice
+after slice at random, which writes gigabytes at the disk's speed in constant memory.
 """
 
 import argparse
@@ -24,7 +24,7 @@ import numpy as np
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import gguf_io as g  # noqa: E402
 
-POOLED = 1 << 22       # tensors above this many values are cut from a pool
+BIG = 1 << 26          # models above this many values are cut from pools
 POOL_VALUES = 1 << 20  # values of a pool; a multiple of every block size
 
 FILE_TYPE = {"f32": 0, "f16": 1, "q4_0": 2, "q4_1": 3, "q8_0": 7, "q5_0": 8, "q5_1": 9,
@@ -219,7 +219,7 @@ def type_chooser(type_name, type_map):
 class Source:
     """Gives tensors their data; the pools are shared among tensors."""
 
-    def __init__(self, seed, pooled=POOLED):
+    def __init__(self, seed, pooled):
         self.seed, self.pooled, self.pools = seed, pooled, {}
 
     def rng(self, name):
@@ -258,7 +258,7 @@ class Source:
         return pieces
 
     def data(self, name, type_, shape, kind, mean, dev):
-        if kind == "matrix" and math.prod(shape) > self.pooled:
+        if kind == "matrix" and self.pooled:
             return self.cut(name, type_, shape, dev)
         return self.exact(name, type_, shape, mean, dev)
 
@@ -415,12 +415,12 @@ def parse_set(text):
 
 
 def make(path, shape, type_name="f32", type_map=None, version=3, splits=1, alignment=32,
-         sets=(), pooled=POOLED):
+         sets=()):
     """Write the model; the list of files written.  `shape` is a Shape, `sets` holds
     (key, type, value) that replace metadata, with type None to remove it."""
     c = shape
     choose = type_chooser(type_name, type_map)
-    source = Source(c.seed, pooled)
+    source = Source(c.seed, sum(math.prod(item[1]) for item in weights(c)) > BIG)
     kv = metadata(c, type_name)
     kv += spm_tokenizer(c.vocab) if c.tokenizer == "spm" else bpe_tokenizer(c.vocab, c.pre)
     for key, t, v in sets:
