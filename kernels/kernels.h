@@ -18,8 +18,10 @@
  *   LINNET_ACT_F32   none               F32, F16, BF16 weights
  *   LINNET_ACT_Q32   blocks of 32       Q4_0 Q4_1 Q5_0 Q5_1 Q8_0 IQ4_NL MXFP4
  *   LINNET_ACT_Q256  blocks of 256      Q2_K Q3_K Q4_K Q5_K Q6_K IQ4_XS
- * A block with largest magnitude a: d = a / 127; q = round_to_even(x * (127 / a)),
- * all zero when a < 1e-30 or a is not a number; |q| <= 127.
+ * A block with largest magnitude a: d = a / 127, q = round_to_even(x * (127 / a)),
+ * |q| <= 127. When a < 1e-30, d and q are 0. When an element is infinite or not a
+ * number, q is 0 and d is the largest of them / 127 (infinity, or NaN above it), so
+ * that every product of the block is NaN.
  *
  * Order of a product y = sum_k w[k] x[k]:
  *   F32 act:  16 chains, chain c owns k = c mod 16: acc_c = fma(w, x, acc_c);

@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: MIT */
+/* Quantized activations: the definition. Layout in act.h, rule in kernels.h. */
+#include "kernels/ref/act.h"
+#include "kernels/half.h"
+
+#include <math.h>
+#include <string.h>
+
+#define F32_INF_BITS	0x7f800000u
+
+float linnet_ref_quantize(int8_t *q, const float *x, size_t n)
+{
+	uint32_t top = 0;
+	float a, r;
+
+	/* Bits of magnitudes order like the magnitudes, with NaN above infinity. */
+	for (size_t i = 0; i < n; i++) {
+		uint32_t u = linnet_f32_bits(x[i]) & 0x7fffffff;
+
+		top = u > top ? u : top;
+	}
+	a = linnet_f32_from_bits(top);
+	if (a < 1e-30f || top >= F32_INF_BITS) {
+		memset(q, 0, n);
+		return top >= F32_INF_BITS ? a / 127.0f : 0.0f;
+	}
+	r = 127.0f / a;
+	for (size_t i = 0; i < n; i++)
+		q[i] = (int8_t)rintf(x[i] * r);
+	return a / 127.0f;
+}
+
+size_t linnet_ref_act_bytes(enum linnet_act act, size_t n_cols, size_t n_tokens)
+{
+	return linnet_ref_token_bytes(act, n_cols) * n_tokens;
+}
+
+static void pack_blocks(const struct linnet_ref_token *dst, const float *x, size_t n,
+			size_t block, size_t sum)
+{
+	for (size_t i = 0; i < n; i += block)
+		dst->d[i / block] = linnet_ref_quantize(dst->q + i, x + i, block);
+	for (size_t i = 0; i < n; i += sum) {
+		int32_t s = 0;
+
+		for (size_t j = 0; j < sum; j++)
+			s += dst->q[i + j];
+		dst->asum[i / sum] = s;
+	}
+}
+
+void linnet_ref_act_pack(enum linnet_act act, const struct linnet_act_buf *dst,
+			 const float *x, size_t ldx, size_t t0, size_t t1)
+{
+	for (size_t t = t0; t < t1; t++) {
+		struct linnet_ref_token tok = linnet_ref_token(act, dst, t);
+
+		if (act == LINNET_ACT_F32)
+			memcpy(tok.x, x + t * ldx, dst->n_cols * sizeof(float));
+		else if (act == LINNET_ACT_Q32)
+			pack_blocks(&tok, x + t * ldx, dst->n_cols, 32, 32);
+		else
+			pack_blocks(&tok, x + t * ldx, dst->n_cols, 256, 16);
+	}
+}

@@ -1,0 +1,8 @@
+/* SPDX-License-Identifier: MIT */
+/* The reference level: every entry of the table, in plain C. */
+#include "kernels/fill.h"
+
+void linnet_kernels_ref(struct linnet_kernels *k)
+{
+	linnet_kernels_ref_mat(k);
+}

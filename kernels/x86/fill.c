@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The x86 levels. This file is compiled for any x86-64 and only takes addresses;
+ * the instructions are in the files named after their level.
+ */
+#include "kernels/fill.h"
+
+void linnet_kernels_avx2(struct linnet_kernels *k)
+{
+}
+
+void linnet_kernels_avx512(struct linnet_kernels *k)
+{
+}
