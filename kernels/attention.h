@@ -4,12 +4,38 @@
  * gives each query a partial result {max, sum, out[dv]} over the positions
  * [lo, hi) of the page; partials are combined page after page in order, so decode
  * (pages in parallel, combined at the end) and prefill (one query tile walks over
- * its pages) give the same bits.
+ * its pages) give the same bits. Layouts of a page: enum linnet_kv_role.
  *
- * score_p = cap(scale * dot(q, k_p)); the dot product runs over d in order, one
- * chain per position, with fused multiply-add (F16 KV). max is exact.
- * e_p = exp(score_p - max); sum in 16 chains by p mod 16, reduced like the F32
- * order of kernels.h; out[d] = fma(e_p, v_p[d], out[d]) over p in order.
+ * A page's partial
+ * ----------------
+ * score_p = scale * dot(q, k_p), then softcap * tanh(score_p / softcap) when softcap
+ * is not zero, over p in [lo, hi); other positions of the page count for nothing,
+ * whatever their bytes.
+ * max is the largest score (a zero counts as +0; NaN is passed over).
+ * e_p = exp(score_p - max); sum = the e_p in 16 chains by p mod 16, reduced like the
+ * F32 order of kernels.h. So sum >= 1, or NaN when a score is NaN or max infinite.
+ *
+ * F16:  dot = fma(q[d], k_p[d], dot) over d in order, from 0;
+ *       out[d] = fma(e_p, v_p[d], out[d]) over p in order, from 0
+ * Q8_0: dot runs over blocks b of 32 dimensions in order, from 0:
+ *       dot = fma(fma((float)lo, 1/254, (float)hi), dk_p[b] * dq[b], dot)
+ *       where dq[b] = a / 127 for the block's largest magnitude a, and hi, lo are exact
+ *       int32 products of the 32 k with two digits of the query: x = q * (127 / a),
+ *       hi digit = round_to_even(x), lo digit = round_to_even((x - hi digit) * 254).
+ *       The query's error is at most a / 64516 for each value;
+ *       out[d] = fma(e_p * dv_p[d / 32], (float)v_p[d], out[d]) over p in order
+ *
+ * A block of 32 is quantized, for a query and on writing to a Q8_0 cache, with largest
+ * magnitude a: zero when a < 1e-30; NaN (scale NaN, integers 0) when a value is
+ * infinite or NaN. A Q8_0 cache takes a / 127 rounded to half precision as its scale
+ * and round_to_even(x * (127 / a)) as its integers.
+ *
+ * Combining
+ * ---------
+ * A partial with sum == 0 (a query that saw nothing) changes nothing, and the first
+ * other one is copied. Then
+ *	M = max(acc.max, part.max); a = exp(acc.max - M); b = exp(part.max - M)
+ *	sum = fma(acc.sum, a, part.sum * b); out[d] = fma(acc.out[d], a, part.out[d] * b)
  */
 #ifndef LINNET_KERNELS_ATTENTION_H
 #define LINNET_KERNELS_ATTENTION_H
@@ -17,14 +43,14 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* One query's partial or running result; out[dv] follows in memory, see `out`. */
+/* One query's partial or running result; out[dv] is kept apart. */
 struct linnet_attn_state {
 	float max, sum;
 };
 
 /* Queries that share a KV head, packed by prep(). */
 struct linnet_attn_query {
-	uint32_t type;		/* of the KV cache: F16 or Q8_0 */
+	uint32_t type;		/* of the KV cache: F16 (any dk, dv) or Q8_0 (multiples of 32) */
 	uint32_t n;		/* queries */
 	uint32_t dk, dv;
 	float scale, softcap;	/* softcap 0: none */
@@ -34,7 +60,9 @@ struct linnet_attn_query {
 struct linnet_attn_page {
 	const void *k, *v;	/* the head's blocks of this page */
 	const void *next_k;	/* block that will be read next, or NULL: for prefetching */
-	const uint16_t *lo, *hi;/* [n]: positions of the page that query i sees; lo == hi: none */
+	/* [n]: positions of the page that query i sees, 0 <= lo <= hi <= LINNET_KV_PAGE;
+	 * lo == hi: none. Speed asks for neighbours that see nearly the same. */
+	const uint16_t *lo, *hi;
 	struct linnet_attn_state *state;	/* [n]: partial of this page */
 	float *out;		/* [n][ld_out] */
 	size_t ld_out;
@@ -51,7 +79,7 @@ struct linnet_attention_ops {
 	/* acc := acc combined with one later partial; acc starts as {-inf, 0}, out 0 */
 	void (*combine)(struct linnet_attn_state *acc, float *acc_out,
 			const struct linnet_attn_state *part, const float *part_out, size_t dv);
-	/* dst = out / sum */
+	/* dst = out / sum; 0 when sum is 0. dst may be acc_out */
 	void (*finish)(float *dst, const struct linnet_attn_state *acc, const float *acc_out,
 		       size_t dv);
 };

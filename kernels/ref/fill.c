@@ -5,4 +5,5 @@
 void linnet_kernels_ref(struct linnet_kernels *k)
 {
 	linnet_kernels_ref_mat(k);
+	linnet_kernels_ref_ops(k);
 }

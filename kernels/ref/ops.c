@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The definition of the operations between the products: norms, rotations, gates,
+ * sums, and the layout of the KV cache. Keeps the contract of kernels.h.
+ */
+#include "kernels/fill.h"
+#include "kernels/half.h"
+#include "kernels/ref/attention.h"
+#include "kernels/ref/math.h"
+#include "kernels/ref/quant8.h"
+
+static void rms_norm(float *dst, const float *src, const float *weight, float eps, size_t n)
+{
+	float acc[16] = { 0 }, s;
+
+	for (size_t i = 0; i < n; i++)
+		acc[i % 16] = fmaf(src[i], src[i], acc[i % 16]);
+	for (int w = 8; w; w /= 2)
+		for (int c = 0; c < w; c++)
+			acc[c] += acc[c + w];
+	s = 1 / sqrtf(acc[0] / (float)n + eps);
+	for (size_t i = 0; i < n; i++)
+		dst[i] = weight ? src[i] * s * weight[i] : src[i] * s;
+}
+
+static void add(float *dst, const float *a, const float *b, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		dst[i] = a[i] + b[i];
+}
+
+static void glu_silu(float *dst, const float *gate, const float *up, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		dst[i] = gate[i] / (1 + linnet_expf(-gate[i])) * up[i];
+}
+
+/* 0.5 (1 + tanh(u)) is 1 / (1 + exp(-2u)), which does not cancel for negative u. */
+static void glu_gelu_tanh(float *dst, const float *gate, const float *up, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		float x = gate[i];
+		float u2 = x * LINNET_GELU_A * fmaf(x * x, LINNET_GELU_B, 1);
+
+		dst[i] = x / (1 + linnet_expf(-u2)) * up[i];
+	}
+}
+
+static void softcap(float *dst, const float *src, float cap, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		dst[i] = cap * linnet_tanhf(src[i] / cap);
+}
+
+static void rope_norm(float *dst, const float *src, const float *table, size_t r, size_t n)
+{
+	for (size_t i = 0; i < r; i += 2) {
+		float a = src[i], b = src[i + 1], c = table[i], s = table[i + 1];
+
+		dst[i] = fmaf(a, c, -(b * s));
+		dst[i + 1] = fmaf(b, c, a * s);
+	}
+	for (size_t i = r; i < n; i++)
+		dst[i] = src[i];
+}
+
+static void rope_neox(float *dst, const float *src, const float *table, size_t r, size_t n)
+{
+	for (size_t i = 0; i < r / 2; i++) {
+		float a = src[i], b = src[i + r / 2], c = table[2 * i], s = table[2 * i + 1];
+
+		dst[i] = fmaf(a, c, -(b * s));
+		dst[i + r / 2] = fmaf(b, c, a * s);
+	}
+	for (size_t i = r; i < n; i++)
+		dst[i] = src[i];
+}
+
+static void axpy(float *acc, float w, const float *src, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		acc[i] = fmaf(w, src[i], acc[i]);
+}
+
+/* Where the tile of position p begins, and p's place in it. */
+static uint8_t *tile_of(void *block, size_t tile_bytes, size_t *p)
+{
+	uint8_t *tile = (uint8_t *)block + *p / LINNET_KV_TILE * tile_bytes;
+
+	*p %= LINNET_KV_TILE;
+	return tile;
+}
+
+/* Integers of block b at q[i / group * stride + i % group], its scale beside the
+ * other positions' scales. */
+static void put_q8_0(uint8_t *tile, int8_t *q, size_t group, size_t stride, const float *src,
+		     size_t d, size_t p)
+{
+	for (size_t b = 0; b < d / 32; b++) {
+		float id, scale = linnet_quant8_scale(&id, src + 32 * b);
+		uint16_t h = linnet_f32_to_f16(scale);
+
+		memcpy(tile + 2 * (LINNET_KV_TILE * b + p), &h, sizeof(h));
+		for (size_t i = 32 * b; i < 32 * b + 32; i++)
+			q[i / group * stride + i % group] =
+				id ? (int8_t)rintf(src[i] * id) : 0;
+	}
+}
+
+static void kv_put_k(uint32_t type, void *block, const float *src, size_t d, size_t p)
+{
+	uint8_t *tile;
+
+	if (type == LINNET_TYPE_Q8_0) {
+		tile = tile_of(block, LINNET_KV_TILE * (d / 32 * 34), &p);
+		put_q8_0(tile, (int8_t *)tile + d + 4 * p, 4, 4 * LINNET_KV_TILE, src, d, p);
+		return;
+	}
+	tile = tile_of(block, LINNET_KV_TILE * 2 * d, &p);
+	for (size_t i = 0; i < d; i++) {
+		uint16_t h = linnet_f32_to_f16(src[i]);
+
+		memcpy(tile + 2 * (LINNET_KV_TILE * i + p), &h, sizeof(h));
+	}
+}
+
+static void kv_put_v(uint32_t type, void *block, const float *src, size_t d, size_t p)
+{
+	uint8_t *tile;
+
+	if (type == LINNET_TYPE_Q8_0) {
+		tile = tile_of(block, LINNET_KV_TILE * (d / 32 * 34), &p);
+		put_q8_0(tile, (int8_t *)tile + d + d * p, d, d, src, d, p);
+		return;
+	}
+	for (size_t i = 0; i < d; i++) {
+		uint16_t h = linnet_f32_to_f16(src[i]);
+
+		memcpy((uint8_t *)block + 2 * (d * p + i), &h, sizeof(h));
+	}
+}
+
+void linnet_kernels_ref_ops(struct linnet_kernels *k)
+{
+	k->rms_norm = rms_norm;
+	k->add = add;
+	k->glu[LINNET_GLU_SILU] = glu_silu;
+	k->glu[LINNET_GLU_GELU_TANH] = glu_gelu_tanh;
+	k->softcap = softcap;
+	k->rope[LINNET_ROPE_NORM] = rope_norm;
+	k->rope[LINNET_ROPE_NEOX] = rope_neox;
+	k->axpy = axpy;
+	k->kv_put[LINNET_KV_K] = kv_put_k;
+	k->kv_put[LINNET_KV_V] = kv_put_v;
+	k->attn = linnet_attention_ref;
+}

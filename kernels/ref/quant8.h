@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The scale of a block of 32 values in a Q8_0 KV cache and of a query against one,
+ * see attention.h.
+ */
+#ifndef LINNET_KERNELS_REF_QUANT8_H
+#define LINNET_KERNELS_REF_QUANT8_H
+
+#include <math.h>
+#include <stdint.h>
+#include <string.h>
+
+#define LINNET_QUANT8_MIN	1e-30f
+
+/* Returns d, the value of one step; *id is what to multiply with to get steps. When *id
+ * is 0 all integers are 0. */
+static inline float linnet_quant8_scale(float *id, const float *x)
+{
+	uint32_t max = 0, u;
+	float a;
+
+	/* as integers, magnitudes are in order and NaN above all */
+	for (int i = 0; i < 32; i++) {
+		memcpy(&u, &x[i], sizeof(u));
+		u &= 0x7fffffff;
+		max = u > max ? u : max;
+	}
+	memcpy(&a, &max, sizeof(a));
+	*id = 0;
+	if (a < LINNET_QUANT8_MIN)
+		return 0;
+	if (max >= 0x7f800000)
+		return NAN;
+	*id = 127 / a;
+	return a / 127;
+}
+
+#endif
