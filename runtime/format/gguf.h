@@ -73,7 +73,12 @@ struct linnet_gguf;
 
 /*
  * Open a file, and all parts of a split model when it is one (any part may be
- * named). Metadata is that of the first part. 0 or -errno; err says what is wrong.
+ * named). Metadata is that of the first part. 0 or -errno; err says what is wrong:
+ * the file, the field and the value. -EINVAL: the file is damaged or not GGUF, or
+ * its parts do not belong together; -ENOTSUP: big-endian, another version, nested
+ * arrays or a tensor type that is not supported; -EISDIR; -EIO: it cannot be read
+ * or shrinks meanwhile; -ENOMEM. Limits: 256 MiB of metadata, 65,536 entries,
+ * 262,144 tensors, alignment 8 to 16 MiB. Files are not kept open.
  */
 int linnet_gguf_open(struct linnet_gguf **out, const char *path, struct linnet_error *err);
 void linnet_gguf_close(struct linnet_gguf *g);
@@ -88,11 +93,21 @@ size_t linnet_gguf_file_count(const struct linnet_gguf *g);
 const char *linnet_gguf_file_path(const struct linnet_gguf *g, size_t i);
 uint64_t linnet_gguf_file_bytes(const struct linnet_gguf *g, size_t i);
 
+/* Bytes of memory that the metadata and the tables take. */
+size_t linnet_gguf_memory(const struct linnet_gguf *g);
+
+/* "u32", "str", "arr"; NULL for a number that is none. */
+const char *linnet_gguf_type_name(enum linnet_gguf_type type);
+/* "IQ2_XXS": any tensor type the format knows, supported or not; NULL for others. */
+const char *linnet_gguf_tensor_type_name(uint32_t type);
+
+/* Entries in the order of the file. */
 size_t linnet_gguf_kv_count(const struct linnet_gguf *g);
 const struct linnet_gguf_kv *linnet_gguf_kv(const struct linnet_gguf *g, size_t i);
 /* NULL when there is none. */
 const struct linnet_gguf_kv *linnet_gguf_find(const struct linnet_gguf *g, const char *key);
 
+/* Tensors in the order of the files. */
 size_t linnet_gguf_tensor_count(const struct linnet_gguf *g);
 const struct linnet_gguf_tensor *linnet_gguf_tensor(const struct linnet_gguf *g, size_t i);
 const struct linnet_gguf_tensor *linnet_gguf_find_tensor(const struct linnet_gguf *g,
@@ -102,7 +117,7 @@ const struct linnet_gguf_tensor *linnet_gguf_find_tensor(const struct linnet_ggu
  * Typed look-ups. 0; -ENOENT when the key is absent (*out and err untouched); -EINVAL
  * and a message when its type or range does not fit. Any integer type is
  * accepted where an integer is asked for, F32 and F64 where a float is, and an
- * integer too for a float.
+ * integer too for a float. Floats must be finite.
  */
 int linnet_gguf_get_u32(const struct linnet_gguf *g, const char *key, uint32_t *out,
 			struct linnet_error *err);
@@ -112,7 +127,7 @@ int linnet_gguf_get_bool(const struct linnet_gguf *g, const char *key, bool *out
 			 struct linnet_error *err);
 int linnet_gguf_get_str(const struct linnet_gguf *g, const char *key, struct linnet_str *out,
 			struct linnet_error *err);
-/* type: the element type wanted; for I32 also U32, for F32 only F32. */
+/* type: the element type wanted and no other, but U32 that fits is given as I32. */
 int linnet_gguf_get_array(const struct linnet_gguf *g, const char *key,
 			  enum linnet_gguf_type type, struct linnet_gguf_array *out,
 			  struct linnet_error *err);
