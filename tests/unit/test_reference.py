@@ -11,9 +11,7 @@ import os
 import struct
 import sys
 
-HERE = os.path.dirname(os.path.abspath(__file__))
-ROOT = os.path.dirname(os.path.dirname(HERE))
-sys.path.insert(0, os.path.join(ROOT, "tests", "tools"))
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "tools"))
 
 try:
     import numpy as np
@@ -23,19 +21,8 @@ except ImportError:
 
 import gguf_io  # noqa: E402
 import reference  # noqa: E402
-
-DATA = os.environ.get("LINNET_TEST_DATA") or os.path.join(ROOT, "..", "shared", "data")
-
-
-class Skip(Exception):
-    pass
-
-
-def data(*parts):
-    path = os.path.join(DATA, *parts)
-    if not os.path.exists(path):
-        raise Skip(f"{os.path.join(*parts)} is not in LINNET_TEST_DATA")
-    return path
+import tap  # noqa: E402
+from tap import data  # noqa: E402
 
 
 def check_slices():
@@ -85,24 +72,5 @@ def check_greedy():
     assert len(text) > 100 and want.startswith(text), text
 
 
-def main():
-    tests = [check_slices, check_codecs, check_greedy]
-    failed = skipped = 0
-    print(f"1..{len(tests)}")
-    for i, test in enumerate(tests, 1):
-        name = test.__name__.removeprefix("check_")
-        try:
-            test()
-            print(f"ok {i} - {name}")
-        except Skip as e:
-            skipped += 1
-            print(f"ok {i} - {name} # SKIP {e}")
-        except Exception as e:  # a crash is a failure with a reason, not the end of the run
-            failed += 1
-            print(f"not ok {i} - {name}\n# {type(e).__name__}: {e}")
-        sys.stdout.flush()
-    return 1 if failed else 77 if skipped == len(tests) else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(tap.run([check_slices, check_codecs, check_greedy]))
