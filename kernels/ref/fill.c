@@ -5,5 +5,6 @@
 void linnet_kernels_ref(struct linnet_kernels *k)
 {
 	linnet_kernels_ref_mat(k);
+	linnet_kernels_ref_k(k);
 	linnet_kernels_ref_ops(k);
 }
