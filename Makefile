@@ -36,6 +36,9 @@ tool_src := $(wildcard tools/linnet/*.c)
 tool_obj := $(tool_src:%.c=$(O)/obj/%.o)
 test_src := $(wildcard tests/unit/*.c tests/kernels/*.c tests/model/*.c tests/fault/*.c)
 test_bin := $(test_src:%.c=$(O)/%)
+# One program of several files: kernels against their reference.
+checkasm_obj := $(patsubst %.c,$(O)/obj/%.o,$(wildcard tests/kernels/checkasm/*.c))
+test_bin += $(O)/tests/kernels/checkasm
 
 # Kernels are where the time goes; the rest is compiled for size of the diff.
 $(O)/obj/kernels/%.o: override CFLAGS += -O3
@@ -75,7 +78,11 @@ $(O)/tests/%: $(O)/obj/tests/%.o $(O)/liblinnet.a
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS) $(CFLAGS) -o $@ $^ $(lib_libs)
 
+$(O)/tests/kernels/checkasm: $(checkasm_obj) $(O)/liblinnet.a
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS) $(CFLAGS) -o $@ $^ $(lib_libs)
+
 clean:
 	rm -rf $(O)
 
--include $(lib_obj:.o=.d) $(tool_obj:.o=.d) $(test_src:%.c=$(O)/obj/%.d)
+-include $(lib_obj:.o=.d) $(tool_obj:.o=.d) $(test_src:%.c=$(O)/obj/%.d) $(checkasm_obj:.o=.d)

@@ -83,8 +83,8 @@ struct linnet_act_buf {
 };
 
 /*
- * y[t * ldy + r - row0] ... rows [row0, row1) of the weight matrix, all tokens of
- * the activations. y points at row 0, token 0; ldy counts floats. bias (or NULL)
+ * y[t * ldy + r - row0] for rows r in [row0, row1) of the weight matrix, all tokens of
+ * the activations: y points at row row0 of token 0; ldy counts floats. bias (or NULL)
  * is indexed by row and added last: y = product + bias[r]. scratch is 64-byte
  * aligned, of matmul_scratch() bytes, private to the calling thread. Any
  * n_cols that is a multiple of the type's block, any row0 <= row1, any alignment
