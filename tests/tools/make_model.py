@@ -38,19 +38,19 @@ DEFAULTS = dict(
     rope_base=10000.0, rope_dims=0, rope_scaling="none", rope_factor=4.0, rope_orig_ctx=0,
     window=0, attn_cap=50.0, final_cap=30.0, tokenizer="spm", pre="", seed=1)
 
-_toy_moe = dict(experts=8, experts_used=2, expert_ff=256)
+_toy_moe = dict(experts=8, experts_used=2)
 PRESETS = {
     "llama": dict(),
     "llama3": dict(rope_scaling="llama3", rope_factor=8.0, rope_orig_ctx=64,
                    rope_base=500000.0, tied=True, tokenizer="bpe", pre="llama-bpe"),
     "mistral": dict(kv_heads=2, head_dim=64, rope_base=1e6, window=24),
-    "mixtral": dict(_toy_moe, rope_base=1e6),
+    "mixtral": dict(_toy_moe, ff=256, rope_base=1e6),
     "qwen2": dict(arch="qwen2", kv_heads=2, bias="qkv", tied=True, tokenizer="bpe",
                   pre="qwen2", rope_base=1e6, eps=1e-6),
     "qwen3": dict(arch="qwen3", head_dim=64, tied=True, tokenizer="bpe", pre="qwen2",
                   rope_base=1e6, eps=1e-6),
-    "qwen3moe": dict(_toy_moe, arch="qwen3moe", head_dim=64, kv_heads=2, tokenizer="bpe",
-                     pre="qwen2", rope_base=1e6, eps=1e-6, experts_used=3),
+    "qwen3moe": dict(_toy_moe, arch="qwen3moe", head_dim=64, kv_heads=2, expert_ff=256,
+                     tokenizer="bpe", pre="qwen2", rope_base=1e6, eps=1e-6, experts_used=3),
     "phi3": dict(arch="phi3", kv_heads=8),
     "phi3-long": dict(arch="phi3", kv_heads=4, rope_scaling="longrope", rope_orig_ctx=64,
                       rope_dims=24),
@@ -90,6 +90,8 @@ class Shape(argparse.Namespace):
         self.head_dim = self.head_dim or self.embd // self.heads
         self.rope_dims = self.rope_dims or self.head_dim
         self.expert_ff = self.expert_ff or self.ff
+        if self.experts and self.arch == "llama" and self.expert_ff != self.ff:
+            raise ValueError(f"--expert-ff {self.expert_ff}: Mixtral's experts are as wide as --ff")
         self.rope_orig_ctx = self.rope_orig_ctx or self.ctx
         if self.heads % self.kv_heads:
             raise ValueError(f"--heads {self.heads} is no multiple of --kv-heads {self.kv_heads}")
@@ -301,18 +303,20 @@ def _merges(space, n):
         add(piece[:-1], piece[-1])
 
 
-def spm_tokenizer(vocab):
-    """(key, type, value) of a SentencePiece-style vocabulary with byte fallback."""
+def spm_tokenizer(vocab, control=()):
+    """(key, type, value) of a SentencePiece-style vocabulary with byte fallback; further
+    control tokens come last."""
     space = "\u2581"
     single = [space] + [chr(c) for c in range(33, 127)]
-    fixed = 3 + 256 + len(single)
+    fixed = 3 + 256 + len(single) + len(control)
     if vocab < fixed:
         raise ValueError(f"--vocab {vocab}: an SPM vocabulary needs at least {fixed}")
     merged = [a + b for a, b in _merges(space, vocab - fixed)]
     # Better scores merge first, so longer prefixes of a word come after shorter ones.
-    tokens = ["<unk>", "<s>", "</s>"] + [f"<0x{b:02X}>" for b in range(256)] + merged + single
+    tokens = ["<unk>", "<s>", "</s>"] + [f"<0x{b:02X}>" for b in range(256)] + \
+        merged + single + list(control)
     scores = [0.0] * 259 + [-float(i) for i in range(vocab - 259)]
-    types = [2, 3, 3] + [6] * 256 + [1] * (vocab - 259)
+    types = [2, 3, 3] + [6] * 256 + [1] * (vocab - 259 - len(control)) + [3] * len(control)
     pre = "tokenizer.ggml."
     return [(pre + "model", g.STR, "llama"), (pre + "pre", g.STR, "default"),
             (pre + "tokens", g.ARR, (g.STR, tokens)), (pre + "scores", g.ARR, (g.F32, scores)),
@@ -376,8 +380,9 @@ def metadata(c, type_name):
         kv.append((a + "attention.sliding_window", g.U32, c.window))
     if c.experts:
         kv += [(a + "expert_count", g.U32, c.experts),
-               (a + "expert_used_count", g.U32, c.experts_used),
-               (a + "expert_feed_forward_length", g.U32, c.expert_ff)]
+               (a + "expert_used_count", g.U32, c.experts_used)]
+    if c.experts and c.arch != "llama":
+        kv.append((a + "expert_feed_forward_length", g.U32, c.expert_ff))
     if c.arch == "gemma2":
         kv += [(a + "attn_logit_softcapping", g.F32, c.attn_cap),
                (a + "final_logit_softcapping", g.F32, c.final_cap)]
@@ -422,7 +427,11 @@ def make(path, shape, type_name="f32", type_map=None, version=3, splits=1, align
     choose = type_chooser(type_name, type_map)
     source = Source(c.seed, sum(math.prod(item[1]) for item in weights(c)) > BIG)
     kv = metadata(c, type_name)
-    kv += spm_tokenizer(c.vocab) if c.tokenizer == "spm" else bpe_tokenizer(c.vocab, c.pre)
+    if c.tokenizer == "spm":
+        # llama.cpp looks this token up in every phi3 vocabulary.
+        kv += spm_tokenizer(c.vocab, ["<|endoftext|>"] if c.arch == "phi3" else [])
+    else:
+        kv += bpe_tokenizer(c.vocab, c.pre)
     for key, t, v in sets:
         at = [i for i, item in enumerate(kv) if item[0] == key]
         if t is None:
