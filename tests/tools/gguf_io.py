@@ -418,9 +418,10 @@ def _enc_iq4_xs(x):
 
 
 def _enc_mxfp4(x):
-    amax = np.abs(x).max(axis=1, keepdims=True).astype(np.float64)
-    # The largest e2m1 exponent is 2, so the block's exponent sits two below amax's.
-    e = np.where(amax > 0, np.floor(np.log2(np.where(amax > 0, amax, 1))) - 2 + 127, 0)
+    amax = np.abs(x).max(axis=1, keepdims=True)
+    # The largest e2m1 exponent is 2, so the block's exponent sits two below amax's;
+    # frexp's is one above it.
+    e = np.where(amax > 0, np.frexp(amax)[1] - 3 + 127, 0)
     e = np.clip(e, 0, 254).astype(np.int32)
     q = _nearest(MXFP4_VALUES, np.asarray(x, np.float64) / np.ldexp(1.0, e - 128))
     return np.concatenate([e.astype(np.uint8), _pack_nibbles(q)], axis=1)

@@ -190,6 +190,14 @@ class Model:
             self._cache[name] = self.gguf.tensors[name].array().astype(np.float64)
         return self._cache[name]
 
+    def expert(self, name, e):
+        """One expert's matrix, without decoding the others of a large model."""
+        t = self.gguf.tensors[name]
+        if self._cache is not None:
+            return self.w(name)[e]
+        n = t.dims[1]
+        return t.rows(slice(e * n, (e + 1) * n)).astype(np.float64)
+
     def linear(self, x, name):
         """x times the transpose of NAME.weight, plus NAME.bias if there is one."""
         y = x @ self.w(name + ".weight").T
@@ -263,13 +271,13 @@ class Model:
         if self.norm_weights:
             weight = weight / weight.sum(axis=-1, keepdims=True)
         weight = weight * self.weight_scale
-        gates, ups, downs = (self.w(pre + f"ffn_{n}_exps.weight")
-                             for n in ("gate", "up", "down"))
         out = np.zeros_like(x)
         for e in np.unique(best):
             token, slot = np.nonzero(best == e)
-            y = self.act(x[token] @ gates[e].T) * (x[token] @ ups[e].T)
-            out[token] += (y @ downs[e].T) * weight[token, slot][:, None]
+            gate, up, down = (self.expert(pre + f"ffn_{n}_exps.weight", e).T
+                              for n in ("gate", "up", "down"))
+            y = self.act(x[token] @ gate) * (x[token] @ up)
+            out[token] += (y @ down) * weight[token, slot][:, None]
         return out
 
     def hidden(self, tokens):
