@@ -1,0 +1,968 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Executes streams, keeps exec.h. An operation is one or more phases; in each, the
+ * threads claim pieces of work until none is left, then meet at a barrier. How the
+ * work is cut depends on the number of threads, what a piece computes does not.
+ */
+#include "exec.h"
+#include "ref/math.h"
+
+#include <errno.h>
+#include <math.h>
+#include <string.h>
+
+#define ALIGN 64
+
+/* A matrix product is cut in at least this many pieces for each thread, but in none
+ * smaller than PIECE_BYTES of weights: the tail of the last piece is idle time. */
+#define PIECES 6
+#define PIECE_BYTES (96 << 10)
+
+/* Queries that one call of the attention kernel gets at the most. */
+#define TILE_QUERIES 64
+
+struct need {
+	size_t shared, thread;
+};
+
+/* One thread's view of one operation. */
+struct work {
+	struct linnet_exec *x;
+	const struct linnet_op *op;
+	uint32_t op_index, phase;
+	unsigned thread;
+	char *shared, *own;
+};
+
+static size_t align_up(size_t n)
+{
+	return (n + ALIGN - 1) & ~(size_t)(ALIGN - 1);
+}
+
+/*
+ * The first failure is kept with its operation and phase: a slow thread that looks
+ * after a barrier must not see what a fast one failed at beyond it, or the threads
+ * would part ways.
+ */
+#define PHASES 4
+
+static uint64_t phase_tag(const struct work *w)
+{
+	return (uint64_t)w->op_index * PHASES + w->phase + 1;
+}
+
+static void fail(struct work *w, int code)
+{
+	uint64_t none = 0;
+
+	atomic_compare_exchange_strong(&w->x->failure, &none, phase_tag(w) << 32 | (uint32_t)-code);
+}
+
+/* End a phase. False: it failed on some thread, and all threads hear so. */
+static bool next_phase(struct work *w)
+{
+	uint64_t failure;
+
+	linnet_team_barrier(w->x->team);
+	failure = atomic_load(&w->x->failure);
+	if (failure && failure >> 32 <= phase_tag(w))
+		return false;
+	w->phase++;
+	return true;
+}
+
+static uint64_t claim(struct work *w)
+{
+	if (!w->thread && w->x->poll)
+		w->x->poll(w->x->poll_ctx);
+	return linnet_team_claim(w->x->team);
+}
+
+#define for_each_claim(w, i, n) for (uint64_t i = claim(w); i < (n); i = claim(w))
+
+static uint32_t dim(const struct work *w, unsigned operand, unsigned i)
+{
+	return linnet_dim(w->op->operand[operand].ne[i], w->x->params);
+}
+
+static char *at(const struct work *w, unsigned operand, uint64_t i1, uint64_t i2, uint64_t i3)
+{
+	const struct linnet_operand *o = &w->op->operand[operand];
+
+	return w->x->base[o->slot] + o->offset + i1 * o->nb[0] + i2 * o->nb[1] + i3 * o->nb[2];
+}
+
+static float *row_f32(const struct work *w, unsigned operand, uint64_t i1, uint64_t i2)
+{
+	return (float *)at(w, operand, i1, i2, 0);
+}
+
+static const float *optional_f32(const struct work *w, unsigned operand)
+{
+	return linnet_operand_present(&w->op->operand[operand]) ? row_f32(w, operand, 0, 0) : NULL;
+}
+
+static const int32_t *row_i32(const struct work *w, unsigned operand, uint64_t i1)
+{
+	return (const int32_t *)at(w, operand, i1, 0, 0);
+}
+
+/* ------------------------------------------------------------ small operations */
+
+static void run_get_rows(struct work *w)
+{
+	const struct linnet_kernels *k = w->x->k;
+	const uint32_t type = w->op->operand[1].type;
+	const uint32_t n = dim(w, 0, 0), tokens = dim(w, 0, 1), rows = dim(w, 1, 1);
+	const float scale = linnet_attr_f32(w->op, 0);
+	const int32_t *ids = row_i32(w, 2, 0);
+
+	for_each_claim(w, t, tokens) {
+		float *dst = row_f32(w, 0, t, 0);
+
+		if (ids[t] < 0 || (uint32_t)ids[t] >= rows) {
+			fail(w, -ERANGE);
+			return;
+		}
+		k->dequantize[type](dst, at(w, 1, ids[t], 0, 0), n);
+		if (scale != 1)
+			for (uint32_t i = 0; i < n; i++)
+				dst[i] *= scale;
+	}
+}
+
+static void run_rms_norm(struct work *w)
+{
+	const uint32_t n = dim(w, 0, 0), heads = dim(w, 0, 1), tokens = dim(w, 0, 2);
+	const float *weight = optional_f32(w, 2);
+	const float eps = linnet_attr_f32(w->op, 0);
+
+	/* two-dimensional operands have their tokens in dimension 1 */
+	if (w->op->operand[0].n_dims == 2) {
+		for_each_claim(w, t, heads)
+			w->x->k->rms_norm(row_f32(w, 0, t, 0), row_f32(w, 1, t, 0), weight, eps, n);
+		return;
+	}
+	for_each_claim(w, t, tokens)
+		for (uint32_t h = 0; h < heads; h++)
+			w->x->k->rms_norm(row_f32(w, 0, h, t), row_f32(w, 1, h, t), weight, eps, n);
+}
+
+static void run_rope_table(struct work *w)
+{
+	const uint32_t r = dim(w, 0, 0), tokens = dim(w, 0, 1);
+	const double base = linnet_attr_f32(w->op, 0), scale = linnet_attr_f32(w->op, 1);
+	const double ext = linnet_attr_f32(w->op, 2), low = linnet_attr_f32(w->op, 3);
+	const double high = linnet_attr_f32(w->op, 4), m = linnet_attr_f32(w->op, 5);
+	const float *factors = optional_f32(w, 2);
+	const int32_t *pos = row_i32(w, 1, 0);
+
+	for_each_claim(w, t, tokens) {
+		float *dst = row_f32(w, 0, t, 0);
+
+		for (uint32_t i = 0; i < r / 2; i++) {
+			double e = pos[t] * pow(base, -2.0 * i / r);
+			double ramp = (i - low) / fmax(0.001, high - low);
+			double mix = (1 - fmin(1, fmax(0, ramp))) * ext;
+			double a;
+
+			if (factors)
+				e /= factors[i];
+			a = scale * e * (1 - mix) + e * mix;
+			dst[2 * i] = (float)(m * cos(a));
+			dst[2 * i + 1] = (float)(m * sin(a));
+		}
+	}
+}
+
+static void run_rope(struct work *w)
+{
+	const uint32_t n = dim(w, 0, 0), heads = dim(w, 0, 1), tokens = dim(w, 0, 2);
+	const uint32_t r = dim(w, 2, 0);
+
+	for_each_claim(w, t, tokens) {
+		const float *table = row_f32(w, 2, t, 0);
+
+		for (uint32_t h = 0; h < heads; h++)
+			w->x->k->rope[w->op->attr[0]](row_f32(w, 0, h, t), row_f32(w, 1, h, t), table,
+						      r, n);
+	}
+}
+
+static void run_glu(struct work *w)
+{
+	const bool flat = w->op->operand[0].n_dims == 2;
+	const uint32_t n = dim(w, 0, 0), d1 = dim(w, 0, 1), d2 = dim(w, 0, 2);
+	/* rows are cut so that a single token's work is shared too */
+	const uint32_t cut = 2048, cuts = (n + cut - 1) / cut;
+	const uint64_t rows = (uint64_t)d1 * (flat ? 1 : d2);
+
+	for_each_claim(w, i, rows * cuts) {
+		uint64_t row = i / cuts, from = i % cuts * cut;
+		uint64_t i1 = row % d1, i2 = row / d1;
+		size_t len = n - from < cut ? n - from : cut;
+
+		w->x->k->glu[w->op->attr[0]](row_f32(w, 0, i1, i2) + from,
+					     row_f32(w, 1, i1, i2) + from,
+					     row_f32(w, 2, i1, i2) + from, len);
+	}
+}
+
+static void run_add(struct work *w)
+{
+	for_each_claim(w, t, dim(w, 0, 1))
+		w->x->k->add(row_f32(w, 0, t, 0), row_f32(w, 1, t, 0), row_f32(w, 2, t, 0),
+			     dim(w, 0, 0));
+}
+
+static void run_softcap(struct work *w)
+{
+	const float cap = linnet_attr_f32(w->op, 0);
+
+	for_each_claim(w, t, dim(w, 0, 1))
+		w->x->k->softcap(row_f32(w, 0, t, 0), row_f32(w, 1, t, 0), cap, dim(w, 0, 0));
+}
+
+/* ------------------------------------------------------------- matrix products */
+
+static bool act_used(const struct linnet_op *op, enum linnet_act act)
+{
+	for (uint32_t i = 2; i < op->n_operands; i += 3)
+		if (linnet_type_info(op->operand[i].type)->act == act)
+			return true;
+	return false;
+}
+
+static void need_matmul(const struct linnet_op *op, const uint32_t *params,
+			const struct linnet_kernels *k, struct need *need)
+{
+	const uint32_t cols = linnet_dim(op->operand[0].ne[0], params);
+	const uint32_t tokens = linnet_dim(op->operand[0].ne[1], params);
+
+	for (unsigned a = 0; a < LINNET_ACT_COUNT; a++)
+		if (act_used(op, a))
+			need->shared += align_up(k->act_bytes(a, cols, tokens));
+	for (uint32_t i = 2; i < op->n_operands; i += 3) {
+		size_t n = align_up(k->matmul_scratch(op->operand[i].type, cols, tokens));
+
+		if (need->thread < n)
+			need->thread = n;
+	}
+}
+
+/* Rows of a piece of a matrix with n_rows rows. */
+static uint32_t piece_rows(const struct work *w, uint32_t n_rows, size_t row_bytes)
+{
+	const uint32_t granule = w->x->k->row_granule;
+	uint64_t rows = n_rows / (w->x->team->n * PIECES), least = PIECE_BYTES / row_bytes;
+
+	if (rows < least)
+		rows = least;
+	rows = (rows + granule - 1) / granule * granule;
+	return rows < granule ? granule : rows;
+}
+
+static void run_matmul(struct work *w)
+{
+	const struct linnet_kernels *k = w->x->k;
+	const struct linnet_op *op = w->op;
+	const uint32_t cols = dim(w, 0, 0), tokens = dim(w, 0, 1), n = op->attr[0];
+	const size_t granules = (tokens + k->act_granule - 1) / k->act_granule;
+	struct linnet_act_buf acts[LINNET_ACT_COUNT];
+	unsigned used[LINNET_ACT_COUNT], n_used = 0;
+	uint64_t first[LINNET_MATMUL_MAX + 1] = { 0 };
+	uint32_t rows[LINNET_MATMUL_MAX];
+	char *buf = w->shared;
+
+	for (unsigned a = 0; a < LINNET_ACT_COUNT; a++) {
+		if (!act_used(op, a))
+			continue;
+		acts[a] = (struct linnet_act_buf){ buf, cols, tokens };
+		buf += align_up(k->act_bytes(a, cols, tokens));
+		used[n_used++] = a;
+	}
+	for_each_claim(w, i, n_used * granules) {
+		unsigned a = used[i / granules];
+		size_t t0 = i % granules * k->act_granule;
+		size_t t1 = t0 + k->act_granule < tokens ? t0 + k->act_granule : tokens;
+
+		k->act_pack(a, &acts[a], row_f32(w, 0, 0, 0), op->operand[0].nb[0] / 4, t0, t1);
+	}
+	if (!next_phase(w))
+		return;
+
+	for (uint32_t i = 0; i < n; i++) {
+		const struct linnet_operand *weight = &op->operand[2 + 3 * i];
+		uint32_t n_rows = linnet_dim(weight->ne[1], w->x->params);
+
+		rows[i] = piece_rows(w, n_rows, weight->nb[0]);
+		first[i + 1] = first[i] + (n_rows + rows[i] - 1) / rows[i];
+	}
+	for_each_claim(w, piece, first[n]) {
+		const struct linnet_operand *weight;
+		struct linnet_matmul mm;
+		uint32_t i = 0;
+
+		while (piece >= first[i + 1])
+			i++;
+		weight = &op->operand[2 + 3 * i];
+		mm = (struct linnet_matmul){
+			.y = row_f32(w, 1 + 3 * i, 0, 0),
+			.ldy = op->operand[1 + 3 * i].nb[0] / 4,
+			.w = at(w, 2 + 3 * i, 0, 0, 0),
+			.row_bytes = weight->nb[0],
+			.n_rows = linnet_dim(weight->ne[1], w->x->params),
+			.row0 = (piece - first[i]) * rows[i],
+			.bias = optional_f32(w, 3 + 3 * i),
+			.act = &acts[linnet_type_info(weight->type)->act],
+			.scratch = w->own,
+		};
+		mm.y += mm.row0;
+		mm.row1 = mm.row0 + rows[i] < mm.n_rows ? mm.row0 + rows[i] : mm.n_rows;
+		k->matmul[weight->type](&mm);
+	}
+}
+
+/* --------------------------------------------------------- mixtures of experts */
+
+/*
+ * The rows of each expert, gathered: expert e owns entries [first[e], first[e + 1])
+ * of `row`, each j + t * J. act_at[e] is where its activations begin.
+ */
+struct experts {
+	uint32_t *first;		/* [E + 1] */
+	uint32_t *row;			/* [J * T] */
+	uint64_t *act_at;		/* [E + 1] */
+	uint32_t *place;		/* [E] */
+	uint64_t *first_piece;		/* [E + 1] */
+	char *act;
+};
+
+/* Number of experts: of the place table when there is one. */
+static uint32_t expert_count(const struct linnet_op *op, const uint32_t *params)
+{
+	const struct linnet_operand *place = &op->operand[4];
+
+	return linnet_dim(linnet_operand_present(place) ? place->ne[0] : op->operand[2].ne[2],
+			  params);
+}
+
+/* Set up pointers into base (may be NULL); returns the bytes used before the activations. */
+static size_t experts_layout(struct experts *e, char *base, uint32_t n_experts, uint64_t n_rows)
+{
+	size_t off[5], n = 0;
+
+	off[0] = n, n += align_up((n_experts + 1) * sizeof(uint32_t));
+	off[1] = n, n += align_up(n_rows * sizeof(uint32_t));
+	off[2] = n, n += align_up((n_experts + 1) * sizeof(uint64_t));
+	off[3] = n, n += align_up(n_experts * sizeof(uint32_t));
+	off[4] = n, n += align_up((n_experts + 1) * sizeof(uint64_t));
+	if (base) {
+		e->first = (uint32_t *)(base + off[0]);
+		e->row = (uint32_t *)(base + off[1]);
+		e->act_at = (uint64_t *)(base + off[2]);
+		e->place = (uint32_t *)(base + off[3]);
+		e->first_piece = (uint64_t *)(base + off[4]);
+		e->act = base + n;
+	}
+	return n;
+}
+
+/* Rows of a piece of an expert: its products go to the thread's scratch first. */
+#define EXPERT_PIECE 128
+
+static void need_matmul_experts(const struct linnet_op *op, const uint32_t *params,
+				const struct linnet_kernels *k, struct need *need)
+{
+	const struct linnet_operand *weight = &op->operand[2];
+	const uint32_t cols = linnet_dim(weight->ne[0], params);
+	const uint64_t tokens = linnet_dim(op->operand[0].ne[2], params);
+	const uint64_t rows = tokens * linnet_dim(op->operand[0].ne[1], params);
+	const uint32_t n = expert_count(op, params);
+	const uint64_t granule = k->act_granule, busy = rows < n ? rows : n;
+	const enum linnet_act act = linnet_type_info(weight->type)->act;
+	struct experts e = { 0 };
+
+	/* every busy expert fills its last granule in part */
+	need->shared = experts_layout(&e, NULL, n, rows) +
+		       (rows / granule + busy) * align_up(k->act_bytes(act, cols, granule));
+	/* a token chooses an expert once */
+	need->thread = align_up(k->matmul_scratch(weight->type, cols, tokens)) +
+		       align_up(tokens * EXPERT_PIECE * sizeof(float));
+}
+
+/* Sort rows by expert; thread 0 alone. Returns 0 or -ERANGE. */
+static int experts_sort(struct work *w, struct experts *e, uint32_t n_experts)
+{
+	const struct linnet_operand *weight = &w->op->operand[2];
+	const enum linnet_act act = linnet_type_info(weight->type)->act;
+	const uint32_t used = dim(w, 0, 1), tokens = dim(w, 0, 2), cols = dim(w, 2, 0);
+	const uint32_t places = dim(w, 2, 2), n_rows = dim(w, 2, 1);
+	const int32_t *place = linnet_operand_present(&w->op->operand[4]) ? row_i32(w, 4, 0) : NULL;
+	uint32_t sum = 0;
+
+	memset(e->first, 0, (n_experts + 1) * sizeof(*e->first));
+	for (uint32_t t = 0; t < tokens; t++) {
+		const int32_t *ids = row_i32(w, 3, t);
+
+		for (uint32_t j = 0; j < used; j++) {
+			if (ids[j] < 0 || (uint32_t)ids[j] >= n_experts)
+				return -ERANGE;
+			/* a token that names an expert twice would overrun its scratch */
+			for (uint32_t i = 0; i < j; i++)
+				if (ids[i] == ids[j])
+					return -ERANGE;
+			e->first[ids[j]]++;
+		}
+	}
+	e->act_at[0] = e->first_piece[0] = 0;
+	for (uint32_t i = 0; i < n_experts; i++) {
+		uint32_t n = e->first[i];
+		int64_t at_place = place ? place[i] : (int64_t)i;
+
+		e->act_at[i + 1] = e->act_at[i];
+		e->first_piece[i + 1] = e->first_piece[i];
+		if (n) {
+			if (at_place < 0 || at_place >= places)
+				return -ERANGE;
+			e->place[i] = at_place;
+			e->act_at[i + 1] += align_up(w->x->k->act_bytes(act, cols, n));
+			e->first_piece[i + 1] += (n_rows + EXPERT_PIECE - 1) / EXPERT_PIECE;
+		}
+		e->first[i] = sum;
+		sum += n;
+	}
+	for (uint32_t t = 0; t < tokens; t++) {
+		const int32_t *ids = row_i32(w, 3, t);
+
+		for (uint32_t j = 0; j < used; j++)
+			e->row[e->first[ids[j]]++] = j + t * used;
+	}
+	/* the filling above moved every start to its end */
+	memmove(e->first + 1, e->first, n_experts * sizeof(*e->first));
+	e->first[0] = 0;
+	if ((size_t)(e->act - w->x->scratch) + e->act_at[n_experts] > w->x->scratch_bytes)
+		return -ENOSPC;
+	return 0;
+}
+
+static void run_matmul_experts(struct work *w)
+{
+	const struct linnet_kernels *k = w->x->k;
+	const struct linnet_op *op = w->op;
+	const struct linnet_operand *weight = &op->operand[2];
+	const enum linnet_act act = linnet_type_info(weight->type)->act;
+	const uint32_t used = dim(w, 0, 1), tokens = dim(w, 0, 2), cols = dim(w, 2, 0);
+	const uint32_t n_rows = dim(w, 2, 1), n_experts = expert_count(op, w->x->params);
+	const bool one_src = dim(w, 1, 1) == 1;
+	struct experts e = { 0 };
+	uint32_t busy = 0;
+
+	experts_layout(&e, w->shared, n_experts, (uint64_t)used * tokens);
+	if (!w->thread) {
+		int ret = experts_sort(w, &e, n_experts);
+
+		if (ret)
+			fail(w, ret);
+	}
+	if (!next_phase(w))
+		return;
+
+	for_each_claim(w, i, n_experts) {
+		const uint32_t n = e.first[i + 1] - e.first[i];
+		const struct linnet_act_buf buf = { e.act + e.act_at[i], cols, n };
+
+		for (uint32_t r = 0; r < n; r++) {
+			uint32_t row = e.row[e.first[i] + r];
+
+			k->act_pack(act, &buf, row_f32(w, 1, one_src ? 0 : row % used, row / used), 0,
+				    r, r + 1);
+		}
+	}
+	if (!next_phase(w))
+		return;
+
+	for_each_claim(w, piece, e.first_piece[n_experts]) {
+		float *tmp = (float *)(w->own + align_up(k->matmul_scratch(weight->type, cols, tokens)));
+		struct linnet_act_buf buf;
+		struct linnet_matmul mm;
+		uint32_t row0, n;
+
+		while (piece >= e.first_piece[busy + 1])
+			busy++;
+		row0 = (piece - e.first_piece[busy]) * EXPERT_PIECE;
+		n = e.first[busy + 1] - e.first[busy];
+		buf = (struct linnet_act_buf){ e.act + e.act_at[busy], cols, n };
+		mm = (struct linnet_matmul){
+			.y = tmp,
+			.ldy = EXPERT_PIECE,
+			.w = at(w, 2, row0, e.place[busy], 0),
+			.row_bytes = weight->nb[0],
+			.n_rows = n_rows - row0,
+			.row1 = n_rows - row0 < EXPERT_PIECE ? n_rows - row0 : EXPERT_PIECE,
+			.act = &buf,
+			.scratch = w->own,
+		};
+		k->matmul[weight->type](&mm);
+		for (uint32_t r = 0; r < n; r++) {
+			uint32_t row = e.row[e.first[busy] + r];
+
+			memcpy(row_f32(w, 0, row % used, row / used) + row0, tmp + r * EXPERT_PIECE,
+			       mm.row1 * sizeof(float));
+		}
+	}
+}
+
+static void run_route(struct work *w)
+{
+	const uint32_t used = dim(w, 0, 0), tokens = dim(w, 0, 1), n = dim(w, 2, 0);
+	const bool norm = w->op->attr[0];
+	const float scale = linnet_attr_f32(w->op, 1);
+
+	for_each_claim(w, t, tokens) {
+		int32_t *ids = (int32_t *)at(w, 0, t, 0, 0);
+		float *weights = row_f32(w, 1, t, 0);
+		const float *logits = row_f32(w, 2, t, 0);
+		float max = -INFINITY, sum = 0, chosen = 0;
+
+		for (uint32_t i = 0; i < n; i++)
+			max = logits[i] > max ? logits[i] : max;
+		for (uint32_t i = 0; i < n; i++)
+			sum += linnet_expf(logits[i] - max);
+		for (uint32_t j = 0; j < used; j++) {
+			int64_t best = -1;
+
+			/* the largest after the one chosen before, by value, then by number */
+			for (uint32_t i = 0; i < n; i++) {
+				bool taken = false;
+
+				for (uint32_t l = 0; l < j; l++)
+					taken |= ids[l] == (int32_t)i;
+				if (!taken && (best < 0 || logits[i] > logits[best]))
+					best = i;
+			}
+			ids[j] = best;
+			weights[j] = linnet_expf(logits[best] - max) / sum;
+			chosen += weights[j];
+		}
+		for (uint32_t j = 0; j < used; j++)
+			weights[j] = (norm ? weights[j] / chosen : weights[j]) * scale;
+	}
+}
+
+static void run_combine(struct work *w)
+{
+	const uint32_t n = dim(w, 0, 0), tokens = dim(w, 0, 1), used = dim(w, 1, 1);
+
+	for_each_claim(w, t, tokens) {
+		float *dst = row_f32(w, 0, t, 0);
+		const float *weights = row_f32(w, 2, t, 0);
+
+		memset(dst, 0, n * sizeof(*dst));
+		for (uint32_t j = 0; j < used; j++)
+			w->x->k->axpy(dst, weights[j], row_f32(w, 1, j, t), n);
+	}
+}
+
+/* ------------------------------------------------------------------- attention */
+
+/*
+ * Check a token's sequence and position against the page table [M, S] in operand
+ * `pages`, and give the sequence's row. NULL: out of range.
+ */
+static const int32_t *token_pages(const struct work *w, unsigned pages, int32_t seq, int32_t pos)
+{
+	if (seq < 0 || (uint32_t)seq >= dim(w, pages, 1) || pos < 0 ||
+	    (uint32_t)pos / LINNET_KV_PAGE >= dim(w, pages, 0))
+		return NULL;
+	return row_i32(w, pages, seq);
+}
+
+static void run_kv_write(struct work *w)
+{
+	const uint32_t n = dim(w, 1, 0), heads = dim(w, 1, 1), tokens = dim(w, 1, 2);
+	const uint32_t n_pages = dim(w, 0, 3);
+	const int32_t *pos = row_i32(w, 2, 0), *seq = row_i32(w, 3, 0);
+
+	/* a head is one thread's: positions of one tile share cache lines */
+	for_each_claim(w, h, heads) {
+		for (uint32_t t = 0; t < tokens; t++) {
+			const int32_t *pages = token_pages(w, 4, seq[t], pos[t]);
+			int32_t page = pages ? pages[pos[t] / LINNET_KV_PAGE] : -1;
+
+			if (page < 0 || (uint32_t)page >= n_pages) {
+				fail(w, -ERANGE);
+				return;
+			}
+			w->x->k->kv_put[w->op->attr[0]](w->op->operand[0].type, at(w, 0, 0, h, page),
+							row_f32(w, 1, h, t), n,
+							pos[t] % LINNET_KV_PAGE);
+		}
+	}
+}
+
+struct attention {
+	uint32_t tokens, heads, kv_heads, group, dk, dv, n_pages, window;
+	uint32_t tile;			/* tokens that are handled together */
+	const int32_t *pos, *seq;
+	struct linnet_attn_query query;	/* template */
+	/* the thread's scratch */
+	const float **src;
+	uint16_t *lo, *hi;
+	struct linnet_attn_state *acc, *part;
+	float *acc_out, *part_out;
+	void *page_scratch;
+};
+
+static uint32_t tile_tokens(uint32_t group)
+{
+	return group >= TILE_QUERIES ? 1 : TILE_QUERIES / group;
+}
+
+/* Lay out the thread's scratch at base (may be NULL) for n queries; returns its size. */
+static size_t attention_layout(struct attention *a, char *base, const struct linnet_kernels *k,
+			       uint32_t n)
+{
+	const struct linnet_attention_ops *ops = &k->attn;
+	size_t size[9] = {
+		ops->query_bytes(a->query.type, n, a->dk),
+		n * sizeof(*a->src),
+		n * sizeof(*a->lo),
+		n * sizeof(*a->hi),
+		n * sizeof(*a->acc),
+		n * sizeof(*a->part),
+		(size_t)n * a->dv * sizeof(float),
+		(size_t)n * a->dv * sizeof(float),
+		ops->page_scratch(a->query.type, n, a->dk, a->dv),
+	};
+	char *p[9];
+	size_t total = 0;
+
+	for (int i = 0; i < 9; i++) {
+		p[i] = base + total;
+		total += align_up(size[i]);
+	}
+	if (base) {
+		a->query.buf = p[0];
+		a->src = (const float **)p[1];
+		a->lo = (uint16_t *)p[2];
+		a->hi = (uint16_t *)p[3];
+		a->acc = (struct linnet_attn_state *)p[4];
+		a->part = (struct linnet_attn_state *)p[5];
+		a->acc_out = (float *)p[6];
+		a->part_out = (float *)p[7];
+		a->page_scratch = p[8];
+	}
+	return total;
+}
+
+/* Bytes of one unit's partial results of one page, when pages are shared out. */
+static size_t partial_bytes(const struct attention *a)
+{
+	return align_up(a->group * (sizeof(struct linnet_attn_state) + a->dv * sizeof(float)));
+}
+
+static void attention_shape(struct attention *a, const struct linnet_op *op, const uint32_t *params)
+{
+	const struct linnet_operand *dst = &op->operand[0], *q = &op->operand[1];
+	const struct linnet_operand *k = &op->operand[2];
+
+	*a = (struct attention){
+		.tokens = linnet_dim(q->ne[2], params),
+		.heads = q->ne[1],
+		.kv_heads = k->ne[2],
+		.group = q->ne[1] / k->ne[2],
+		.dk = k->ne[0],
+		.dv = dst->ne[0],
+		.n_pages = linnet_dim(k->ne[3], params),
+		.window = op->attr[2],
+	};
+	a->query.type = k->type;
+	a->query.dk = a->dk;
+	a->query.dv = a->dv;
+	a->query.scale = linnet_attr_f32(op, 0);
+	a->query.softcap = linnet_attr_f32(op, 1);
+}
+
+/* Few units of work: pages are shared out between threads too. */
+static bool share_pages(const struct attention *a, unsigned n_threads)
+{
+	return (uint64_t)a->tokens * a->kv_heads < 2 * n_threads;
+}
+
+static void need_attention(const struct linnet_op *op, const uint32_t *params,
+			   const struct linnet_kernels *k, unsigned n_threads, struct need *need)
+{
+	const uint32_t max_pages = linnet_dim(op->operand[6].ne[0], params);
+	struct attention a;
+
+	attention_shape(&a, op, params);
+	need->thread = attention_layout(&a, NULL, k, a.group * tile_tokens(a.group));
+	need->shared = (size_t)2 * n_threads * max_pages * partial_bytes(&a);
+}
+
+/* First position that a token at pos sees. */
+static uint32_t first_seen(const struct attention *a, uint32_t pos)
+{
+	return a->window && pos >= a->window ? pos - a->window + 1 : 0;
+}
+
+/* Pack the queries of tokens [t0, t0 + n), KV head g. */
+static void attention_queries(struct work *w, struct attention *a, uint32_t t0, uint32_t n,
+			      uint32_t g)
+{
+	for (uint32_t i = 0; i < n * a->group; i++)
+		a->src[i] = row_f32(w, 1, g * a->group + i % a->group, t0 + i / a->group);
+	a->query.n = n * a->group;
+	w->x->k->attn.prep(&a->query, a->src);
+}
+
+/* One page for the packed queries, into state and out. False: the page is out of range. */
+static bool attention_page(struct work *w, struct attention *a, uint32_t t0, uint32_t g,
+			   const int32_t *pages, uint32_t page, bool more,
+			   struct linnet_attn_state *state, float *out)
+{
+	const uint32_t first = page * LINNET_KV_PAGE;
+	struct linnet_attn_page p = { .lo = a->lo, .hi = a->hi, .state = state, .out = out,
+				      .ld_out = a->dv, .scratch = a->page_scratch };
+
+	if (pages[page] < 0 || (uint32_t)pages[page] >= a->n_pages)
+		return false;
+	for (uint32_t i = 0; i < a->query.n; i++) {
+		uint32_t pos = a->pos[t0 + i / a->group];
+		uint32_t lo = first_seen(a, pos), hi = pos + 1;
+
+		lo = lo < first ? 0 : lo - first;
+		hi = hi < first ? 0 : hi - first;
+		a->hi[i] = hi < LINNET_KV_PAGE ? hi : LINNET_KV_PAGE;
+		a->lo[i] = lo < a->hi[i] ? lo : a->hi[i];
+	}
+	p.k = at(w, 2, 0, g, pages[page]);
+	p.v = at(w, 3, 0, g, pages[page]);
+	if (more && pages[page + 1] >= 0 && (uint32_t)pages[page + 1] < a->n_pages)
+		p.next_k = at(w, 2, 0, g, pages[page + 1]);
+	w->x->k->attn.page(&a->query, &p);
+	return true;
+}
+
+static void attention_start(const struct attention *a, uint32_t n)
+{
+	for (uint32_t i = 0; i < n; i++)
+		a->acc[i] = (struct linnet_attn_state){ -INFINITY, 0 };
+	memset(a->acc_out, 0, (size_t)n * a->dv * sizeof(float));
+}
+
+static void attention_finish(struct work *w, const struct attention *a, uint32_t t0, uint32_t g)
+{
+	for (uint32_t i = 0; i < a->query.n; i++)
+		w->x->k->attn.finish(row_f32(w, 0, g * a->group + i % a->group, t0 + i / a->group),
+				     &a->acc[i], a->acc_out + (size_t)i * a->dv, a->dv);
+}
+
+/* Tokens [t0, t0 + n) of one sequence, KV head g, all their pages in order. */
+static void attention_tile(struct work *w, struct attention *a, uint32_t t0, uint32_t n,
+			   uint32_t g)
+{
+	const struct linnet_attention_ops *ops = &w->x->k->attn;
+	uint32_t first = UINT32_MAX, last = 0;
+	const int32_t *pages = NULL;
+
+	for (uint32_t t = t0; t < t0 + n; t++) {
+		uint32_t seen;
+
+		pages = token_pages(w, 6, a->seq[t], a->pos[t]);
+		if (!pages) {
+			fail(w, -ERANGE);
+			return;
+		}
+		seen = first_seen(a, a->pos[t]) / LINNET_KV_PAGE;
+		first = seen < first ? seen : first;
+		last = (uint32_t)a->pos[t] / LINNET_KV_PAGE > last ?
+			       (uint32_t)a->pos[t] / LINNET_KV_PAGE : last;
+	}
+	attention_queries(w, a, t0, n, g);
+	attention_start(a, a->query.n);
+	for (uint32_t page = first; page <= last; page++) {
+		if (!attention_page(w, a, t0, g, pages, page, page < last, a->part, a->part_out)) {
+			fail(w, -ERANGE);
+			return;
+		}
+		for (uint32_t i = 0; i < a->query.n; i++)
+			ops->combine(&a->acc[i], a->acc_out + (size_t)i * a->dv, &a->part[i],
+				     a->part_out + (size_t)i * a->dv, a->dv);
+	}
+	attention_finish(w, a, t0, g);
+}
+
+/* Every (token, KV head, page) is a piece; then every (token, KV head) is combined. */
+static void attention_by_page(struct work *w, struct attention *a)
+{
+	const uint32_t max_pages = dim(w, 6, 0), units = a->tokens * a->kv_heads;
+	const size_t bytes = partial_bytes(a), states = a->group * sizeof(struct linnet_attn_state);
+	const struct linnet_attention_ops *ops = &w->x->k->attn;
+
+	for_each_claim(w, i, (uint64_t)units * max_pages) {
+		/* pages of one unit go to different threads */
+		const uint32_t unit = i / max_pages, page = i % max_pages;
+		const uint32_t t = unit / a->kv_heads, g = unit % a->kv_heads;
+		const int32_t *pages = token_pages(w, 6, a->seq[t], a->pos[t]);
+		char *part = w->shared + ((size_t)unit * max_pages + page) * bytes;
+
+		if (!pages) {
+			fail(w, -ERANGE);
+			break;
+		}
+		if (page > (uint32_t)a->pos[t] / LINNET_KV_PAGE ||
+		    page < first_seen(a, a->pos[t]) / LINNET_KV_PAGE)
+			continue;
+		attention_queries(w, a, t, 1, g);
+		if (!attention_page(w, a, t, g, pages, page, false, (void *)part,
+				    (float *)(part + states))) {
+			fail(w, -ERANGE);
+			break;
+		}
+	}
+	if (!next_phase(w))
+		return;
+
+	for_each_claim(w, unit, units) {
+		const uint32_t t = unit / a->kv_heads, g = unit % a->kv_heads;
+		const uint32_t last = (uint32_t)a->pos[t] / LINNET_KV_PAGE;
+
+		attention_start(a, a->group);
+		for (uint32_t page = first_seen(a, a->pos[t]) / LINNET_KV_PAGE; page <= last; page++) {
+			const char *part = w->shared + ((size_t)unit * max_pages + page) * bytes;
+			const float *out = (const float *)(part + states);
+
+			for (uint32_t i = 0; i < a->group; i++)
+				ops->combine(&a->acc[i], a->acc_out + (size_t)i * a->dv,
+					     (const struct linnet_attn_state *)part + i,
+					     out + (size_t)i * a->dv, a->dv);
+		}
+		a->query.n = a->group;
+		attention_finish(w, a, t, g);
+	}
+}
+
+static void run_attention(struct work *w)
+{
+	const unsigned threads = w->x->team->n;
+	struct attention a;
+	uint32_t tiles;
+
+	attention_shape(&a, w->op, w->x->params);
+	a.pos = row_i32(w, 4, 0);
+	a.seq = row_i32(w, 5, 0);
+	attention_layout(&a, w->own, w->x->k, a.group * tile_tokens(a.group));
+	if (share_pages(&a, threads)) {
+		attention_by_page(w, &a);
+		return;
+	}
+	/* as large as the kernel takes, but enough of them for all threads */
+	a.tile = a.tokens * (uint64_t)a.kv_heads / (4 * threads);
+	if (a.tile > tile_tokens(a.group))
+		a.tile = tile_tokens(a.group);
+	if (!a.tile)
+		a.tile = 1;
+	tiles = (a.tokens + a.tile - 1) / a.tile;
+	/* late tokens see the most: start with them, so that the last pieces are short */
+	for_each_claim(w, i, (uint64_t)tiles * a.kv_heads) {
+		uint32_t t = (tiles - 1 - i / a.kv_heads) * a.tile, g = i % a.kv_heads;
+		uint32_t end = t + a.tile < a.tokens ? t + a.tile : a.tokens;
+
+		while (t < end) {
+			uint32_t n = 1;
+
+			while (t + n < end && a.seq[t + n] == a.seq[t])
+				n++;
+			attention_tile(w, &a, t, n, g);
+			t += n;
+		}
+	}
+}
+
+/* --------------------------------------------------------------------- streams */
+
+static void (*const run[LINNET_OP_COUNT])(struct work *w) = {
+	[LINNET_OP_GET_ROWS] = run_get_rows,
+	[LINNET_OP_RMS_NORM] = run_rms_norm,
+	[LINNET_OP_MATMUL] = run_matmul,
+	[LINNET_OP_MATMUL_EXPERTS] = run_matmul_experts,
+	[LINNET_OP_ROPE_TABLE] = run_rope_table,
+	[LINNET_OP_ROPE] = run_rope,
+	[LINNET_OP_KV_WRITE] = run_kv_write,
+	[LINNET_OP_ATTENTION] = run_attention,
+	[LINNET_OP_GLU] = run_glu,
+	[LINNET_OP_ADD] = run_add,
+	[LINNET_OP_SOFTCAP] = run_softcap,
+	[LINNET_OP_ROUTE] = run_route,
+	[LINNET_OP_COMBINE] = run_combine,
+};
+
+static struct need op_need(const struct linnet_op *op, const uint32_t *params,
+			   const struct linnet_kernels *k, unsigned n_threads)
+{
+	struct need need = { 0, 0 };
+
+	if (op->code == LINNET_OP_MATMUL)
+		need_matmul(op, params, k, &need);
+	else if (op->code == LINNET_OP_MATMUL_EXPERTS)
+		need_matmul_experts(op, params, k, &need);
+	else if (op->code == LINNET_OP_ATTENTION)
+		need_attention(op, params, k, n_threads, &need);
+	return need;
+}
+
+size_t linnet_exec_scratch(const struct linnet_stream *s, const struct linnet_kernels *k,
+			   unsigned n_threads)
+{
+	size_t most = 0;
+
+	for (uint32_t i = 0; i < s->n_ops; i++) {
+		struct need need = op_need(&s->op[i], s->param_max, k, n_threads);
+		size_t n = need.shared + n_threads * need.thread;
+
+		most = n > most ? n : most;
+	}
+	return most;
+}
+
+int linnet_exec_begin(struct linnet_exec *x)
+{
+	for (uint32_t i = 0; i < x->s->n_params; i++)
+		if (x->params[i] > x->s->param_max[i])
+			return -EINVAL;
+	atomic_init(&x->failure, 0);
+	return 0;
+}
+
+int linnet_exec_result(struct linnet_exec *x, uint32_t *op)
+{
+	uint64_t failure = atomic_load(&x->failure);
+
+	if (!failure)
+		return 0;
+	*op = ((failure >> 32) - 1) / PHASES;
+	return -(int)(uint32_t)failure;
+}
+
+void linnet_exec_run(struct linnet_exec *x, unsigned thread)
+{
+	for (uint32_t i = 0; i < x->s->n_ops; i++) {
+		struct work w = { .x = x, .op = &x->s->op[i], .op_index = i, .thread = thread };
+		struct need need = op_need(w.op, x->params, x->k, x->team->n);
+
+		if (!thread && x->interrupt &&
+		    atomic_load_explicit(x->interrupt, memory_order_relaxed))
+			fail(&w, -EINTR);
+		w.shared = x->scratch;
+		w.own = x->scratch + need.shared + thread * need.thread;
+		/* every thread comes to the same verdict */
+		if (need.shared + x->team->n * need.thread > x->scratch_bytes)
+			fail(&w, -ENOSPC);
+		else
+			run[w.op->code](&w);
+		if (!next_phase(&w))
+			return;
+	}
+}

@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * An engine executes streams. It is a table of functions; what engine it is matters
+ * to nothing outside this folder. Jobs of an engine run in the order of submission
+ * and end on the queue it was opened with.
+ */
+#ifndef LINNET_ENGINE_ENGINE_H
+#define LINNET_ENGINE_ENGINE_H
+
+#include "runtime/memory/region.h"
+#include "runtime/queue/queue.h"
+
+#include <linnet/stream.h>
+
+struct linnet_engine;
+struct linnet_engine_stream;	/* a stream as the engine keeps it */
+
+struct linnet_engine_options {
+	unsigned n_threads;	/* 0: one for each core the process may use */
+	const char *level;	/* of the kernels; NULL: LINNET_CPU, or the best */
+	struct linnet_queue *queue;
+};
+
+struct linnet_engine_info {
+	const char *name, *isa;
+	unsigned n_threads;
+	uint64_t scratch_bytes;
+};
+
+/* Put `bytes` of a region from `offset` on into a slot. */
+struct linnet_binding {
+	uint32_t slot;
+	const struct linnet_region *region;
+	uint64_t offset, bytes;
+};
+
+/*
+ * A submission, owned by the caller until done() is called from a poll or wait of
+ * the queue. result: 0, -EINTR (interrupted) or -errno; failed_op then is the
+ * operation that failed.
+ */
+struct linnet_job {
+	const struct linnet_engine_stream *stream;
+	uint32_t params[LINNET_MAX_PARAMS];
+	const struct linnet_binding *binding;
+	uint32_t n_bindings;
+	const _Atomic int *interrupt;	/* or NULL */
+	void (*done)(struct linnet_job *job, int result);
+	void *ctx;
+	uint32_t failed_op;
+	struct linnet_job *next;	/* the engine's own */
+};
+
+struct linnet_engine_ops {
+	const char *name;
+	int (*open)(struct linnet_engine **out, const struct linnet_engine_options *opts,
+		    struct linnet_error *err);
+	/* No job may be pending. */
+	void (*close)(struct linnet_engine *e);
+	void (*info)(const struct linnet_engine *e, struct linnet_engine_info *info);
+	int (*region_create)(struct linnet_engine *e, struct linnet_region **out, size_t bytes,
+			     bool huge, struct linnet_error *err);
+	void (*region_destroy)(struct linnet_engine *e, struct linnet_region *r);
+	/* Copies and validates; the engine's scratch grows to what the stream needs. */
+	int (*stream_create)(struct linnet_engine *e, struct linnet_engine_stream **out,
+			     const void *data, size_t bytes, struct linnet_error *err);
+	void (*stream_destroy)(struct linnet_engine *e, struct linnet_engine_stream *s);
+	/* -EINVAL: a parameter over its maximum, a slot that is not bound, bound twice or
+	 * too small. Then done() is not called. */
+	int (*submit)(struct linnet_engine *e, struct linnet_job *job);
+};
+
+/* What every engine starts with. */
+struct linnet_engine {
+	const struct linnet_engine_ops *ops;
+};
+
+/* Engine by name; "auto" or NULL is the best there is. NULL: no such engine. */
+const struct linnet_engine_ops *linnet_engine_find(const char *name);
+
+extern const struct linnet_engine_ops linnet_engine_host;
+
+#endif

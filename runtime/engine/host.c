@@ -1,0 +1,236 @@
+// SPDX-License-Identifier: MIT
+/*
+ * The host engine: streams run on the CPU, inside the process. Jobs wait in a list
+ * and are executed by whoever waits on the queue, together with the pool's threads,
+ * so the waiting thread is never a competitor of the working ones; between pieces of
+ * work it keeps the queue's reads going.
+ */
+#include "engine.h"
+#include "pool.h"
+
+#include "kernels/exec.h"
+#include "runtime/util/error.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define MAX_THREADS 1024
+
+struct linnet_engine_stream {
+	struct linnet_stream *s;
+};
+
+struct host {
+	struct linnet_engine base;
+	struct linnet_kernels kernels;
+	struct linnet_pool *pool;
+	unsigned n_threads;
+	struct linnet_queue *queue;
+	struct linnet_region *scratch;
+	struct linnet_job *first, **last;
+	struct linnet_exec exec;
+};
+
+static struct host *to_host(struct linnet_engine *e)
+{
+	return (struct host *)e;
+}
+
+static void poll_queue(void *ctx)
+{
+	linnet_queue_poll(ctx);
+}
+
+/* Run the next job; the queue's worker. */
+static bool host_run(void *ctx)
+{
+	struct host *h = ctx;
+	struct linnet_job *job = h->first;
+	struct linnet_exec *x = &h->exec;
+	int result;
+
+	if (!job)
+		return false;
+	h->first = job->next;
+	if (!h->first)
+		h->last = &h->first;
+
+	x->s = job->stream->s;
+	x->interrupt = job->interrupt;
+	memcpy(x->params, job->params, sizeof(x->params));
+	for (uint32_t i = 0; i < job->n_bindings; i++)
+		x->base[job->binding[i].slot] = job->binding[i].region->addr +
+						job->binding[i].offset;
+	x->scratch = h->scratch ? h->scratch->addr : NULL;
+	x->scratch_bytes = h->scratch ? h->scratch->bytes : 0;
+	result = linnet_exec_begin(x);
+	if (!result) {
+		linnet_pool_run(h->pool, x);
+		result = linnet_exec_result(x, &job->failed_op);
+	}
+	job->done(job, result);
+	return true;
+}
+
+static void host_close(struct linnet_engine *e)
+{
+	struct host *h = to_host(e);
+
+	linnet_queue_set_worker(h->queue, NULL, NULL);
+	linnet_pool_destroy(h->pool);
+	linnet_region_host_destroy(h->scratch);
+	free(h);
+}
+
+static int host_open(struct linnet_engine **out, const struct linnet_engine_options *opts,
+		     struct linnet_error *err)
+{
+	const char *level = opts->level ? opts->level : getenv("LINNET_CPU");
+	struct host *h;
+	int ret;
+
+	if (opts->n_threads > MAX_THREADS)
+		return linnet_err(err, -EINVAL, "%u threads are too many (at most %d)",
+				  opts->n_threads, MAX_THREADS);
+	/* holds cache-line aligned members */
+	if (posix_memalign((void **)&h, 64, sizeof(*h)))
+		return linnet_err(err, -ENOMEM, "out of memory");
+	memset(h, 0, sizeof(*h));
+	h->base.ops = &linnet_engine_host;
+	h->queue = opts->queue;
+	h->last = &h->first;
+	h->n_threads = opts->n_threads ? opts->n_threads : linnet_pool_cores();
+	ret = linnet_kernels_init(&h->kernels, level);
+	if (ret) {
+		linnet_err(err, ret, ret == -EINVAL ? "no such level of kernels (LINNET_CPU, %s)" :
+						      "this CPU lacks the level of kernels "
+						      "(LINNET_CPU, %s)", level ? level : "");
+		goto err_free;
+	}
+	ret = linnet_pool_create(&h->pool, h->n_threads);
+	if (ret) {
+		linnet_err(err, ret, "cannot start %u threads: %s", h->n_threads, strerror(-ret));
+		goto err_free;
+	}
+	h->exec.k = &h->kernels;
+	h->exec.team = linnet_pool_team(h->pool);
+	h->exec.poll = poll_queue;
+	h->exec.poll_ctx = h->queue;
+	linnet_queue_set_worker(h->queue, host_run, h);
+	*out = &h->base;
+	return 0;
+
+err_free:
+	free(h);
+	return ret;
+}
+
+static void host_info(const struct linnet_engine *e, struct linnet_engine_info *info)
+{
+	const struct host *h = (const struct host *)e;
+
+	info->name = "host";
+	info->isa = h->kernels.isa;
+	info->n_threads = h->n_threads;
+	info->scratch_bytes = h->scratch ? h->scratch->bytes : 0;
+}
+
+static int host_region_create(struct linnet_engine *e, struct linnet_region **out, size_t bytes,
+			      bool huge, struct linnet_error *err)
+{
+	return linnet_region_host_create(out, bytes, huge, err);
+}
+
+static void host_region_destroy(struct linnet_engine *e, struct linnet_region *r)
+{
+	linnet_region_host_destroy(r);
+}
+
+static int host_stream_create(struct linnet_engine *e, struct linnet_engine_stream **out,
+			      const void *data, size_t bytes, struct linnet_error *err)
+{
+	struct linnet_stream_error why = { -1, -1, "out of memory" };
+	struct host *h = to_host(e);
+	struct linnet_engine_stream *s = calloc(1, sizeof(*s));
+	size_t scratch;
+	int ret;
+
+	if (!s)
+		return linnet_err(err, -ENOMEM, "out of memory");
+	ret = linnet_stream_parse(&s->s, data, bytes, &why);
+	if (ret) {
+		linnet_err(err, ret, "stream refused: operation %d, operand %d: %s", why.op,
+			   why.operand, why.what);
+		goto err_free;
+	}
+	scratch = linnet_exec_scratch(s->s, &h->kernels, h->n_threads);
+	if (!h->scratch || h->scratch->bytes < scratch) {
+		struct linnet_region *r;
+
+		ret = linnet_region_host_create(&r, scratch, true, err);
+		if (ret)
+			goto err_free_stream;
+		linnet_region_host_destroy(h->scratch);
+		h->scratch = r;
+	}
+	*out = s;
+	return 0;
+
+err_free_stream:
+	linnet_stream_free(s->s);
+err_free:
+	free(s);
+	return ret;
+}
+
+static void host_stream_destroy(struct linnet_engine *e, struct linnet_engine_stream *s)
+{
+	if (!s)
+		return;
+	linnet_stream_free(s->s);
+	free(s);
+}
+
+static int host_submit(struct linnet_engine *e, struct linnet_job *job)
+{
+	const struct linnet_stream *s = job->stream->s;
+	struct host *h = to_host(e);
+	uint64_t bound = 0;
+
+	for (uint32_t i = 0; i < s->n_params; i++)
+		if (job->params[i] > s->param_max[i])
+			return -EINVAL;
+	for (uint32_t i = 0; i < job->n_bindings; i++) {
+		const struct linnet_binding *b = &job->binding[i];
+		const struct linnet_slot_info *slot;
+
+		if (b->slot >= s->n_slots || bound >> b->slot & 1)
+			return -EINVAL;
+		slot = &s->slot[b->slot];
+		if (b->bytes < slot->extent || b->offset > b->region->bytes ||
+		    b->bytes > b->region->bytes - b->offset ||
+		    (uintptr_t)(b->region->addr + b->offset) % slot->align)
+			return -EINVAL;
+		bound |= 1ull << b->slot;
+	}
+	for (uint32_t i = 0; i < s->n_slots; i++)
+		if (s->slot[i].extent && !(bound >> i & 1))
+			return -EINVAL;
+	job->next = NULL;
+	*h->last = job;
+	h->last = &job->next;
+	return 0;
+}
+
+const struct linnet_engine_ops linnet_engine_host = {
+	.name = "host",
+	.open = host_open,
+	.close = host_close,
+	.info = host_info,
+	.region_create = host_region_create,
+	.region_destroy = host_region_destroy,
+	.stream_create = host_stream_create,
+	.stream_destroy = host_stream_destroy,
+	.submit = host_submit,
+};

@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The queue: reads and the ends of jobs meet here, one wait in one place. Reads go
+ * through one io_uring, or, where that is refused, through threads with preadv2.
+ * An engine whose jobs run on the caller's thread lends its worker to the wait.
+ * A queue is used by one thread.
+ */
+#ifndef LINNET_QUEUE_QUEUE_H
+#define LINNET_QUEUE_QUEUE_H
+
+#include <linnet/linnet.h>
+
+struct linnet_queue;
+
+/*
+ * A read, owned by the caller until done() is called. The first `need` bytes of
+ * `bytes` must arrive; direct I/O asks for whole blocks and may end at the end of
+ * the file. Interrupted and short reads are continued; done() gets 0 or -errno
+ * (-ENODATA: the file ended before `need`).
+ */
+struct linnet_read {
+	int fd;
+	char *buf;
+	uint64_t offset;
+	size_t bytes, need;
+	size_t align;		/* of a continued read; 1 for buffered files */
+	void (*done)(struct linnet_read *r, int result);
+	void *ctx;
+	/* the queue's own */
+	size_t got;
+	struct linnet_read *next;
+	int result;
+};
+
+struct linnet_queue_options {
+	unsigned depth;		/* reads in flight at once; 0: 32 */
+	bool no_io_uring;
+};
+
+int linnet_queue_create(struct linnet_queue **out, const struct linnet_queue_options *opts,
+			struct linnet_error *err);
+/* Waits for the reads in flight, whose done() is called. */
+void linnet_queue_destroy(struct linnet_queue *q);
+
+/* Queue a read. done() is called from poll or wait, never from here. */
+void linnet_queue_read(struct linnet_queue *q, struct linnet_read *r);
+
+/* run(ctx) does a piece of work on this thread and returns true, or false: there is none. */
+void linnet_queue_set_worker(struct linnet_queue *q, bool (*run)(void *ctx), void *ctx);
+
+/* Start what was queued and deliver what has ended; never blocks. */
+void linnet_queue_poll(struct linnet_queue *q);
+
+/*
+ * Deliver at least one end: of a read, or of a piece of the worker's work. Returns
+ * early, with nothing delivered, after a signal. -ENOENT: nothing is in flight.
+ */
+int linnet_queue_wait(struct linnet_queue *q);
+
+bool linnet_queue_is_io_uring(const struct linnet_queue *q);
+/* Why io_uring is not used: 0 (it is, or was not wanted) or -errno of its set-up. */
+int linnet_queue_refused(const struct linnet_queue *q);
+
+/* What a back end does. */
+struct linnet_queue_backend {
+	/* Start a read; the back end always has room for `depth` of them. */
+	void (*start)(void *b, struct linnet_read *r);
+	/* Make the kernel see what was started. */
+	void (*flush)(void *b);
+	/* Take one end: the read with ->result set (bytes or -errno), or NULL when there
+	 * is none; block: wait for one (NULL after a signal). */
+	struct linnet_read *(*reap)(void *b, bool block);
+	void (*destroy)(void *b);
+};
+
+int linnet_queue_uring(void **out, const struct linnet_queue_backend **ops, unsigned depth);
+int linnet_queue_threads(void **out, const struct linnet_queue_backend **ops, unsigned depth);
+
+#endif

@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: MIT
+/* The queue's back end on io_uring. */
+#include "queue.h"
+
+#include <errno.h>
+#include <liburing.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+struct uring {
+	struct io_uring ring;
+	unsigned unsubmitted;
+};
+
+static void uring_flush(void *b)
+{
+	struct uring *u = b;
+
+	while (u->unsubmitted) {
+		int n = io_uring_submit(&u->ring);
+
+		/* EAGAIN, EBUSY: the kernel lacks room now; the next call tries again */
+		if (n < 0 && n != -EINTR)
+			return;
+		if (n > 0)
+			u->unsubmitted -= n;
+	}
+}
+
+static void uring_start(void *b, struct linnet_read *r)
+{
+	struct uring *u = b;
+	struct io_uring_sqe *sqe = io_uring_get_sqe(&u->ring);
+
+	/* the ring has an entry for each read that may be in flight */
+	io_uring_prep_read(sqe, r->fd, r->buf + r->got, r->bytes - r->got, r->offset + r->got);
+	io_uring_sqe_set_data(sqe, r);
+	u->unsubmitted++;
+}
+
+static struct linnet_read *uring_reap(void *b, bool block)
+{
+	struct uring *u = b;
+	struct io_uring_cqe *cqe;
+	struct linnet_read *r;
+
+	if (block) {
+		uring_flush(u);
+		if (u->unsubmitted) {
+			/* no room in the kernel: what it has may not be ours */
+			usleep(1000);
+			return NULL;
+		}
+		if (io_uring_wait_cqe(&u->ring, &cqe))
+			return NULL;
+	} else if (io_uring_peek_cqe(&u->ring, &cqe)) {
+		return NULL;
+	}
+	r = io_uring_cqe_get_data(cqe);
+	r->result = cqe->res;
+	io_uring_cqe_seen(&u->ring, cqe);
+	return r;
+}
+
+static void uring_destroy(void *b)
+{
+	struct uring *u = b;
+
+	io_uring_queue_exit(&u->ring);
+	free(u);
+}
+
+static const struct linnet_queue_backend uring_ops = {
+	.start = uring_start,
+	.flush = uring_flush,
+	.reap = uring_reap,
+	.destroy = uring_destroy,
+};
+
+int linnet_queue_uring(void **out, const struct linnet_queue_backend **ops, unsigned depth)
+{
+	struct uring *u = calloc(1, sizeof(*u));
+	int ret;
+
+	if (!u)
+		return -ENOMEM;
+	/* twice: a continued read takes an entry before flush has emptied the others */
+	ret = io_uring_queue_init(2 * depth, &u->ring, IORING_SETUP_CLAMP);
+	if (ret) {
+		free(u);
+		return ret;
+	}
+	*out = u;
+	*ops = &uring_ops;
+	return 0;
+}
