@@ -883,7 +883,7 @@ static void test_split(void)
 	struct linnet_gguf *g;
 	struct gguf_file f;
 	struct set s;
-	char path[8192], part[8192];
+	char path[8192], part[64];
 	bool ok;
 
 	for (int named = 0; named < 3; named++) {
