@@ -259,6 +259,8 @@ struct linnet_stats {
 	/* Empty, or why a wanted facility is not used ("io_uring: Operation not permitted"). */
 	char note[160];
 };
+/* May be called from another thread while a decode runs: bytes_read then says how
+ * far the reading is. */
 int linnet_session_stats(const struct linnet_session *s, struct linnet_stats *stats);
 
 /* --------------------------------------------------------------- sampling */
