@@ -36,6 +36,7 @@ tool_src := $(wildcard tools/linnet/*.c)
 tool_obj := $(tool_src:%.c=$(O)/obj/%.o)
 test_src := $(wildcard tests/unit/*.c tests/kernels/*.c tests/model/*.c tests/fault/*.c)
 test_bin := $(test_src:%.c=$(O)/%)
+preload_so := $(patsubst %.c,$(O)/%.so,$(wildcard tests/fault/preload/*.c))
 # One program of several files: kernels against their reference.
 checkasm_obj := $(patsubst %.c,$(O)/obj/%.o,$(wildcard tests/kernels/checkasm/*.c))
 test_bin += $(O)/tests/kernels/checkasm
@@ -72,7 +73,7 @@ $(O)/liblinnet.so: $(O)/liblinnet.so.0
 $(O)/linnet: $(tool_obj) $(O)/liblinnet.a
 	$(CC) $(LDFLAGS) $(CFLAGS) -o $@ $^ $(lib_libs) $(tool_libs)
 
-tests: all $(test_bin)
+tests: all $(test_bin) $(preload_so)
 
 $(O)/tests/%: $(O)/obj/tests/%.o $(O)/liblinnet.a
 	@mkdir -p $(@D)
@@ -81,6 +82,13 @@ $(O)/tests/%: $(O)/obj/tests/%.o $(O)/liblinnet.a
 $(O)/tests/kernels/checkasm: $(checkasm_obj) $(O)/liblinnet.a
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS) $(CFLAGS) -o $@ $^ $(lib_libs)
+
+# Objects for LD_PRELOAD stand in for parts of the C library: no sanitizer, and no
+# built-in knowledge of what malloc() does.
+$(O)/tests/fault/preload/%.so: tests/fault/preload/%.c tests/fault/preload/fail.h
+	@mkdir -p $(@D)
+	$(CC) -D_GNU_SOURCE -std=gnu11 -O2 -g -fPIC -fno-builtin -Wall -Wextra $(WERROR) -shared \
+		-o $@ $< -ldl
 
 clean:
 	rm -rf $(O)
