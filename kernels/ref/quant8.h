@@ -12,19 +12,14 @@
 
 #define LINNET_QUANT8_MIN	1e-30f
 
-/* Returns d, the value of one step; *id is what to multiply with to get steps. When *id
- * is 0 all integers are 0. */
-static inline float linnet_quant8_scale(float *id, const float *x)
+/*
+ * Returns the value of one step for the largest magnitude whose bits are max; *id is
+ * what to multiply with to get steps. When *id is 0 all integers are 0.
+ */
+static inline float linnet_quant8_step(float *id, uint32_t max)
 {
-	uint32_t max = 0, u;
 	float a;
 
-	/* as integers, magnitudes are in order and NaN above all */
-	for (int i = 0; i < 32; i++) {
-		memcpy(&u, &x[i], sizeof(u));
-		u &= 0x7fffffff;
-		max = u > max ? u : max;
-	}
 	memcpy(&a, &max, sizeof(a));
 	*id = 0;
 	if (a < LINNET_QUANT8_MIN)
@@ -33,6 +28,19 @@ static inline float linnet_quant8_scale(float *id, const float *x)
 		return NAN;
 	*id = 127 / a;
 	return a / 127;
+}
+
+static inline float linnet_quant8_scale(float *id, const float *x)
+{
+	uint32_t max = 0, u;
+
+	/* as integers, magnitudes are in order and NaN above all */
+	for (int i = 0; i < 32; i++) {
+		memcpy(&u, &x[i], sizeof(u));
+		u &= 0x7fffffff;
+		max = u > max ? u : max;
+	}
+	return linnet_quant8_step(id, max);
 }
 
 #endif

@@ -7,8 +7,10 @@
 
 void linnet_kernels_avx2(struct linnet_kernels *k)
 {
+	linnet_kernels_avx2_ops(k);
 }
 
 void linnet_kernels_avx512(struct linnet_kernels *k)
 {
+	linnet_kernels_avx512_ops(k);
 }

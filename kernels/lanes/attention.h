@@ -1,0 +1,619 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Attention over a page (kernels/attention.h) in sixteen lanes (README.rst). A lane is a
+ * position while scores are made and a dimension while values are added, so neither
+ * needs sums across lanes.
+ *
+ * Three passes: scores of all queries; exp, one query at a time; values. A block of
+ * queries shares each load of K or V, and how many, times how many vectors each, fills
+ * the registers. The including file says how many:
+ *
+ * SCORE_QUERIES, SCORE_TILES(nq)	F16 scores: queries at once, and tiles: 1, 2 or 4
+ * SCORE8_QUERIES, SCORE8_TILES(nq)	Q8_0 scores
+ * VALUE_QUERIES, VALUE_VECTORS		values: queries at once, and vectors: 2 or 4
+ *
+ * At decode memory is what counts: K and V are walked in address order as far as the
+ * blocks allow and one stream of prefetches runs ahead of the reads, over K, V and the
+ * next page's K.
+ */
+#include "kernels/attention.h"
+#include "kernels/lanes/math.h"
+#include "kernels/lanes/quant8.h"
+
+#include <linnet/stream.h>
+#include <stdbool.h>
+#include <string.h>
+
+#define TILE		LINNET_KV_TILE
+#define PAGE		LINNET_KV_PAGE
+#define GROUP		4		/* tiles whose scores are made together */
+#define AHEAD_BYTES	12288		/* least distance of the prefetches */
+#define MAX_QUERIES	8		/* of any block */
+
+/*
+ * Packed queries, F16: float [n][dk].
+ * Q8_0, each: float scale [dk / 32], int32 sum of digits [dk / 32][high, low], then digits
+ * int8 [dk / 4][high, low][4].
+ */
+static size_t query_stride(uint32_t type, size_t dk)
+{
+	return type == LINNET_TYPE_Q8_0 ? dk / 32 * (3 * 4) + 2 * dk : dk * sizeof(float);
+}
+
+static size_t query_bytes(uint32_t type, uint32_t n, uint32_t dk)
+{
+	return n * query_stride(type, dk);
+}
+
+static void prep_q8_0(uint8_t *buf, const float *src, size_t dk)
+{
+	float *scale = (float *)buf;
+	int32_t *sum = (int32_t *)(scale + dk / 32);
+	uint8_t *digits = (uint8_t *)(sum + 2 * (dk / 32));
+
+	for (size_t b = 0; b < dk / 32; b++) {
+		int8_t high[32], low[32];
+		float id;
+
+		scale[b] = v16_quant8_scale(&id, src + 32 * b);
+		for (size_t i = 0; i < 32; i += 16) {
+			v16 x = id ? v16_mul(v16_load(src + 32 * b + i), v16_set(id)) : v16_zero();
+			v16 r = v16_rint(x);
+
+			v16_store_i8(high + i, r);
+			v16_store_i8(low + i, v16_mul(v16_sub(x, r), v16_set(254)));
+		}
+		sum[2 * b] = sum[2 * b + 1] = 0;
+		for (int i = 0; i < 32; i++) {
+			sum[2 * b] += high[i];
+			sum[2 * b + 1] += low[i];
+		}
+		for (size_t i = 0; i < 8; i++) {
+			memcpy(digits + 64 * b + 8 * i, high + 4 * i, 4);
+			memcpy(digits + 64 * b + 8 * i + 4, low + 4 * i, 4);
+		}
+	}
+}
+
+static void prep(const struct linnet_attn_query *q, const float *const *src)
+{
+	size_t stride = query_stride(q->type, q->dk);
+
+	for (uint32_t i = 0; i < q->n; i++) {
+		uint8_t *buf = (uint8_t *)q->buf + i * stride;
+
+		if (q->type == LINNET_TYPE_Q8_0)
+			prep_q8_0(buf, src[i], q->dk);
+		else
+			memcpy(buf, src[i], stride);
+	}
+}
+
+/* float [n][PAGE]: scores, then exp of them */
+static size_t page_scratch(uint32_t type, uint32_t n, uint32_t dk, uint32_t dv)
+{
+	return (size_t)n * PAGE * sizeof(float);
+}
+
+/* The bytes that will be read, in order. */
+struct ahead {
+	const uint8_t *k, *v, *next;
+	size_t k_bytes, v_bytes, distance;
+};
+
+/* What is to be prefetched when offset `at` of K and then V is read. */
+static const uint8_t *ahead_of(const struct ahead *a, size_t at)
+{
+	at += a->distance;
+	if (at < a->k_bytes)
+		return a->k + at;
+	at -= a->k_bytes;
+	return at < a->v_bytes ? a->v + at : a->next + (at - a->v_bytes);
+}
+
+/* ---- scores ---- */
+
+/* s[i * PAGE + ...] of nq queries and some tiles */
+V16_INLINE void scores_f16(float *s, const float *q, size_t dk, const uint8_t *k,
+			   const uint8_t *ahead, float scale, const int nq, const int tiles)
+{
+	size_t tile_bytes = TILE * 2 * dk, d = 0;
+	v16 acc[MAX_QUERIES][GROUP], x[GROUP];
+
+#pragma GCC unroll 8
+	for (int i = 0; i < nq; i++)
+#pragma GCC unroll 4
+		for (int t = 0; t < tiles; t++)
+			acc[i][t] = v16_zero();
+	for (; d < dk; d++) {
+#pragma GCC unroll 4
+		for (int t = 0; t < tiles; t++) {
+			x[t] = v16_load_f16(k + t * tile_bytes + 2 * TILE * d);
+			v16_prefetch(ahead + t * tile_bytes + 2 * TILE * d);
+		}
+#pragma GCC unroll 8
+		for (int i = 0; i < nq; i++) {
+			v16 y = v16_set(q[i * dk + d]);
+
+#pragma GCC unroll 4
+			for (int t = 0; t < tiles; t++)
+				acc[i][t] = v16_fma(y, x[t], acc[i][t]);
+		}
+	}
+#pragma GCC unroll 8
+	for (int i = 0; i < nq; i++)
+#pragma GCC unroll 4
+		for (int t = 0; t < tiles; t++)
+			v16_store(s + i * PAGE + TILE * t, v16_mul(acc[i][t], v16_set(scale)));
+}
+
+V16_INLINE void scores_q8_0(float *s, const uint8_t *q, size_t dk, const uint8_t *k,
+			    const uint8_t *ahead, float scale, const int nq, const int tiles)
+{
+	size_t tile_bytes = TILE * (dk / 32 * 34), stride = query_stride(LINNET_TYPE_Q8_0, dk);
+	v16 acc[MAX_QUERIES][GROUP];
+
+#pragma GCC unroll 8
+	for (int i = 0; i < nq; i++)
+#pragma GCC unroll 4
+		for (int t = 0; t < tiles; t++)
+			acc[i][t] = v16_zero();
+	for (size_t b = 0; b < dk / 32; b++) {
+		v16_int high[MAX_QUERIES][GROUP], low[MAX_QUERIES][GROUP];
+
+#pragma GCC unroll 8
+		for (int i = 0; i < nq; i++) {
+			const int32_t *sum = (const int32_t *)(q + i * stride + 4 * (dk / 32)) + 2 * b;
+
+#pragma GCC unroll 4
+			for (int t = 0; t < tiles; t++) {
+				high[i][t] = v16_dot_begin(sum[0]);
+				low[i][t] = v16_dot_begin(sum[1]);
+			}
+		}
+#pragma GCC unroll 4
+		for (int t = 0; t < tiles; t++)
+			v16_prefetch(ahead + t * tile_bytes + 544 * b + 512);
+#pragma GCC unroll 2
+		for (size_t d = 8 * b; d < 8 * b + 8; d++) {
+			v16_bytes x[GROUP];
+
+#pragma GCC unroll 4
+			for (int t = 0; t < tiles; t++) {
+				x[t] = v16_load_bytes(k + t * tile_bytes + dk + 4 * TILE * d);
+				v16_prefetch(ahead + t * tile_bytes + 32 * b + 4 * TILE * d);
+			}
+#pragma GCC unroll 8
+			for (int i = 0; i < nq; i++) {
+				const int32_t *digits =
+					(const int32_t *)(q + i * stride + 12 * (dk / 32)) + 2 * d;
+
+#pragma GCC unroll 4
+				for (int t = 0; t < tiles; t++) {
+					high[i][t] = v16_dot(high[i][t], x[t], digits[0]);
+					low[i][t] = v16_dot(low[i][t], x[t], digits[1]);
+				}
+			}
+		}
+#pragma GCC unroll 4
+		for (int t = 0; t < tiles; t++) {
+			v16 step = v16_load_f16(k + t * tile_bytes + 2 * TILE * b);
+
+#pragma GCC unroll 8
+			for (int i = 0; i < nq; i++) {
+				float y = ((const float *)(q + i * stride))[b];
+				v16 x = v16_fma(v16_from_int(low[i][t]), v16_set(1 / 254.0f),
+						v16_from_int(high[i][t]));
+
+				acc[i][t] = v16_fma(x, v16_mul(step, v16_set(y)), acc[i][t]);
+			}
+		}
+	}
+#pragma GCC unroll 8
+	for (int i = 0; i < nq; i++)
+#pragma GCC unroll 4
+		for (int t = 0; t < tiles; t++)
+			v16_store(s + i * PAGE + TILE * t, v16_mul(acc[i][t], v16_set(scale)));
+}
+
+/* ---- exp ---- */
+
+static void soften(float *s, size_t lo, size_t hi, float cap, struct linnet_attn_state *state)
+{
+	v16 max = v16_set(-INFINITY), sum = v16_zero();
+	size_t first = lo / TILE * TILE;
+	float m;
+
+	for (size_t p = first; p < hi; p += TILE) {
+		v16 x = v16_load(s + p);
+
+		if (cap) {
+			x = v16_mul(v16_set(cap), v16_tanh(v16_div(x, v16_set(cap))));
+			v16_store(s + p, x);
+		}
+		if (p < lo || p + TILE > hi)
+			x = v16_select(v16_range(p < lo ? lo - p : 0, hi - p < TILE ? hi - p : TILE),
+				       x, v16_set(-INFINITY));
+		max = v16_max(x, max);
+	}
+	m = v16_largest(max) + 0.0f;	/* -0 becomes +0 */
+	for (size_t p = first; p < hi; p += TILE) {
+		v16 e = v16_exp(v16_sub(v16_load(s + p), v16_set(m)));
+
+		if (p < lo || p + TILE > hi)
+			e = v16_select(v16_range(p < lo ? lo - p : 0, hi - p < TILE ? hi - p : TILE),
+				       e, v16_zero());
+		sum = v16_add(sum, e);
+		v16_store(s + p, e);
+	}
+	state->max = m;
+	state->sum = v16_sum(sum);
+}
+
+/* ---- values ---- */
+
+/* out[i * ld + ...] of nq queries, nv vectors of dimensions: n positions whose rows are
+ * row_bytes apart. part: elements of the only vector, 16 unless it is the last. */
+V16_INLINE void values_f16(float *out, size_t ld, const float *e, size_t n, const uint8_t *v,
+			   size_t row_bytes, const uint8_t *ahead, size_t part, const int nq,
+			   const int nv)
+{
+	v16 acc[MAX_QUERIES][4], x[4];
+	bool whole = nv > 1 || part == 16;
+
+#pragma GCC unroll 8
+	for (int i = 0; i < nq; i++)
+#pragma GCC unroll 4
+		for (int j = 0; j < nv; j++)
+			acc[i][j] = whole ? v16_load(out + i * ld + 16 * j) :
+					    v16_load_n(out + i * ld, part);
+	for (size_t p = 0; p < n; p++) {
+#pragma GCC unroll 4
+		for (int j = 0; j < nv; j++) {
+			x[j] = whole ? v16_load_f16(v + p * row_bytes + 32 * j) :
+				       v16_load_f16_n(v + p * row_bytes, part);
+			if (!(j & 1))
+				v16_prefetch(ahead + 32 * (p * nv + j));
+		}
+#pragma GCC unroll 8
+		for (int i = 0; i < nq; i++) {
+			v16 w = v16_set(e[i * PAGE + p]);
+
+#pragma GCC unroll 4
+			for (int j = 0; j < nv; j++)
+				acc[i][j] = v16_fma(w, x[j], acc[i][j]);
+		}
+	}
+#pragma GCC unroll 8
+	for (int i = 0; i < nq; i++)
+#pragma GCC unroll 4
+		for (int j = 0; j < nv; j++) {
+			if (whole)
+				v16_store(out + i * ld + 16 * j, acc[i][j]);
+			else
+				v16_store_n(out + i * ld, acc[i][j], part);
+		}
+}
+
+/* Positions [lo, hi) of a head's block v; dimensions d0 and up, 16 * nv of them. */
+V16_INLINE void values_q8_0(float *out, size_t ld, const float *e, size_t lo, size_t hi,
+			    const uint8_t *v, size_t dv, size_t d0, const uint8_t *ahead,
+			    const int nq, const int nv)
+{
+	size_t tile_bytes = TILE * (dv / 32 * 34);
+	v16 acc[MAX_QUERIES][4], x[4];
+
+#pragma GCC unroll 8
+	for (int i = 0; i < nq; i++)
+#pragma GCC unroll 4
+		for (int j = 0; j < nv; j++)
+			acc[i][j] = v16_load(out + i * ld + 16 * j);
+	for (size_t t = lo / TILE * TILE; t < hi; t += TILE) {
+		const uint8_t *tile = v + t / TILE * tile_bytes;
+		const int8_t *row = (const int8_t *)tile + dv + d0;
+		float w[MAX_QUERIES][2][TILE];
+		size_t first = t < lo ? lo - t : 0, last = hi - t < TILE ? hi - t : TILE;
+
+		/* e_p * dv_p */
+#pragma GCC unroll 2
+		for (int b = 0; b < nv / 2; b++) {
+			v16 step = v16_load_f16(tile + 2 * TILE * (d0 / 32 + b));
+
+#pragma GCC unroll 8
+			for (int i = 0; i < nq; i++)
+				v16_store(w[i][b], v16_mul(v16_load(e + i * PAGE + t), step));
+		}
+		v16_prefetch(ahead);
+		v16_prefetch(ahead + 64);
+		ahead += 32 * nv;
+		for (size_t p = first; p < last; p++) {
+#pragma GCC unroll 4
+			for (int j = 0; j < nv; j++)
+				x[j] = v16_load_i8(row + p * dv + 16 * j);
+			v16_prefetch(ahead);
+			ahead += 16 * nv;
+#pragma GCC unroll 8
+			for (int i = 0; i < nq; i++)
+#pragma GCC unroll 4
+				for (int j = 0; j < nv; j++)
+					acc[i][j] = v16_fma(v16_set(w[i][j / 2][p]), x[j],
+							    acc[i][j]);
+		}
+	}
+#pragma GCC unroll 8
+	for (int i = 0; i < nq; i++)
+#pragma GCC unroll 4
+		for (int j = 0; j < nv; j++)
+			v16_store(out + i * ld + 16 * j, acc[i][j]);
+}
+
+/* ---- blocks of queries ---- */
+
+/* Calls with a number of queries that the compiler knows. */
+#define EACH_NQ(nq, max, call) do {					\
+	switch (nq) {							\
+	case 1: call(1); break;						\
+	case 2: call(2); break;						\
+	case 3: if (max >= 3) call((max >= 3 ? 3 : 1)); break;		\
+	case 4: if (max >= 4) call((max >= 4 ? 4 : 1)); break;		\
+	case 5: if (max >= 5) call((max >= 5 ? 5 : 1)); break;		\
+	case 6: if (max >= 6) call((max >= 6 ? 6 : 1)); break;		\
+	}								\
+} while (0)
+
+/* Queries of the next block when `left` are: as even as can be. */
+static uint32_t block_of(uint32_t left, uint32_t max)
+{
+	uint32_t blocks = (left + max - 1) / max;
+
+	return (left + blocks - 1) / blocks;
+}
+
+/* All tiles of a group. */
+#define SCORES_F16(nq)									\
+	for (int t = 0; t < GROUP; t += SCORE_TILES(nq))				\
+		scores_f16(s + TILE * t, (const float *)buf, dk, k + t * tile_bytes,	\
+			   ahead + t * tile_bytes, scale, nq, SCORE_TILES(nq))
+
+__attribute__((noinline))
+static void group_f16(float *s, const uint8_t *buf, size_t dk, const uint8_t *k,
+		      const uint8_t *ahead, float scale, uint32_t nq)
+{
+	size_t tile_bytes = TILE * 2 * dk;
+
+	EACH_NQ(nq, SCORE_QUERIES, SCORES_F16);
+}
+
+#define SCORES_Q8_0(nq)									\
+	for (int t = 0; t < GROUP; t += SCORE8_TILES(nq))				\
+		scores_q8_0(s + TILE * t, buf, dk, k + t * tile_bytes,			\
+			    ahead + t * tile_bytes, scale, nq, SCORE8_TILES(nq))
+
+__attribute__((noinline))
+static void group_q8_0(float *s, const uint8_t *buf, size_t dk, const uint8_t *k,
+		       const uint8_t *ahead, float scale, uint32_t nq)
+{
+	size_t tile_bytes = TILE * (dk / 32 * 34);
+
+	EACH_NQ(nq, SCORE8_QUERIES, SCORES_Q8_0);
+}
+
+#define VALUES_F16(nq) do {								\
+	for (; d + 16 * VALUE_VECTORS <= dv; d += 16 * VALUE_VECTORS) {			\
+		values_f16(out + d, ld, e + lo, hi - lo, v + 2 * (lo * dv + d), 2 * dv,	\
+			   ahead, 16, nq, VALUE_VECTORS);				\
+		ahead += 32 * VALUE_VECTORS * (hi - lo);				\
+	}										\
+	for (; d < dv; d += 16)								\
+		values_f16(out + d, ld, e + lo, hi - lo, v + 2 * (lo * dv + d), 2 * dv,	\
+			   ahead, dv - d < 16 ? dv - d : 16, nq, 1);			\
+} while (0)
+
+#define VALUES_Q8_0(nq) do {								\
+	for (; d + 16 * VALUE_VECTORS <= dv; d += 16 * VALUE_VECTORS) {			\
+		values_q8_0(out + d, ld, e, lo, hi, v, dv, d, ahead, nq, VALUE_VECTORS);\
+		ahead += 17 * VALUE_VECTORS * (hi - lo);				\
+	}										\
+	for (; d < dv; d += 32)								\
+		values_q8_0(out + d, ld, e, lo, hi, v, dv, d, ahead, nq, 2);		\
+} while (0)
+
+/* Add positions [lo, hi) to nq queries. */
+__attribute__((noinline))
+static void add_f16(float *out, size_t ld, const float *e, size_t lo, size_t hi,
+		    const uint8_t *v, size_t dv, const uint8_t *ahead, uint32_t nq)
+{
+	size_t d = 0;
+
+	EACH_NQ(nq, VALUE_QUERIES, VALUES_F16);
+}
+
+__attribute__((noinline))
+static void add_q8_0(float *out, size_t ld, const float *e, size_t lo, size_t hi,
+		     const uint8_t *v, size_t dv, const uint8_t *ahead, uint32_t nq)
+{
+	size_t d = 0;
+
+	EACH_NQ(nq, VALUE_QUERIES, VALUES_Q8_0);
+}
+
+/* What queries [i, i + n) see: all of [lo, hi) some of them, all of [all_lo, all_hi)
+ * each; empty when lo >= hi, all_lo >= all_hi. */
+struct sight {
+	size_t lo, hi, all_lo, all_hi;
+};
+
+static struct sight sight_of(const struct linnet_attn_page *p, uint32_t i, uint32_t n)
+{
+	struct sight r = { .lo = PAGE, .all_hi = PAGE };
+
+	for (; n--; i++) {
+		if (p->lo[i] > r.all_lo)
+			r.all_lo = p->lo[i];
+		if (p->hi[i] < r.all_hi)
+			r.all_hi = p->hi[i];
+		if (p->lo[i] == p->hi[i])
+			continue;
+		if (p->lo[i] < r.lo)
+			r.lo = p->lo[i];
+		if (p->hi[i] > r.hi)
+			r.hi = p->hi[i];
+	}
+	return r;
+}
+
+static size_t at_least(size_t a, size_t b) { return a > b ? a : b; }
+static size_t at_most(size_t a, size_t b) { return a < b ? a : b; }
+
+static void page_scores(const struct linnet_attn_query *q, const struct linnet_attn_page *p,
+			const struct ahead *ahead, const struct sight *page)
+{
+	bool q8 = q->type == LINNET_TYPE_Q8_0;
+	size_t tile_bytes = TILE * (q8 ? q->dk / 32 * 34 : 2 * (size_t)q->dk);
+	size_t stride = query_stride(q->type, q->dk);
+
+	for (size_t t = page->lo / (GROUP * TILE) * GROUP; t * TILE < page->hi; t += GROUP) {
+		const uint8_t *k = (const uint8_t *)p->k + t * tile_bytes;
+		const uint8_t *next = ahead_of(ahead, t * tile_bytes);
+
+		for (uint32_t i = 0, n; i < q->n; i += n) {
+			const uint8_t *buf = (const uint8_t *)q->buf + i * stride;
+			float *s = (float *)p->scratch + (size_t)i * PAGE + t * TILE;
+			struct sight see;
+
+			n = block_of(q->n - i, q8 ? SCORE8_QUERIES : SCORE_QUERIES);
+			see = sight_of(p, i, n);
+			if (see.lo >= (t + GROUP) * TILE || see.hi <= t * TILE)
+				continue;
+			if (q8)
+				group_q8_0(s, buf, q->dk, k, next, q->scale, n);
+			else
+				group_f16(s, buf, q->dk, k, next, q->scale, n);
+			next = k;	/* what is ahead is on its way */
+		}
+	}
+}
+
+static void page_values(const struct linnet_attn_query *q, const struct linnet_attn_page *p,
+			const struct ahead *ahead, const struct sight *page)
+{
+	bool q8 = q->type == LINNET_TYPE_Q8_0;
+	size_t row_bytes = q8 ? q->dv / 32 * 34 : 2 * (size_t)q->dv, step = q->n > 8 ? 128 : 32;
+	void (*const add)(float *, size_t, const float *, size_t, size_t, const uint8_t *, size_t,
+			  const uint8_t *, uint32_t) = q8 ? add_q8_0 : add_f16;
+
+	/* A few rows at a time, which stay near while blocks of queries and of dimensions
+	 * go over them. */
+	for (size_t lo = page->lo / step * step; lo < page->hi; lo += step) {
+		const uint8_t *next = ahead_of(ahead, ahead->k_bytes + lo * row_bytes);
+
+		for (uint32_t i = 0, n; i < q->n; i += n) {
+			float *out = p->out + i * p->ld_out;
+			const float *e = (const float *)p->scratch + (size_t)i * PAGE;
+			struct sight see;
+
+			n = block_of(q->n - i, VALUE_QUERIES);
+			see = sight_of(p, i, n);
+			if (see.all_lo >= see.all_hi)
+				see.all_lo = see.all_hi = PAGE;
+			for (uint32_t j = 0; j < n; j++) {
+				size_t a = at_least(lo, p->lo[i + j]);
+				size_t b = at_most(at_most(lo + step, p->hi[i + j]), see.all_lo);
+
+				if (a < b)
+					add(out + j * p->ld_out, p->ld_out, e + j * PAGE, a, b, p->v,
+					    q->dv, next, 1);
+			}
+			if (at_least(lo, see.all_lo) < at_most(lo + step, see.all_hi))
+				add(out, p->ld_out, e, at_least(lo, see.all_lo),
+				    at_most(lo + step, see.all_hi), p->v, q->dv, next, n);
+			for (uint32_t j = 0; j < n; j++) {
+				size_t a = at_least(lo, see.all_hi);
+				size_t b = at_most(lo + step, p->hi[i + j]);
+
+				if (a < b)
+					add(out + j * p->ld_out, p->ld_out, e + j * PAGE, a, b, p->v,
+					    q->dv, next, 1);
+			}
+			next = p->v;
+		}
+	}
+}
+
+static void page(const struct linnet_attn_query *q, const struct linnet_attn_page *p)
+{
+	bool q8 = q->type == LINNET_TYPE_Q8_0;
+	size_t group_bytes = GROUP * TILE * (q8 ? q->dk / 32 * 34 : 2 * (size_t)q->dk);
+	struct sight see = sight_of(p, 0, q->n);
+	struct ahead ahead = {
+		.k = p->k, .v = p->v, .next = p->next_k ? p->next_k : p->v,
+		.k_bytes = PAGE / (GROUP * TILE) * group_bytes,
+		.v_bytes = PAGE * (q8 ? q->dv / 32 * 34 : 2 * (size_t)q->dv),
+		.distance = (AHEAD_BYTES + group_bytes - 1) / group_bytes * group_bytes,
+	};
+
+	for (uint32_t i = 0; i < q->n; i++) {
+		p->state[i] = (struct linnet_attn_state) { -INFINITY, 0 };
+		memset(p->out + i * p->ld_out, 0, q->dv * sizeof(*p->out));
+	}
+	page_scores(q, p, &ahead, &see);
+	for (uint32_t i = 0; i < q->n; i++)
+		if (p->lo[i] < p->hi[i])
+			soften((float *)p->scratch + (size_t)i * PAGE, p->lo[i], p->hi[i],
+			       q->softcap, &p->state[i]);
+	page_values(q, p, &ahead, &see);
+}
+
+/* ---- combining ---- */
+
+static void combine(struct linnet_attn_state *acc, float *acc_out,
+		    const struct linnet_attn_state *part, const float *part_out, size_t dv)
+{
+	float max, a, b;
+	size_t d = 0;
+
+	if (part->sum == 0)
+		return;
+	if (acc->sum == 0) {
+		*acc = *part;
+		memcpy(acc_out, part_out, dv * sizeof(*acc_out));
+		return;
+	}
+	max = part->max > acc->max ? part->max : acc->max;
+	a = linnet_expf(acc->max - max);
+	b = linnet_expf(part->max - max);
+	acc->max = max;
+	acc->sum = __builtin_fmaf(acc->sum, a, part->sum * b);
+	for (; d + 16 <= dv; d += 16)
+		v16_store(acc_out + d, v16_fma(v16_load(acc_out + d), v16_set(a),
+					       v16_mul(v16_load(part_out + d), v16_set(b))));
+	if (d < dv)
+		v16_store_n(acc_out + d, v16_fma(v16_load_n(acc_out + d, dv - d), v16_set(a),
+						 v16_mul(v16_load_n(part_out + d, dv - d),
+							 v16_set(b))), dv - d);
+}
+
+static void finish(float *dst, const struct linnet_attn_state *acc, const float *acc_out,
+		   size_t dv)
+{
+	size_t d = 0;
+
+	if (acc->sum == 0) {
+		memset(dst, 0, dv * sizeof(*dst));
+		return;
+	}
+	for (; d + 16 <= dv; d += 16)
+		v16_store(dst + d, v16_div(v16_load(acc_out + d), v16_set(acc->sum)));
+	if (d < dv)
+		v16_store_n(dst + d, v16_div(v16_load_n(acc_out + d, dv - d), v16_set(acc->sum)),
+			    dv - d);
+}
+
+#define LANES_ATTENTION {		\
+	.query_bytes = query_bytes,	\
+	.prep = prep,			\
+	.page_scratch = page_scratch,	\
+	.page = page,			\
+	.combine = combine,		\
+	.finish = finish,		\
+}

@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: MIT */
+/* A block of 32 for a Q8_0 KV cache and for a query against one, as ref/quant8.h. */
+#ifndef LINNET_KERNELS_LANES_QUANT8_H
+#define LINNET_KERNELS_LANES_QUANT8_H
+
+#include "kernels/ref/quant8.h"
+
+V16_INLINE float v16_quant8_scale(float *id, const float *x)
+{
+	return linnet_quant8_step(id, v16_max_magnitude(v16_load(x), v16_load(x + 16)));
+}
+
+#endif
