@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Activations and products of the x86 levels, see fill.h. Compiled for any x86-64:
+ * addresses alone.
+ */
+#include "kernels/fill.h"
+#include "kernels/x86/act_avx512.h"
+#include "kernels/x86/mat_avx512.h"
+
+void linnet_kernels_avx512_mat(struct linnet_kernels *k)
+{
+	k->act_bytes = linnet_act_bytes_avx512;
+	k->act_pack = linnet_act_pack_avx512;
+	k->act_granule = LINNET_Q32_TILE;
+	k->matmul_scratch = linnet_matmul_scratch_avx512;
+	k->row_granule = 32;
+
+	k->matmul[LINNET_TYPE_Q4_0] = linnet_matmul_q4_0_avx512;
+	k->matmul[LINNET_TYPE_Q4_1] = linnet_matmul_q4_1_avx512;
+	k->matmul[LINNET_TYPE_Q5_0] = linnet_matmul_q5_0_avx512;
+	k->matmul[LINNET_TYPE_Q5_1] = linnet_matmul_q5_1_avx512;
+	k->matmul[LINNET_TYPE_Q8_0] = linnet_matmul_q8_0_avx512;
+	k->matmul[LINNET_TYPE_IQ4_NL] = linnet_matmul_iq4_nl_avx512;
+	k->matmul[LINNET_TYPE_MXFP4] = linnet_matmul_mxfp4_avx512;
+}

@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Products of MXFP4 weights, AVX-512. Nibbles pick from the table of doubled values, biased by
+ * 16; a power of two is the scale.
+ */
+#include "kernels/blocks.h"
+#include "kernels/x86/mat_avx512.h"
+#include "kernels/x86/q32_avx512.h"
+
+#define BLOCK_BYTES	sizeof(struct linnet_block_mxfp4)
+#define BIAS_SHIFT	4
+
+#define V(i)		((char)(linnet_mxfp4_values[i] + 16))
+
+/* The values of nibbles */
+ALWAYS_INLINE __m512i values(__m512i nibbles)
+{
+	const __m512i table = _mm512_broadcast_i32x4(_mm_setr_epi8(
+		V(0), V(1), V(2), V(3), V(4), V(5), V(6), V(7),
+		V(8), V(9), V(10), V(11), V(12), V(13), V(14), V(15)));
+
+	return _mm512_shuffle_epi8(table, nibbles);
+}
+
+/* Nibbles of blocks 0..2 in the 64 bytes at p */
+static const uint8_t nibbles_at[64] __attribute__((aligned(64))) = {
+	X16(1), X16(18), X16(35),
+};
+
+ALWAYS_INLINE void load4(const uint8_t *p, __m512i *lo, __m512i *hi)
+{
+	__m512i q = _mm512_permutexvar_epi8(_mm512_load_si512(nibbles_at),
+					    _mm512_loadu_si512(p));
+
+	q = _mm512_mask_broadcast_i32x4(q, 0xf000, load128(p + 52));
+	*lo = values(low_nibbles(q));
+	*hi = values(high_nibbles(q));
+}
+
+ALWAYS_INLINE __m512i scales4(__m512i sc, const uint8_t *p, int row)
+{
+	const __m512i at = _mm512_set_epi32(FOUR(51), FOUR(34), FOUR(17), FOUR(0));
+
+	/* the lowest byte of dword row of each lane */
+	return _mm512_mask_permutexvar_epi8(sc, 0x0001000100010001ull << 4 * row, at,
+					    _mm512_loadu_si512(p));
+}
+
+/* 2^(e - 128): exponent e - 1, and a subnormal for e < 2 */
+ALWAYS_INLINE __m512 e8m0_floats(__m512i e)
+{
+	__m512i bits = _mm512_slli_epi32(_mm512_sub_epi32(e, _mm512_set1_epi32(1)), 23);
+
+	bits = _mm512_mask_sllv_epi32(bits, _mm512_cmplt_epu32_mask(e, _mm512_set1_epi32(2)),
+				      _mm512_set1_epi32(0x200000), e);
+	return _mm512_castsi512_ps(bits);
+}
+
+ALWAYS_INLINE void scale_floats(__m512i sc, __m512 *d, __m512 *m)
+{
+	*d = e8m0_floats(sc);
+	*m = _mm512_setzero_ps();
+}
+
+ALWAYS_INLINE void unpack16(__m512i q[8], __m512 *d, __m512 *m, const uint8_t *const *p, size_t at)
+{
+	uint8_t e[16] __attribute__((aligned(16)));
+
+	nibbles_of_rows(q, p, at + 1);
+	UNROLL
+	for (int k = 0; k < 8; k++)
+		q[k] = values(q[k]);
+	UNROLL
+	for (int r = 0; r < 16; r++)
+		e[r] = p[r][at];
+	*d = e8m0_floats(_mm512_cvtepu8_epi32(load128(e)));
+	*m = _mm512_setzero_ps();
+}
+
+#include "kernels/x86/matmul_q32_avx512.h"
+
+void linnet_matmul_mxfp4_avx512(const struct linnet_matmul *mm)
+{
+	matmul_q32(mm);
+}

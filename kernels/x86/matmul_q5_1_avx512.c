@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Products of Q5_1 weights, AVX-512. Five bits as they are.
+ */
+#include "kernels/blocks.h"
+#include "kernels/x86/mat_avx512.h"
+#include "kernels/x86/q32_avx512.h"
+
+#define BLOCK_BYTES	sizeof(struct linnet_block_q5_1)
+#define HAS_MIN		1
+
+/* Nibbles of blocks 0..2 in the 64 bytes at p + 8 */
+static const uint8_t nibbles_at[64] __attribute__((aligned(64))) = {
+	X16(0), X16(24), X16(48),
+};
+
+ALWAYS_INLINE void load4(const uint8_t *p, __m512i *lo, __m512i *hi)
+{
+	__m512i q = _mm512_permutexvar_epi8(_mm512_load_si512(nibbles_at),
+					    _mm512_loadu_si512(p + 8));
+	/* the fifth bits of a block in every dword of its lane */
+	__m512i bits = _mm512_permutexvar_epi32(
+		_mm512_set_epi32(FOUR(0), FOUR(13), FOUR(7), FOUR(1)), _mm512_loadu_si512(p));
+
+	bits = _mm512_mask_broadcastd_epi32(bits, 0xf000, _mm_loadu_si32(p + 76));
+	q = _mm512_mask_broadcast_i32x4(q, 0xf000, load128(p + 80));
+	*lo = or_fifth_bit(low_nibbles(q), fifth_bits_of_blocks(bits, 0));
+	*hi = or_fifth_bit(high_nibbles(q), fifth_bits_of_blocks(bits, 16));
+}
+
+/* Scale and minimum as one dword */
+ALWAYS_INLINE __m512i scales4(__m512i sc, const uint8_t *p, int row)
+{
+	const __m512i at = _mm512_set_epi32(FOUR(0), FOUR(12), FOUR(6), FOUR(0));
+
+	sc = _mm512_mask_permutexvar_epi32(sc, (__mmask16)(0x0111 << row), at,
+					   _mm512_loadu_si512(p));
+	return _mm512_mask_broadcastd_epi32(sc, (__mmask16)(0x1000 << row),
+					    _mm_loadu_si32(p + 72));
+}
+
+ALWAYS_INLINE void scale_floats(__m512i sc, __m512 *d, __m512 *m)
+{
+	*d = _mm512_cvtph_ps(_mm512_cvtepi32_epi16(sc));
+	*m = _mm512_cvtph_ps(_mm512_cvtepi32_epi16(_mm512_srli_epi32(sc, 16)));
+}
+
+ALWAYS_INLINE void unpack16(__m512i q[8], __m512 *d, __m512 *m, const uint8_t *const *p, size_t at)
+{
+	const __m512i bits = dwords_of_rows(p, at + 4);
+
+	nibbles_of_rows(q, p, at + 8);
+	UNROLL
+	for (int k = 0; k < 8; k++)
+		q[k] = or_fifth_bit(q[k], fifth_bits_of_rows(bits, 4 * k));
+	scale_floats(dwords_of_rows(p, at), d, m);
+}
+
+#include "kernels/x86/matmul_q32_avx512.h"
+
+void linnet_matmul_q5_1_avx512(const struct linnet_matmul *mm)
+{
+	matmul_q32(mm);
+}
