@@ -127,11 +127,9 @@ def weights(c):
     def bias(name, n):
         return name + ".bias", (n,), "vector", 0.0, 0.3
 
-    if c.gemma:
-        # The forward pass multiplies embeddings by sqrt(d).
-        embd = unit
-    else:
-        embd = 2.5 * unit if c.tied else 1.0
+    # Tied embeddings are small beside what the layers add, or every token would predict
+    # itself; the last norm's gain makes up for it.
+    embd = 0.3 * unit if c.tied else unit if c.gemma else 1.0
     yield "token_embd.weight", (c.vocab, d), "matrix", 0.0, embd
     for i in range(c.layers):
         p = f"blk.{i}."
@@ -178,7 +176,7 @@ def weights(c):
                 yield bias(p + "ffn_up", c.ff)
         if c.gemma:
             yield norm(p + "post_ffw_norm", d, 2.0)
-    yield norm("output_norm", d)
+    yield norm("output_norm", d, 8.0 if c.tied else 1.0)
     if not c.tied:
         yield "output.weight", (c.vocab, d), "matrix", 0.0, 2.5 * unit
 
