@@ -4,7 +4,7 @@
  * kernels.h for all types. Layouts in act_avx512.h.
  */
 #include "kernels/x86/act_avx512.h"
-#include "kernels/ref/act.h"
+#include "kernels/x86/k_avx512.h"
 
 #include <immintrin.h>
 #include <string.h>
@@ -170,7 +170,7 @@ size_t linnet_act_bytes_avx512(enum linnet_act act, size_t n_cols, size_t n_toke
 		return (n_cols / 32 * linnet_q32_tiles(n_tokens) *
 			sizeof(struct linnet_q32_tile) + 63) / 64 * 64;
 	case LINNET_ACT_Q256:
-		return linnet_ref_act_bytes(act, n_cols, n_tokens);
+		return linnet_q256_bytes_avx512(n_cols, n_tokens);
 	case LINNET_ACT_COUNT:
 		break;
 	}
@@ -191,7 +191,7 @@ void linnet_act_pack_avx512(enum linnet_act act, const struct linnet_act_buf *ds
 			pack_q32_many(dst, x, ldx, t0, t1);
 		break;
 	case LINNET_ACT_Q256:
-		linnet_ref_act_pack(act, dst, x, ldx, t0, t1);
+		linnet_q256_pack_avx512(dst, x, ldx, t0, t1);
 		break;
 	case LINNET_ACT_COUNT:
 		break;
@@ -205,8 +205,9 @@ size_t linnet_matmul_scratch_avx512(uint32_t type, size_t n_cols, size_t n_token
 	switch (t ? t->act : LINNET_ACT_COUNT) {
 	case LINNET_ACT_Q32:
 		return linnet_q32_scratch(n_cols, n_tokens);
-	case LINNET_ACT_F32:
 	case LINNET_ACT_Q256:
+		return linnet_q256_scratch_avx512(n_tokens);
+	case LINNET_ACT_F32:
 	case LINNET_ACT_COUNT:
 		break;
 	}

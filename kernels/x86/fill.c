@@ -13,5 +13,6 @@ void linnet_kernels_avx2(struct linnet_kernels *k)
 void linnet_kernels_avx512(struct linnet_kernels *k)
 {
 	linnet_kernels_avx512_mat(k);
+	linnet_kernels_avx512_k(k);
 	linnet_kernels_avx512_ops(k);
 }

@@ -139,7 +139,7 @@ static struct shape random_shape(struct checkasm *c, const struct linnet_type_in
 	blocks = t->block_elems == 1 ? checkasm_range(c, 1, 600) :
 		 t->block_elems == 32 ? checkasm_range(c, 1, 37) : checkasm_range(c, 1, 9);
 	if (s.n_tokens <= 4 && checkasm_range(c, 0, 2) == 0)
-		blocks *= 4;
+		blocks *= checkasm_range(c, 0, 3) ? 4 : 10;
 	s.n_cols = blocks * t->block_elems;
 	s.n_rows = checkasm_range(c, 0, 2) ? checkasm_range(c, 1, 70) : checkasm_range(c, 1, 300);
 	while (s.n_rows * s.n_cols * s.n_tokens > 3000000)
