@@ -61,6 +61,9 @@ struct linnet_engine_ops {
 	int (*region_create)(struct linnet_engine *e, struct linnet_region **out, size_t bytes,
 			     bool huge, struct linnet_error *err);
 	void (*region_destroy)(struct linnet_engine *e, struct linnet_region *r);
+	/* Scratch that the engine would need for the stream, in bytes. */
+	int (*stream_scratch)(struct linnet_engine *e, const void *data, size_t bytes,
+			      uint64_t *scratch, struct linnet_error *err);
 	/* Copies and validates; the engine's scratch grows to what the stream needs. */
 	int (*stream_create)(struct linnet_engine *e, struct linnet_engine_stream **out,
 			     const void *data, size_t bytes, struct linnet_error *err);

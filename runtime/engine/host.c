@@ -147,10 +147,35 @@ static void host_region_destroy(struct linnet_engine *e, struct linnet_region *r
 	linnet_region_host_destroy(r);
 }
 
+static int parse(struct linnet_stream **out, const void *data, size_t bytes,
+		 struct linnet_error *err)
+{
+	struct linnet_stream_error why = { -1, -1, "out of memory" };
+	int ret = linnet_stream_parse(out, data, bytes, &why);
+
+	if (ret)
+		linnet_err(err, ret, "stream refused: operation %d, operand %d: %s", why.op,
+			   why.operand, why.what);
+	return ret;
+}
+
+static int host_stream_scratch(struct linnet_engine *e, const void *data, size_t bytes,
+			       uint64_t *scratch, struct linnet_error *err)
+{
+	struct host *h = to_host(e);
+	struct linnet_stream *s;
+	int ret = parse(&s, data, bytes, err);
+
+	if (ret)
+		return ret;
+	*scratch = linnet_exec_scratch(s, &h->kernels, h->n_threads);
+	linnet_stream_free(s);
+	return 0;
+}
+
 static int host_stream_create(struct linnet_engine *e, struct linnet_engine_stream **out,
 			      const void *data, size_t bytes, struct linnet_error *err)
 {
-	struct linnet_stream_error why = { -1, -1, "out of memory" };
 	struct host *h = to_host(e);
 	struct linnet_engine_stream *s = calloc(1, sizeof(*s));
 	size_t scratch;
@@ -158,12 +183,9 @@ static int host_stream_create(struct linnet_engine *e, struct linnet_engine_stre
 
 	if (!s)
 		return linnet_err(err, -ENOMEM, "out of memory");
-	ret = linnet_stream_parse(&s->s, data, bytes, &why);
-	if (ret) {
-		linnet_err(err, ret, "stream refused: operation %d, operand %d: %s", why.op,
-			   why.operand, why.what);
+	ret = parse(&s->s, data, bytes, err);
+	if (ret)
 		goto err_free;
-	}
 	scratch = linnet_exec_scratch(s->s, &h->kernels, h->n_threads);
 	if (!h->scratch || h->scratch->bytes < scratch) {
 		struct linnet_region *r;
@@ -230,6 +252,7 @@ const struct linnet_engine_ops linnet_engine_host = {
 	.info = host_info,
 	.region_create = host_region_create,
 	.region_destroy = host_region_destroy,
+	.stream_scratch = host_stream_scratch,
 	.stream_create = host_stream_create,
 	.stream_destroy = host_stream_destroy,
 	.submit = host_submit,

@@ -164,8 +164,12 @@ int linnet_token_text(const struct linnet_model *m, int32_t id, bool special, ch
 
 /* Detokenizer that emits whole UTF-8 characters only. */
 struct linnet_detok;
-/* drop_lead: the first token's leading space, as SentencePiece models add, is not text. */
-int linnet_detok_create(struct linnet_detok **out, const struct linnet_model *m, bool special);
+/*
+ * special: control tokens are text too. drop_lead: the tokens are those of a text from
+ * its beginning, so the space that SentencePiece models put before it is dropped.
+ */
+int linnet_detok_create(struct linnet_detok **out, const struct linnet_model *m, bool special,
+			bool drop_lead);
 void linnet_detok_destroy(struct linnet_detok *d);
 /*
  * Add a token; *text (valid until the next call) gets the characters that are

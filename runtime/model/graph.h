@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The streams of a model for given maxima: one for the embeddings, one for each kind
+ * of layer (layers that differ in weights' places alone share one), one for the
+ * output. Built once for a session.
+ */
+#ifndef LINNET_MODEL_GRAPH_H
+#define LINNET_MODEL_GRAPH_H
+
+#include "model.h"
+
+/* Parameters of every stream. */
+enum {
+	LINNET_PARAM_TOKENS,
+	LINNET_PARAM_OUTPUTS,
+	LINNET_PARAMS,
+};
+
+/* Slots of every stream. Layer weights follow by role, others by enum linnet_global. */
+enum {
+	LINNET_SLOT_ACT,		/* activations, from pass to pass */
+	LINNET_SLOT_BATCH,		/* what the pass is about: ids, positions, pages */
+	LINNET_SLOT_KV,			/* from the layer's place in page 0 on */
+	LINNET_SLOT_WEIGHT,
+	LINNET_SLOTS = LINNET_SLOT_WEIGHT + LINNET_LAYER_ROLES,
+};
+
+/* Streams by number: these, then the kinds of layers. */
+enum {
+	LINNET_STREAM_EMBED,
+	LINNET_STREAM_OUTPUT,
+	LINNET_STREAM_LAYERS,
+};
+
+struct linnet_graph_config {
+	uint32_t n_batch, n_outputs;	/* most tokens and rows of logits of a pass */
+	uint32_t n_pages, n_seq_pages;	/* of the KV cache, of one sequence */
+	uint32_t n_seqs;
+	const struct linnet_kv_layer *kv;
+	uint32_t kv_type;
+	uint64_t kv_page_bytes;
+	bool long_factors;		/* of longrope */
+};
+
+/* Places in the slot of the batch, in bytes. */
+struct linnet_batch_layout {
+	uint64_t ids, pos, seq;		/* i32 [n_batch] */
+	uint64_t out;			/* i32 [n_outputs]: tokens whose logits are wanted */
+	uint64_t pages;			/* i32 [n_seqs][n_seq_pages] */
+	uint64_t bytes;
+};
+
+struct linnet_graph {
+	struct {
+		void *data;
+		size_t bytes;
+	} *stream;
+	uint32_t n_streams;
+	uint32_t *layer_stream;		/* number of each layer's stream */
+	struct linnet_batch_layout batch;
+	uint64_t act_bytes;
+	uint64_t logits;		/* f32 [n_outputs][n_vocab] in the slot of activations */
+};
+
+int linnet_graph_build(struct linnet_graph *g, const struct linnet_model *m,
+		       const struct linnet_graph_config *c, struct linnet_error *err);
+void linnet_graph_free(struct linnet_graph *g);
+
+/* One stream in words, through write; see linnet_model_dump_streams(). */
+int linnet_graph_dump(const void *data, size_t bytes, const char *title,
+		      int (*write)(void *ctx, const char *text, size_t n), void *ctx);
+
+#endif

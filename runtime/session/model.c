@@ -1,0 +1,300 @@
+// SPDX-License-Identifier: MIT
+/* The public face of models: opening, loading, and what there is to know of them. */
+#include "session.h"
+
+#include "kernels/kernels.h"
+#include "runtime/util/error.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Copy of a string in the file, or of "" when there is none. */
+static char *copy_str(const struct linnet_gguf *g, const char *key)
+{
+	struct linnet_str s = { "", 0 };
+
+	/* a key of another type is as good as none here */
+	if (linnet_gguf_get_str(g, key, &s, NULL))
+		s.p = "";
+	return strdup(s.p);
+}
+
+static void count(struct linnet_model *m)
+{
+	uint64_t by_type[LINNET_TYPE_COUNT] = { 0 };
+	uint32_t best = LINNET_TYPE_F32;
+
+	for (size_t i = 0; i < linnet_gguf_tensor_count(m->gguf); i++) {
+		const struct linnet_gguf_tensor *t = linnet_gguf_tensor(m->gguf, i);
+
+		/* the reader bounded these products by the size of the file */
+		m->n_params += t->ne[0] * t->ne[1] * t->ne[2] * t->ne[3];
+		m->weight_bytes += t->bytes;
+		by_type[t->type] += t->bytes;
+		if (by_type[t->type] > by_type[best])
+			best = t->type;
+	}
+	for (size_t i = 0; i < linnet_gguf_file_count(m->gguf); i++)
+		m->file_bytes += linnet_gguf_file_bytes(m->gguf, i);
+	m->type_name = m->weight_bytes ? linnet_type_info(best)->name : "";
+}
+
+/* Everything that computing needs: hyperparameters, tensors, engine. */
+static int open_weights(struct linnet_model *m, struct linnet_error *err)
+{
+	const struct linnet_engine_ops *ops = linnet_engine_find(m->opts.engine);
+	struct linnet_queue_options queue = { .no_io_uring = m->opts.no_io_uring };
+	struct linnet_engine_options engine = { .n_threads = m->opts.n_threads };
+	struct linnet_weights_options weights;
+	int ret;
+
+	if (!ops)
+		return linnet_err(err, -EINVAL, "no such engine (%s)", m->opts.engine);
+	ret = linnet_hparams_read(m, err);
+	if (!ret)
+		ret = linnet_tensors_read(m, err);
+	if (ret)
+		return ret;
+	if (m->tokenizer && linnet_tokenizer_n_vocab(m->tokenizer) > m->hp.n_vocab)
+		return linnet_err(err, -EINVAL,
+				  "%s: more tokens than embeddings (tokenizer.ggml.tokens, %u of %u)",
+				  linnet_gguf_path(m->gguf), linnet_tokenizer_n_vocab(m->tokenizer),
+				  m->hp.n_vocab);
+	ret = linnet_queue_create(&m->queue, &queue, err);
+	if (ret)
+		return ret;
+	engine.queue = m->queue;
+	ret = ops->open(&m->engine, &engine, err);
+	if (ret)
+		return ret;
+	weights = (struct linnet_weights_options){
+		.engine = m->engine,
+		.queue = m->queue,
+		.no_direct_io = m->opts.no_direct_io,
+		.no_huge_pages = m->opts.no_huge_pages,
+	};
+	return linnet_weights_create(&m->weights, m->gguf, m->group, linnet_model_groups(m),
+				     &weights, err);
+}
+
+int linnet_model_open(struct linnet_model **out, const char *path,
+		      const struct linnet_model_options *opts, struct linnet_error *err)
+{
+	struct linnet_model *m = calloc(1, sizeof(*m));
+	int ret;
+
+	if (!m)
+		return linnet_err(err, -ENOMEM, "%s: out of memory", path);
+	ret = linnet_options_copy(&m->opts, sizeof(m->opts), opts);
+	if (ret) {
+		linnet_err(err, ret, "model options of a newer version are set");
+		goto err_close;
+	}
+	ret = linnet_gguf_open(&m->gguf, path, err);
+	if (ret)
+		goto err_close;
+	m->arch = copy_str(m->gguf, "general.architecture");
+	m->name = copy_str(m->gguf, "general.name");
+	if (!m->arch || !m->name) {
+		ret = linnet_err(err, -ENOMEM, "%s: out of memory", path);
+		goto err_close;
+	}
+	count(m);
+	ret = linnet_tokenizer_create(&m->tokenizer, m->gguf, err);
+	if (ret && ret != -ENOENT)
+		goto err_close;
+	if (!m->opts.vocab_only) {
+		ret = open_weights(m, err);
+		if (ret)
+			goto err_close;
+	}
+	/* the caller's string need not live on */
+	m->opts.engine = NULL;
+	*out = m;
+	return 0;
+
+err_close:
+	linnet_model_close(m);
+	return ret;
+}
+
+void linnet_model_close(struct linnet_model *m)
+{
+	if (!m)
+		return;
+	linnet_weights_destroy(m->weights);
+	if (m->engine)
+		m->engine->ops->close(m->engine);
+	linnet_queue_destroy(m->queue);
+	linnet_tokenizer_destroy(m->tokenizer);
+	free(m->group);
+	free(m->group_tensor);
+	free(m->layer);
+	free(m->arch);
+	free(m->name);
+	linnet_gguf_close(m->gguf);
+	free(m);
+}
+
+int linnet_model_load(struct linnet_model *m,
+		      bool (*progress)(void *ctx, uint64_t done, uint64_t total), void *ctx,
+		      struct linnet_error *err)
+{
+	struct linnet_weights_stats stats;
+	int ret;
+
+	if (m->opts.vocab_only)
+		return linnet_err(err, -EINVAL, "%s: opened for its vocabulary only",
+				  linnet_gguf_path(m->gguf));
+	ret = linnet_weights_start(m->weights, err);
+	for (size_t i = 0; i < linnet_model_groups(m) && !ret; i++) {
+		while (!(ret = linnet_weights_ready(m->weights, i, err))) {
+			ret = linnet_queue_wait(m->queue);
+			if (ret)
+				return linnet_err(err, -EIO, "%s: nothing is read",
+						  linnet_gguf_path(m->gguf));
+			linnet_weights_stats(m->weights, &stats);
+			if (progress && !progress(ctx, stats.bytes_read, stats.total_bytes))
+				return linnet_err(err, -EINTR, "%s: interrupted",
+						  linnet_gguf_path(m->gguf));
+		}
+		ret = ret < 0 ? ret : 0;
+	}
+	return ret;
+}
+
+int linnet_model_info(const struct linnet_model *m, struct linnet_model_info *info)
+{
+	struct linnet_engine_info engine = { .name = "", .isa = "" };
+	struct linnet_model_info full;
+
+	if (info->size < sizeof(info->size))
+		return -EINVAL;
+	if (m->engine)
+		m->engine->ops->info(m->engine, &engine);
+	full = (struct linnet_model_info){
+		.size = info->size,
+		.architecture = m->arch,
+		.name = m->name,
+		.type_name = m->type_name,
+		.engine = engine.name,
+		.isa = engine.isa,
+		.n_params = m->n_params,
+		.weight_bytes = m->weight_bytes,
+		.file_bytes = m->file_bytes,
+		.n_files = linnet_gguf_file_count(m->gguf),
+		.n_vocab = m->hp.n_vocab,
+		.n_ctx_train = m->hp.n_ctx_train,
+		.n_embd = m->hp.n_embd,
+		.n_layer = m->hp.n_layer,
+		.n_head = m->layer ? m->layer[0].n_head : 0,
+		.n_head_kv = m->layer ? m->layer[0].n_head_kv : 0,
+		.n_expert = m->hp.n_expert,
+		.n_expert_used = m->hp.n_expert_used,
+		.n_threads = engine.n_threads,
+	};
+	if (!full.n_vocab && m->tokenizer)
+		full.n_vocab = linnet_tokenizer_n_vocab(m->tokenizer);
+	memcpy(info, &full, info->size < sizeof(full) ? info->size : sizeof(full));
+	return 0;
+}
+
+/* Code and libraries of a process that does nothing but this. */
+#define PROCESS_BYTES (6u << 20)
+
+int linnet_model_memory(const struct linnet_model *m, const struct linnet_session_options *opts,
+			struct linnet_memory_info *info, struct linnet_error *err)
+{
+	struct linnet_memory_info full = { .size = info->size };
+	struct linnet_session_plan plan;
+	uint64_t scratch = 0, one;
+	int ret;
+
+	if (info->size < sizeof(info->size))
+		return linnet_err(err, -EINVAL, "memory info without its size");
+	if (m->opts.vocab_only)
+		return linnet_err(err, -EINVAL, "%s: opened for its vocabulary only",
+				  linnet_gguf_path(m->gguf));
+	ret = linnet_session_plan_make(&plan, m, opts, err);
+	if (ret)
+		return ret;
+	ret = linnet_weights_measure(m->gguf, m->group, linnet_model_groups(m), &full.weights);
+	if (ret) {
+		linnet_err(err, ret, "%s: out of memory", linnet_gguf_path(m->gguf));
+		goto out;
+	}
+	for (uint32_t i = 0; i < plan.graph.n_streams; i++) {
+		ret = m->engine->ops->stream_scratch(m->engine, plan.graph.stream[i].data,
+						     plan.graph.stream[i].bytes, &one, err);
+		if (ret)
+			goto out;
+		scratch = one > scratch ? one : scratch;
+	}
+	full.kv = (uint64_t)plan.n_pages * plan.kv_page_bytes;
+	full.scratch = plan.graph.act_bytes + plan.graph.batch.bytes + scratch;
+	full.other = PROCESS_BYTES + linnet_gguf_memory(m->gguf);
+	if (m->tokenizer)
+		full.other += linnet_tokenizer_memory(m->tokenizer);
+	full.total = full.weights + full.kv + full.scratch + full.other;
+	memcpy(info, &full, info->size < sizeof(full) ? info->size : sizeof(full));
+out:
+	linnet_session_plan_free(&plan);
+	return ret;
+}
+
+int linnet_model_tensor(const struct linnet_model *m, size_t i, struct linnet_tensor_info *info)
+{
+	const struct linnet_gguf_tensor *t = linnet_gguf_tensor(m->gguf, i);
+	struct linnet_tensor_info full = { .size = info->size };
+
+	if (info->size < sizeof(info->size))
+		return -EINVAL;
+	if (!t)
+		return -ENOENT;
+	full.name = t->name.p;
+	full.type_name = linnet_type_info(t->type)->name;
+	full.n_dims = t->n_dims;
+	memcpy(full.ne, t->ne, sizeof(full.ne));
+	full.bytes = t->bytes;
+	full.offset = t->offset;
+	full.file = t->file;
+	memcpy(info, &full, info->size < sizeof(full) ? info->size : sizeof(full));
+	return 0;
+}
+
+int linnet_model_dump_streams(const struct linnet_model *m,
+			      int (*write)(void *ctx, const char *text, size_t n), void *ctx)
+{
+	struct linnet_session_plan plan;
+	int ret;
+
+	if (m->opts.vocab_only)
+		return -EINVAL;
+	ret = linnet_session_plan_make(&plan, m, NULL, NULL);
+	if (ret)
+		return ret;
+	for (uint32_t i = 0; i < plan.graph.n_streams && !ret; i++) {
+		char title[96] = "embeddings";
+
+		if (i == LINNET_STREAM_OUTPUT) {
+			strcpy(title, "output");
+		} else if (i >= LINNET_STREAM_LAYERS) {
+			uint32_t first = UINT32_MAX, n = 0;
+
+			for (uint32_t l = 0; l < m->hp.n_layer; l++) {
+				if (plan.graph.layer_stream[l] != i)
+					continue;
+				first = l < first ? l : first;
+				n++;
+			}
+			snprintf(title, sizeof(title), "layer %u (one of %u alike)", first, n);
+		}
+		ret = linnet_graph_dump(plan.graph.stream[i].data, plan.graph.stream[i].bytes, title,
+					write, ctx);
+	}
+	linnet_session_plan_free(&plan);
+	return ret;
+}

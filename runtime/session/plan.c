@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: MIT
+/* From session options to sizes and streams. */
+#include "session.h"
+
+#include "runtime/util/error.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define DEFAULT_CTX 4096
+#define DEFAULT_BATCH 512
+#define MAX_CTX (1u << 30)
+#define MAX_BATCH (1u << 20)
+
+int linnet_options_copy(void *to, size_t to_size, const void *from)
+{
+	size_t size;
+
+	memset(to, 0, to_size);
+	if (from) {
+		memcpy(&size, from, sizeof(size));
+		for (size_t i = to_size; i < size; i++)
+			if (((const char *)from)[i])
+				return -E2BIG;
+		memcpy(to, from, size < to_size ? size : to_size);
+	}
+	memcpy(to, &to_size, sizeof(to_size));
+	return 0;
+}
+
+static int measure_kv(struct linnet_session_plan *p, const struct linnet_model *m,
+		      struct linnet_error *err)
+{
+	uint32_t bad = 0;
+	int ret;
+
+	p->kv = calloc(m->hp.n_layer, sizeof(*p->kv));
+	if (!p->kv)
+		return linnet_err(err, -ENOMEM, "%s: out of memory", linnet_gguf_path(m->gguf));
+	for (uint32_t i = 0; i < m->hp.n_layer; i++)
+		p->kv[i] = (struct linnet_kv_layer){ .n_heads = m->layer[i].n_head_kv,
+						     .dk = m->hp.dk, .dv = m->hp.dv };
+	ret = linnet_kv_measure(p->kv_type, p->kv, m->hp.n_layer, &p->kv_page_bytes, &bad);
+	if (ret == -EINVAL)
+		return linnet_err(err, ret,
+				  "%s: a Q8_0 KV cache needs head sizes that are multiples of 32 "
+				  "(attention.key_length, %u)", linnet_gguf_path(m->gguf), m->hp.dk);
+	if (ret)
+		return linnet_err(err, ret, "%s: the KV cache is too large",
+				  linnet_gguf_path(m->gguf));
+	return 0;
+}
+
+int linnet_session_plan_make(struct linnet_session_plan *p, const struct linnet_model *m,
+			     const struct linnet_session_options *options,
+			     struct linnet_error *err)
+{
+	struct linnet_session_options opts;
+	struct linnet_graph_config config;
+	int ret;
+
+	memset(p, 0, sizeof(*p));
+	ret = linnet_options_copy(&opts, sizeof(opts), options);
+	if (ret)
+		return linnet_err(err, ret, "session options of a newer version are set");
+	if (opts.kv_type != LINNET_KV_F16 && opts.kv_type != LINNET_KV_Q8_0)
+		return linnet_err(err, -EINVAL, "unknown type of KV cache (kv_type, %d)",
+				  opts.kv_type);
+	if (opts.n_ctx > MAX_CTX)
+		return linnet_err(err, -EINVAL, "context is too large (n_ctx, %u)", opts.n_ctx);
+	if (opts.n_batch > MAX_BATCH)
+		return linnet_err(err, -EINVAL, "batch is too large (n_batch, %u)", opts.n_batch);
+	if (opts.n_outputs > MAX_BATCH)
+		return linnet_err(err, -EINVAL, "too many outputs (n_outputs, %u)", opts.n_outputs);
+
+	p->n_ctx = opts.n_ctx;
+	if (!p->n_ctx)
+		p->n_ctx = m->hp.n_ctx_train < DEFAULT_CTX ? m->hp.n_ctx_train : DEFAULT_CTX;
+	p->n_batch = opts.n_batch ? opts.n_batch : DEFAULT_BATCH;
+	if (p->n_batch > p->n_ctx)
+		p->n_batch = p->n_ctx;
+	p->n_outputs = opts.n_outputs ? opts.n_outputs : 1;
+	if (p->n_batch < p->n_outputs)
+		p->n_batch = p->n_outputs;
+	p->n_pages = (p->n_ctx - 1) / LINNET_KV_PAGE + 1;
+	p->kv_type = opts.kv_type == LINNET_KV_Q8_0 ? LINNET_TYPE_Q8_0 : LINNET_TYPE_F16;
+	ret = measure_kv(p, m, err);
+	if (ret)
+		goto err_free;
+
+	config = (struct linnet_graph_config){
+		.n_batch = p->n_batch,
+		.n_outputs = p->n_outputs,
+		.n_pages = p->n_pages,
+		.n_seq_pages = p->n_pages,
+		.n_seqs = 1,
+		.kv = p->kv,
+		.kv_type = p->kv_type,
+		.kv_page_bytes = p->kv_page_bytes,
+		.long_factors = p->n_ctx > m->hp.rope_ctx_orig,
+	};
+	ret = linnet_graph_build(&p->graph, m, &config, err);
+	if (ret)
+		goto err_free;
+	return 0;
+
+err_free:
+	linnet_session_plan_free(p);
+	return ret;
+}
+
+void linnet_session_plan_free(struct linnet_session_plan *p)
+{
+	linnet_graph_free(&p->graph);
+	free(p->kv);
+	p->kv = NULL;
+}

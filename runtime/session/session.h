@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: MIT */
+/* Inside runtime/session: what sizing a session has in common with running one. */
+#ifndef LINNET_SESSION_SESSION_H
+#define LINNET_SESSION_SESSION_H
+
+#include "runtime/model/graph.h"
+
+/* Options with the defaults filled in, and what follows from them. */
+struct linnet_session_plan {
+	uint32_t n_ctx, n_batch, n_outputs, n_pages;
+	uint32_t kv_type;
+	struct linnet_kv_layer *kv;	/* [n_layer] */
+	uint64_t kv_page_bytes;
+	struct linnet_graph graph;
+};
+
+int linnet_session_plan_make(struct linnet_session_plan *p, const struct linnet_model *m,
+			     const struct linnet_session_options *opts, struct linnet_error *err);
+void linnet_session_plan_free(struct linnet_session_plan *p);
+
+/* Copy an option struct of an older or newer caller: what it does not have is zero.
+ * -E2BIG: it has something set that this library does not know. */
+int linnet_options_copy(void *to, size_t to_size, const void *from);
+
+#endif
