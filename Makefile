@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: MIT
-# Userspace build of Linnet (GNU make). `make`, `make O=DIR`, `make install
-# DESTDIR= PREFIX=`, `make tests`. Sources are found by folder; a kernel's
-# instruction set is the suffix of its file name.
+# Userspace build of Linnet (GNU make). `make`, `make O=DIR`, `make tests`, `make
+# install DESTDIR= PREFIX= LIBDIR=`, `make uninstall` with the same variables.
+# Sources are found by folder; a kernel's instruction set is the suffix of its
+# file name.
 
 O ?= build
 PREFIX ?= /usr/local
+LIBDIR ?= $(PREFIX)/lib
 CC ?= cc
 CFLAGS ?= -O2 -g
 WERROR ?=
@@ -47,7 +49,7 @@ $(O)/obj/kernels/x86/%_avx2.o: override CFLAGS += -mavx2 -mfma -mf16c -mbmi2
 $(O)/obj/kernels/x86/%_avx512.o: override CFLAGS += -march=icelake-server -mtune=znver3
 
 .DEFAULT_GOAL := all
-.PHONY: all tests clean install
+.PHONY: all tests list-tests clean install uninstall force
 .SECONDARY:
 .DELETE_ON_ERROR:
 
@@ -73,7 +75,20 @@ $(O)/liblinnet.so: $(O)/liblinnet.so.0
 $(O)/linnet: $(tool_obj) $(O)/liblinnet.a
 	$(CC) $(LDFLAGS) $(CFLAGS) -o $@ $^ $(lib_libs) $(tool_libs)
 
+# What `linnet bench` reports about the build; rewritten only when it changes.
+$(O)/obj/tools/linnet/bench.o: $(O)/gen/build-info.h
+$(O)/obj/tools/%.o: override CPPFLAGS += -I$(O)/gen
+$(O)/gen/build-info.h: force
+	@mkdir -p $(@D)
+	@{ echo "#define BUILD_COMMIT \"$$(git rev-parse --short HEAD 2>/dev/null || echo unknown)\""; \
+	   echo "#define BUILD_NUMBER $$(git rev-list --count HEAD 2>/dev/null || echo 0)"; } >$@.new
+	@cmp -s $@.new $@ && rm $@.new || mv $@.new $@
+
 tests: all $(test_bin) $(preload_so)
+
+# Names of the C tests, for tests/run.sh.
+list-tests:
+	@printf '%s\n' $(test_bin:$(O)/tests/%=%)
 
 $(O)/tests/%: $(O)/obj/tests/%.o $(O)/liblinnet.a
 	@mkdir -p $(@D)
@@ -89,6 +104,37 @@ $(O)/tests/fault/preload/%.so: tests/fault/preload/%.c tests/fault/preload/fail.
 	@mkdir -p $(@D)
 	$(CC) -D_GNU_SOURCE -std=gnu11 -O2 -g -fPIC -fno-builtin -Wall -Wextra $(WERROR) -shared \
 		-o $@ $< -ldl
+
+version := $(shell sed -n 's/^\#define LINNET_VERSION_[A-Z]* \([0-9]*\)$$/\1/p' \
+	runtime/include/linnet/linnet.h | paste -sd. -)
+bindir := $(DESTDIR)$(PREFIX)/bin
+libdir := $(DESTDIR)$(LIBDIR)
+incdir := $(DESTDIR)$(PREFIX)/include/linnet
+mandir := $(DESTDIR)$(PREFIX)/share/man/man1
+datadir := $(DESTDIR)$(PREFIX)/share/linnet
+docdir := $(DESTDIR)$(PREFIX)/share/doc/linnet
+man := $(wildcard Documentation/man/*.1)
+
+install: all
+	install -d $(bindir) $(libdir)/pkgconfig $(incdir) $(mandir) $(datadir) $(docdir)
+	install -m 755 $(O)/linnet $(bindir)/
+	install -m 755 $(O)/liblinnet.so.0 $(libdir)/liblinnet.so.$(version)
+	ln -sf liblinnet.so.$(version) $(libdir)/liblinnet.so.0
+	ln -sf liblinnet.so.0 $(libdir)/liblinnet.so
+	install -m 644 $(O)/liblinnet.a $(libdir)/
+	install -m 644 runtime/include/linnet/linnet.h $(incdir)/
+	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@LIBDIR@|$(LIBDIR)|' -e 's|@VERSION@|$(version)|' \
+		-e 's|@PRIVATE@|$(lib_pkgs)|' runtime/linnet.pc.in >$(libdir)/pkgconfig/linnet.pc
+	install -m 644 $(man) $(mandir)/
+	install -m 644 tools/demo/linnet-demo.gguf $(datadir)/
+	install -m 644 LICENSES/* $(docdir)/
+
+uninstall:
+	rm -f $(bindir)/linnet $(libdir)/liblinnet.so.$(version) $(libdir)/liblinnet.so.0 \
+		$(libdir)/liblinnet.so $(libdir)/liblinnet.a $(incdir)/linnet.h \
+		$(libdir)/pkgconfig/linnet.pc $(addprefix $(mandir)/,$(notdir $(man))) \
+		$(datadir)/linnet-demo.gguf $(addprefix $(docdir)/,$(notdir $(wildcard LICENSES/*)))
+	rmdir $(incdir) $(datadir) $(docdir) 2>/dev/null || :
 
 clean:
 	rm -rf $(O)

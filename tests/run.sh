@@ -40,7 +40,6 @@ if [ "${1:-}" = --one ]; then
 	/^ok( |$)/ {
 		seen++
 		if (match($0, /# *[Ss][Kk][Ii][Pp]/)) {
-			skipped++
 			reason = substr($0, RSTART + RLENGTH)
 			sub(/^ +/, "", reason)
 			what = substr($0, 1, RSTART - 1)
@@ -48,8 +47,10 @@ if [ "${1:-}" = --one ]; then
 			sub(/ +$/, "", what)
 			if (reason == "")
 				lost(what ": skipped without a reason")
-			else
+			else {
+				skipped++
 				say[++n] = "    skip   " what ": " reason
+			}
 		} else
 			passed++
 	}
@@ -59,12 +60,13 @@ if [ "${1:-}" = --one ]; then
 		plan = substr($1, 4) + 0
 		planned = 1
 		if (plan == 0 && match($0, /# *[Ss][Kk][Ii][Pp] */)) {
-			skipped++
 			reason = substr($0, RSTART + RLENGTH)
 			if (reason == "")
 				lost("skipped without a reason")
-			else
+			else {
+				skipped++
 				say[++n] = "    skip   " reason
+			}
 		}
 	}
 	# what a failed test says about itself follows its line
@@ -172,6 +174,8 @@ if ! build "$O"; then
 	exit 1
 fi
 
+programs=$(make -s O="$O" list-tests)
+
 # Debian's python3, the one that python3-numpy is for, before any other.
 PYTHON=/usr/bin/python3
 [ -x $PYTHON ] || PYTHON=python3
@@ -199,21 +203,20 @@ add()
 # tests_of FOLDER BUILD PREFIX VARS [c]: every test of tests/FOLDER; c: programs only
 tests_of()
 {
-	for src in tests/"$1"/*; do
-		[ -f "$src" ] || continue
-		base=${src##*/}
-		name=$3$1/${base%.*}
-		vars="LINNET_BUILD=$root/$2 $4"
-		case $base in
-		*.c)
-			add "$name" "$vars" "$root/$2/tests/$1/${base%.c}" ;;
-		test_*.py)
-			[ "${5:-}" = c ] || add "$name" "$vars" "$PYTHON $src" ;;
-		*.sh)
-			case $base in
-			lib.sh) continue ;;
-			esac
-			[ "${5:-}" = c ] || add "$name" "$vars" "sh $src" ;;
+	vars_all="LINNET_BUILD=$root/$2 $4"
+	for test in $programs; do
+		case $test in
+		"$1"/*) add "$3$test" "$vars_all" "$root/$2/tests/$test" ;;
+		esac
+	done
+	[ "${5:-}" != c ] || return 0
+	for src in tests/"$1"/test_*.py; do
+		[ ! -f "$src" ] || add "$3${src#tests/}" "$vars_all" "$PYTHON $src"
+	done
+	for src in tests/"$1"/*.sh; do
+		case $src in
+		*'*'* | */lib.sh) ;;
+		*) add "$3${src#tests/}" "$vars_all" "sh $src" ;;
 		esac
 	done
 }

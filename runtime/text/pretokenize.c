@@ -92,14 +92,6 @@ static steps step_qwen35 = {
 };
 static steps step_minicpm5 = { "\\p{N}{1,3}", GPT4("\\p{N}+", BLANK) };
 static steps step_laguna = { "[^\\n]+|\\n+", GPT4("\\p{N}", BLANK) };
-static steps step_jais2 = {
-	GPT4("\\p{N}{1,3}", SPACE "*[\\r\\n]+|"
-	     SPACE "{512}" NOT_BEFORE_TEXT "|" SPACE "{256}" NOT_BEFORE_TEXT "|"
-	     SPACE "{128}" NOT_BEFORE_TEXT "|" SPACE "{64}" NOT_BEFORE_TEXT "|"
-	     SPACE "{32}" NOT_BEFORE_TEXT "|" SPACE "{16}" NOT_BEFORE_TEXT "|"
-	     SPACE "{8}" NOT_BEFORE_TEXT "|" SPACE "{4}" NOT_BEFORE_TEXT "|"
-	     SPACE "{1,2}" NOT_BEFORE_TEXT "|" SPACE)
-};
 static steps step_bailing = {
 	GPT4("\\p{N}", SPACE "*[\\r\\n]|" SPACE "+" NOT_BEFORE_TEXT "|" SPACE "+")
 };
@@ -160,7 +152,6 @@ static const struct {
 	{ "glm4", &step_llama3 },
 	{ "chatglm-bpe", &step_llama3 },
 	{ "minicpm5", &step_minicpm5, { .ignore_merges = true } },
-	{ "jais-2", &step_jais2 },
 	{ "gpt-2", &step_gpt2 },
 	{ "phi-2", &step_gpt2 },
 	{ "jina-es", &step_gpt2 },

@@ -316,7 +316,7 @@ static void test_cap(const char *name, const struct vocab *v)
 static void test_time(const char *name, const struct vocab *v)
 {
 	static const char *const units[] = {
-		"a", " ", "\n", "A", "1", "!", "é", "日", "\xFF", " a", "\t\n", "ab", "aB", "=", "'s",
+		"a", " ", "1", "日", "\xFF", " a", "ab",
 	};
 	struct linnet_tokenizer *t = v->t;
 	const char *path = test_data("text/wikitext-2-test.txt");
@@ -347,7 +347,7 @@ static void test_time(const char *name, const struct vocab *v)
 		double best = INFINITY;
 		int64_t count = 0;
 
-		for (int i = 0; i < 3; i++) {
+		for (int i = 0; i < 2; i++) {
 			start = seconds();
 			count = linnet_tokenizer_encode(t, (char *)b.p, b.n, 0, NULL, 0);
 			start = seconds() - start;
@@ -637,6 +637,381 @@ static void test_detok(void)
 	vocab_close(&v);
 }
 
+/* ---------------------------------------------------- damaged vocabularies */
+
+static void put_strings(struct gguf_file *f, const char *key, const char *const *s, size_t n)
+{
+	gguf_kv_array(f, key, 8, n);
+	for (size_t i = 0; i < n; i++)
+		put_str(&f->kv, s[i]);
+}
+
+static void put_types(struct gguf_file *f, size_t n, int32_t type, size_t at, int32_t other)
+{
+	gguf_kv_array(f, K("token_type"), 5, n);
+	for (size_t i = 0; i < n; i++)
+		put_u32(&f->kv, i == at ? other : type);
+}
+
+static void put_scores(struct gguf_file *f, size_t n, float odd)
+{
+	gguf_kv_array(f, K("scores"), 6, n);
+	for (size_t i = 0; i < n; i++)
+		put(&f->kv, i ? &(float) { 1.0f } : &odd, 4);
+}
+
+static void put_flag(struct gguf_file *f, const char *key, bool value)
+{
+	gguf_entry(f, key, 7);
+	put_u8(&f->kv, value);
+}
+
+#define STRINGS(key, ...) \
+	put_strings(f, key, (const char *const[]){ __VA_ARGS__ }, \
+		    N(((const char *const[]){ __VA_ARGS__ })))
+#define SPM gguf_kv_str(f, K("model"), "llama")
+#define BPE gguf_kv_str(f, K("model"), "gpt2"); gguf_kv_str(f, K("pre"), "gpt-2")
+#define ABC STRINGS(K("tokens"), "a", "b", "ab")
+#define MERGES STRINGS(K("merges"), "a b")
+
+/* name, what is returned, two texts that the message holds, the metadata */
+#define CASES \
+X(no_model, -ENOENT, K("model"), "no vocabulary", ABC) \
+X(model_none, -ENOENT, K("model"), "no vocabulary", gguf_kv_str(f, K("model"), "none")) \
+X(model_type, -EINVAL, K("model"), "", gguf_kv_u32(f, K("model"), 1)) \
+X(model_bert, -ENOTSUP, K("model"), "'bert'", gguf_kv_str(f, K("model"), "bert"); ABC) \
+X(model_t5, -ENOTSUP, K("model"), "'t5'", gguf_kv_str(f, K("model"), "t5"); ABC) \
+X(model_rwkv, -ENOTSUP, K("model"), "'rwkv'", gguf_kv_str(f, K("model"), "rwkv"); ABC) \
+X(model_gemma4, -ENOTSUP, K("model"), "'gemma4'", gguf_kv_str(f, K("model"), "gemma4"); ABC) \
+X(no_tokens, -EINVAL, K("tokens"), "missing", SPM) \
+X(zero_tokens, -EINVAL, K("tokens"), "0 tokens", SPM; gguf_kv_array(f, K("tokens"), 8, 0)) \
+X(tokens_type, -EINVAL, K("tokens"), "", SPM; gguf_kv_array(f, K("tokens"), 4, 1); \
+  put_u32(&f->kv, 7)) \
+X(tokens_scalar, -EINVAL, K("tokens"), "", SPM; gguf_kv_str(f, K("tokens"), "a")) \
+X(same_token, -EINVAL, K("tokens"), "1 and 3", SPM; STRINGS(K("tokens"), "a", "b", "c", "b")) \
+X(token_long, -EINVAL, K("tokens"), "token 1", SPM; gguf_kv_array(f, K("tokens"), 8, 2); \
+  put_str(&f->kv, "a"); put_u64(&f->kv, (1 << 20) + 1); put_zero(&f->kv, (1 << 20) + 1)) \
+X(special_long, -EINVAL, K("tokens"), "token 1", BPE; MERGES; \
+  gguf_kv_array(f, K("tokens"), 8, 2); put_str(&f->kv, "a"); put_u64(&f->kv, 4097); \
+  put_zero(&f->kv, 4097); put_types(f, 2, 1, 1, 4)) \
+X(types_short, -EINVAL, K("token_type"), "2 elements for 3", SPM; ABC; put_types(f, 2, 1, 9, 0)) \
+X(types_long, -EINVAL, K("token_type"), "4 elements for 3", SPM; ABC; put_types(f, 4, 1, 9, 0)) \
+X(types_value, -EINVAL, K("token_type"), "token 2 has type 7", SPM; ABC; put_scores(f, 3, 0); \
+  put_types(f, 3, 1, 2, 7)) \
+X(types_negative, -EINVAL, K("token_type"), "type -1", SPM; ABC; put_types(f, 3, 1, 2, -1)) \
+X(types_type, -EINVAL, K("token_type"), "", SPM; ABC; \
+  STRINGS(K("token_type"), "1", "1", "1")) \
+X(byte_text, -EINVAL, K("tokens"), "token 1 is of type byte", SPM; ABC; put_scores(f, 3, 0); \
+  put_types(f, 3, 1, 1, 6)) \
+X(no_scores, -EINVAL, K("scores"), "missing", SPM; ABC) \
+X(scores_short, -EINVAL, K("scores"), "2 elements for 3", SPM; ABC; put_scores(f, 2, 0)) \
+X(scores_nan, -EINVAL, K("scores"), "token 0", SPM; ABC; put_scores(f, 3, NAN)) \
+X(no_merges, -EINVAL, K("merges"), "missing", BPE; ABC) \
+X(merge_one, -EINVAL, K("merges"), "merge 1 ", BPE; ABC; STRINGS(K("merges"), "a b", "ab")) \
+X(merge_empty, -EINVAL, K("merges"), "merge 0 ", BPE; ABC; STRINGS(K("merges"), "")) \
+X(merge_left, -EINVAL, K("merges"), "merge 0 ", BPE; ABC; STRINGS(K("merges"), " b")) \
+X(merge_right, -EINVAL, K("merges"), "merge 0 ", BPE; ABC; STRINGS(K("merges"), "a ")) \
+X(merge_type, -EINVAL, K("merges"), "", BPE; ABC; gguf_kv_array(f, K("merges"), 4, 0)) \
+X(pre_unknown, -ENOTSUP, K("pre"), "'frobnicate'", gguf_kv_str(f, K("model"), "gpt2"); \
+  gguf_kv_str(f, K("pre"), "frobnicate"); ABC; MERGES) \
+X(pre_zero, -ENOTSUP, K("pre"), "", gguf_kv_str(f, K("model"), "gpt2"); \
+  gguf_entry(f, K("pre"), 8); put_strn(&f->kv, "gpt-2\0x", 7); ABC; MERGES) \
+X(pre_type, -EINVAL, K("pre"), "", gguf_kv_str(f, K("model"), "gpt2"); \
+  gguf_kv_u32(f, K("pre"), 2); ABC; MERGES) \
+X(bos_range, -EINVAL, K("bos_token_id"), "3, but there are 3", BPE; ABC; MERGES; \
+  gguf_kv_u32(f, K("bos_token_id"), 3)) \
+X(eos_range, -EINVAL, K("eos_token_id"), "2147483648", BPE; ABC; MERGES; \
+  gguf_kv_u32(f, K("eos_token_id"), 0x80000000)) \
+X(unk_range, -EINVAL, K("unknown_token_id"), "3", BPE; ABC; MERGES; \
+  gguf_kv_u32(f, K("unknown_token_id"), 3)) \
+X(eot_range, -EINVAL, K("eot_token_id"), "4", BPE; ABC; MERGES; \
+  gguf_kv_u32(f, K("eot_token_id"), 4)) \
+X(eos_type, -EINVAL, K("eos_token_id"), "", BPE; ABC; MERGES; \
+  gguf_kv_str(f, K("eos_token_id"), "2")) \
+X(bos_flag_type, -EINVAL, K("add_bos_token"), "", BPE; ABC; MERGES; \
+  gguf_kv_str(f, K("add_bos_token"), "yes")) \
+X(bos_flag, -EINVAL, K("add_bos_token"), "no id", BPE; ABC; MERGES; \
+  put_flag(f, K("add_bos_token"), true)) \
+X(name_type, -EINVAL, "general.name", "", BPE; ABC; MERGES; \
+  gguf_kv_u32(f, "general.name", 3)) \
+/* and what is odd, but right */ \
+X(minimal_spm, 0, "", "", SPM; ABC; put_scores(f, 3, 0)) \
+X(minimal_bpe, 0, "", "", BPE; ABC; MERGES) \
+X(default_pre, 0, "", "", gguf_kv_str(f, K("model"), "gpt2"); ABC; MERGES) \
+X(infinite, 0, "", "", SPM; ABC; put_scores(f, 3, -INFINITY)) \
+X(no_ids, 0, "", "", BPE; ABC; MERGES; gguf_kv_u32(f, K("bos_token_id"), UINT32_MAX); \
+  gguf_kv_u32(f, K("eos_token_id"), UINT32_MAX)) \
+X(empty_tokens, 0, "", "", SPM; STRINGS(K("tokens"), "", "", "a"); put_scores(f, 3, 0)) \
+X(not_utf8, 0, "", "", BPE; STRINGS(K("tokens"), "\xFF\xC3", "\x80", "a"); MERGES; \
+  put_types(f, 3, 1, 0, 4)) \
+X(merge_cycle, 0, "", "", BPE; STRINGS(K("tokens"), "a", "b", "ab", "aba", "ba"); \
+  STRINGS(K("merges"), "a b", "ab a", "a ba", "b a", "a b", "aba ab", "ab ab", "aba aba")) \
+X(no_merges_at_all, 0, "", "", BPE; ABC; gguf_kv_array(f, K("merges"), 8, 0))
+
+#define X(name, ret, field, value, ...) \
+	static void damage_##name(struct gguf_file *f) { __VA_ARGS__; }
+CASES
+#undef X
+
+static void test_damaged(void)
+{
+	static const struct {
+		const char *name;
+		int ret;
+		const char *field, *value;
+		void (*make)(struct gguf_file *f);
+	} cases[] = {
+#define X(name, ret, field, value, ...) { #name, ret, field, value, damage_##name },
+		CASES
+#undef X
+	};
+
+	for (size_t i = 0; i < N(cases); i++) {
+		struct linnet_error err = { 0 };
+		struct gguf_file f;
+		struct vocab v;
+		bool ok;
+		int ret;
+
+		gguf_init(&f);
+		cases[i].make(&f);
+		ret = vocab_from(&v, &f, &err);
+		ok = ret == cases[i].ret;
+		if (ret) {
+			ok = ok && err.code == ret && strstr(err.message, "v.gguf") &&
+			     strstr(err.message, cases[i].field) &&
+			     strstr(err.message, cases[i].value) && !strchr(err.message, '\n');
+		} else {
+			int32_t ids[64];
+			char buf[64];
+
+			/* Whatever it says, it can be used. */
+			linnet_tokenizer_encode(v.t, "abab aba\xFF x<0x41>", 18,
+						LINNET_TOKENIZE_SPECIAL, ids, N(ids));
+			for (uint32_t k = 0; k < linnet_tokenizer_n_vocab(v.t); k++)
+				linnet_tokenizer_text(v.t, k, true, buf, sizeof(buf));
+		}
+		test_ok(ok, "%s: %d %s", cases[i].name, ret, ret ? err.message : "");
+		if (!ret)
+			vocab_close(&v);
+	}
+}
+
+/* Bytes that a vocabulary cannot express, by what it has instead. */
+static void test_missing_bytes(void)
+{
+	struct linnet_error err;
+	struct gguf_file file, *f = &file;
+	struct vocab v;
+
+	gguf_init(f);
+	BPE; ABC; MERGES;
+	if (test_ok(!vocab_from(&v, f, &err), "vocabulary of two bytes opens")) {
+		int32_t id;
+
+		test_ok(ids_are(&v, "abb", 0, IDS(2, 1)), "its own text");
+		test_ok(linnet_tokenizer_encode(v.t, "abc", 3, 0, &id, 1) == -EILSEQ,
+			"no way to express a byte is an error");
+		test_ok(linnet_tokenizer_encode(v.t, "a", (1u << 30) + 1, 0, &id, 1) == -E2BIG,
+			"more than 1 GiB of text is an error");
+		vocab_close(&v);
+	}
+	gguf_init(f);
+	BPE; ABC; MERGES;
+	gguf_kv_u32(f, K("unknown_token_id"), 0);
+	if (test_ok(!vocab_from(&v, f, &err), "the same with an unknown token opens")) {
+		test_ok(ids_are(&v, "bcb", 0, IDS(1, 0, 1)), "the unknown token for a byte");
+		vocab_close(&v);
+	}
+	gguf_init(f);
+	BPE; MERGES;
+	/* The letters that EF, BF and BD are in the alphabet of bytes. */
+	STRINGS(K("tokens"), "a", "\xC3\xAF", "\xC2\xBF", "\xC2\xBD");
+	if (test_ok(!vocab_from(&v, f, &err), "vocabulary with U+FFFD opens")) {
+		test_ok(ids_are(&v, "a\xFF" "a", 0, IDS(0, 1, 2, 3, 0)), "U+FFFD for a byte");
+		vocab_close(&v);
+	}
+}
+
+/* A million tokens, and runs of one letter: each twice as long as the one before. */
+static void test_big(void)
+{
+	struct linnet_error err;
+	struct gguf_file f;
+	struct vocab v;
+	double start;
+	char *text;
+	int ret;
+
+	gguf_init(&f);
+	gguf_kv_str(&f, K("model"), "llama");
+	gguf_kv_array(&f, K("tokens"), 8, 1000000);
+	for (int i = 0; i < 1000000; i++) {
+		char s[16];
+
+		snprintf(s, sizeof(s), "t%d", i);
+		put_str(&f.kv, s);
+	}
+	put_scores(&f, 1000000, 0);
+	start = seconds();
+	ret = vocab_from(&v, &f, &err);
+	start = seconds() - start;
+	test_ok(!ret && start < 20, "a million tokens: %.0f ms, %zu KiB", start * 1e3,
+		ret ? 0 : linnet_tokenizer_memory(v.t) >> 10);
+	if (!ret)
+		vocab_close(&v);
+
+	text = malloc(1 << 20);
+	memset(text, 'a', 1 << 20);
+	gguf_init(&f);
+	gguf_kv_str(&f, K("model"), "llama");
+	put_flag(&f, K("add_space_prefix"), false);
+	gguf_kv_array(&f, K("tokens"), 8, 21);
+	for (int i = 0; i <= 20; i++)
+		put_strn(&f.kv, text, 1 << i);
+	put_scores(&f, 21, 0);
+	ret = vocab_from(&v, &f, &err);
+	if (test_ok(!ret, "tokens of up to 1 MiB open")) {
+		int32_t ids[2];
+
+		start = seconds();
+		ret = linnet_tokenizer_encode(v.t, text, 1 << 20, 0, ids, 2);
+		start = seconds() - start;
+		test_ok(ret == 1 && ids[0] == 20 && start < 20, "1 MiB is one of them: %.2f s",
+			start);
+		vocab_close(&v);
+	}
+	free(text);
+}
+
+/* --------------------------------------------------------- pre-tokenizers */
+
+struct words {
+	char text[4096];
+	size_t n;
+	uint64_t count, bytes;
+};
+
+static int add_word(void *ctx, const char *text, size_t n)
+{
+	struct words *w = ctx;
+
+	w->count++;
+	w->bytes += n;
+	if (w->n + n + 1 < sizeof(w->text)) {
+		memcpy(w->text + w->n, text, n);
+		w->n += n;
+		w->text[w->n++] = '|';
+	}
+	w->text[w->n] = '\0';
+	return 0;
+}
+
+static void test_words(const char *name, const char *text, const char *want)
+{
+	struct pretokenizer *p;
+	struct words w = { .n = 0 };
+
+	if (!test_ok(!pretokenizer_create(&p, name, NULL), "pre-tokenizer %s", name))
+		return;
+	pretokenizer_split(p, text, strlen(text), add_word, &w);
+	if (!test_ok(!strcmp(w.text, want), "%s: words", name))
+		printf("# got  %s\n# want %s\n", w.text, want);
+	pretokenizer_destroy(p);
+}
+
+static int stop(void *ctx, const char *text, size_t n)
+{
+	return ++*(int *)ctx == 2 ? -EINTR : 0;
+}
+
+static void test_pretokenizers(void)
+{
+	static const char *const units[] = {
+		"a", "A", " ", "\n", "\r", "\t", "1", "!", "'", "日", "\xE3\x81\x82", "ß", "aB ", " 1",
+		"\xCC\x81", "a\xCC\x81", "\xFF", "a a", "  a", "\t\n", "\xE0\xA5\xA6", "가", "“",
+	};
+	static const char *const kinds[] = {
+		"default", "gpt-2", "starcoder", "falcon", "llama-bpe", "qwen2", "qwen35",
+		"minicpm5", "laguna", "bailingmoe", "seed-coder", "exaone-moe", "tekken", "gpt-4o",
+		"youtu", "bloom", "viking", "deepseek-llm", "deepseek-coder", "deepseek-v3",
+	};
+	static const char sample[] =
+		"It's 12345 WORDS  and\tmore…\r\n\r\n  日本語 x=y; \xFF caf\xC3\xA9 한국어. ";
+	const char *name;
+	struct pretokenizer *p;
+	char *text = malloc((1 << 20) + 16);
+	int calls = 0;
+
+	test_words("gpt-2", "I'll  see 12345 cats!\n\n ok  ", "I|'ll| | see| 12345| cats|!|\n\n| ok|  |");
+	test_words("llama-bpe", "I'LL  see 12345 cats!\n\n ok 1\n", "I|'LL| | see| |123|45| cats|!\n\n| ok| |1|\n|");
+	test_words("qwen2", "We'Ve 123 (x)\n\n\n  y", "We|'Ve| |1|2|3| (|x|)\n\n\n| | y|");
+	test_words("starcoder", "x1234 y", "x|1|2|3|4| y|");
+	test_words("falcon", "a,b 12345 $x", "a|,|b| |123|45| |$|x|");
+	test_words("default", "a+b 1234567", "a|+|b| |123|456|7|");
+	test_words("deepseek-coder", "a b\n\n12 日本x", "a| b|\n|\n|1|2| |日本|x|");
+	test_words("deepseek-llm", "a b,c 12  日本", "a| b|,|c| |12|  |日本|");
+	test_words("deepseek-v3", "1234 (abc) _x日本", "123|4| (|abc|)| _|x|日本|");
+	test_words("tekken", "someWords ABCdef it's 12", "some|Words| ABCdef| it|'s| |1|2|");
+	test_words("gpt-4o", "someWords ABCdef it's 1234/\n", "some|Words| ABCdef| it's| |123|4|/\n|");
+	test_words("bloom", "a,b c.d", "a|,|b| c|.|d|");
+	test_words("seed-coder", "a)\n\nb", "a|)|\n\n|b|");
+	test_words("gpt-2", "a\xFF\xFE" "b", "a|\xFF\xFE|b|");
+	/* White space is Unicode's: U+00A0 and U+0085 are, U+180E is not. */
+	test_words("gpt-2", "a\xC2\xA0\xC2\x85 b", "a|\xC2\xA0\xC2\x85| b|");
+	test_words("gpt-2", "a\xE1\xA0\x8E" "b", "a|\xE1\xA0\x8E|b|");
+	test_ok(pretokenizer_create(&p, "gpt-3", NULL) == -ENOTSUP, "an unknown name");
+	if (!pretokenizer_create(&p, "gpt-2", NULL)) {
+		test_ok(pretokenizer_split(p, "a b c d", 7, stop, &calls) == -EINTR && calls == 2,
+			"the callback can stop it");
+		pretokenizer_destroy(p);
+	}
+
+	for (size_t i = 0; (name = pretokenizer_name(i)); i++) {
+		struct words w = { .n = 0 };
+		bool ok = false;
+
+		if (!pretokenizer_create(&p, name, NULL)) {
+			ok = !pretokenizer_split(p, sample, strlen(sample), add_word, &w) &&
+			     w.bytes == strlen(sample) && w.count > 6;
+			pretokenizer_destroy(p);
+		}
+		test_ok(ok, "%s: words are the text, %ld of them", name, (long)w.count);
+	}
+	/* One of each kind. */
+	for (size_t i = 0; i < N(kinds); i++) {
+		double worst = 0;
+		bool ok = true;
+
+		if (pretokenizer_create(&p, kinds[i], NULL)) {
+			test_ok(false, "pre-tokenizer %s", kinds[i]);
+			continue;
+		}
+		for (size_t k = 0; k < N(units) && ok; k++) {
+			size_t len = strlen(units[k]), n = 0;
+			struct words w = { .n = 0 };
+			double start;
+
+			while (n + len <= 1 << 20) {
+				memcpy(text + n, units[k], len);
+				n += len;
+			}
+			/* Something else at the end, so that guesses are given up late. */
+			memcpy(text + n, k & 1 ? "x" : ".", 1);
+			start = seconds();
+			ok = !pretokenizer_split(p, text, n + 1, add_word, &w) && w.bytes == n + 1;
+			start = seconds() - start;
+			worst = start > worst ? start : worst;
+			if (!ok || start > 4)
+				printf("# %s: '%s' %.2f s\n", kinds[i], units[k], start);
+		}
+		test_ok(ok && worst < 4, "%s: 1 MiB of one thing takes %.2f s at most", kinds[i],
+			worst);
+		pretokenizer_destroy(p);
+	}
+	free(text);
+}
+
 /* ------------------------------------------------------------------- main */
 
 static void test_published(void)
@@ -697,6 +1072,10 @@ int main(void)
 	test_published();
 	test_special();
 	test_detok();
+	test_damaged();
+	test_missing_bytes();
+	test_big();
+	test_pretokenizers();
 	rmdir(dir);
 	return test_end();
 }
