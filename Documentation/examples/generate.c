@@ -45,7 +45,7 @@ int main(int argc, char **argv)
 	if (linnet_session_create(&session, model, NULL, &err) ||
 	    linnet_sampler_create(&sampler, model, &greedy, &err))
 		return fail(&err);
-	if (linnet_detok_create(&detok, model, false))
+	if (linnet_detok_create(&detok, model, false, true))
 		return 1;
 
 	printf("%s", argv[2]);

@@ -1,0 +1,212 @@
+// SPDX-License-Identifier: MIT
+/* Keeps generate.h. */
+#include "generate.h"
+#include "term.h"
+#include "tool.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <time.h>
+
+int sampler_open(struct linnet_sampler **out, const struct linnet_model *m,
+		 struct sampling_args *args)
+{
+	struct linnet_sampler_options opts = LINNET_INIT(opts);
+	struct linnet_error err = { 0 };
+
+	if (!args->seed.set) {
+		uint32_t seed;
+
+		/* 32 bits: short enough to be typed again */
+		if (getrandom(&seed, sizeof(seed), 0) != sizeof(seed))
+			seed = (uint32_t)now_ns();
+		args->seed.value = seed;
+	}
+	opts.temperature = args->temp;
+	opts.top_k = (uint32_t)args->top_k;
+	opts.top_p = args->top_p;
+	opts.min_p = args->min_p;
+	opts.repeat_penalty = args->repeat_penalty;
+	opts.repeat_last_n = (uint32_t)args->repeat_last_n;
+	opts.seed = args->seed.value;
+	if (linnet_sampler_create(out, m, &opts, &err)) {
+		tool_error("%s", err.message);
+		return TOOL_FAILED;
+	}
+	return TOOL_OK;
+}
+
+/* A signal handler has no other way to its data. */
+static struct linnet_session *_Atomic interrupt_session;
+static volatile sig_atomic_t interrupt_seen;
+static struct sigaction interrupt_before;
+
+static void on_interrupt(int sig)
+{
+	struct linnet_session *s = atomic_load(&interrupt_session);
+
+	interrupt_seen = 1;
+	if (s)
+		linnet_session_interrupt(s);
+}
+
+void interrupt_begin(struct linnet_session *s)
+{
+	/* SA_RESETHAND: the second Ctrl-C finds the default action. No SA_RESTART:
+	 * a read from the terminal ends, too. */
+	struct sigaction sa = { .sa_handler = on_interrupt, .sa_flags = (int)SA_RESETHAND };
+
+	sigemptyset(&sa.sa_mask);
+	interrupt_seen = 0;
+	atomic_store(&interrupt_session, s);
+	sigaction(SIGINT, &sa, &interrupt_before);
+}
+
+void interrupt_end(void)
+{
+	sigaction(SIGINT, &interrupt_before, NULL);
+	atomic_store(&interrupt_session, NULL);
+}
+
+bool interrupted(void)
+{
+	return interrupt_seen;
+}
+
+static bool emit(struct generate *g, int32_t id, const char *text, int n)
+{
+	if (n > 0) {
+		g->newline = text[n - 1] == '\n';
+		if (!out_text(text, (size_t)n) || !out_flush())
+			return false;
+	}
+	if (g->token)
+		g->token(g->ctx, id, text, n > 0 ? (size_t)n : 0);
+	return true;
+}
+
+enum generate_end generate(struct generate *g, struct linnet_error *err)
+{
+	enum generate_end end = GENERATE_COUNT;
+	const char *text;
+	int n;
+
+	while (g->n_predict < 0 || g->n_tokens < (uint64_t)g->n_predict) {
+		const float *logits = linnet_session_logits(g->session, 0);
+		int32_t id;
+		int ret;
+
+		if (interrupted()) {
+			end = GENERATE_INTERRUPT;
+			break;
+		}
+		id = linnet_sampler_sample(g->sampler, logits);
+		if (id < 0) {
+			err->code = id;
+			snprintf(err->message, sizeof(err->message), id == -EINVAL ?
+				 "no token can be chosen: the model gives no number (logits)" :
+				 "no token can be chosen (%s)", strerror(-id));
+			return GENERATE_FAILED;
+		}
+		g->end_ns = now_ns();
+		if (!g->n_tokens++)
+			g->first_ns = g->end_ns;
+		if (!g->ignore_eos && linnet_token_is_end(g->model, id)) {
+			end = GENERATE_TOKEN;
+			break;
+		}
+		n = linnet_detok_push(g->detok, id, &text);
+		if (!emit(g, id, text, n))
+			return GENERATE_OUTPUT;
+		/* The last token of all needs no successor. */
+		if (g->n_predict >= 0 && g->n_tokens == (uint64_t)g->n_predict)
+			break;
+		if (linnet_session_length(g->session) == linnet_session_capacity(g->session)) {
+			end = GENERATE_CONTEXT;
+			break;
+		}
+		ret = linnet_session_decode(g->session, &id, 1, LINNET_LOGITS_LAST, err);
+		if (ret == -EINTR) {
+			end = GENERATE_INTERRUPT;
+			break;
+		}
+		if (ret)
+			return GENERATE_FAILED;
+	}
+	n = linnet_detok_flush(g->detok, &text);
+	if (n > 0 && !emit(g, -1, text, n))
+		return GENERATE_OUTPUT;
+	return end;
+}
+
+static double seconds(uint64_t from, uint64_t to)
+{
+	return to > from ? (double)(to - from) / 1e9 : 0;
+}
+
+static void line(const char *label, const char *text)
+{
+	fprintf(stderr, "%s%-13s%s%s\n", term_style(2, TERM_DIM), label,
+		term_style(2, TERM_RESET), text);
+}
+
+void summary_print(const struct summary *s, const struct generate *g,
+		   const struct sampling_args *args)
+{
+	struct linnet_model_info info = model_info(g->model);
+	struct linnet_stats st = LINNET_INIT(st);
+	char text[256], a[32], b[32];
+	double prefill = seconds(s->opened_ns, s->prefill_ns);
+	double decode = seconds(g->first_ns, g->end_ns);
+
+	if (tool_quiet)
+		return;
+	linnet_session_stats(g->session, &st);
+	snprintf(text, sizeof(text), "%s %s, %s parameters, %s (%s, %s, %u thread%s)",
+		 info.architecture, info.type_name, format_count(a, info.n_params),
+		 format_bytes(b, info.weight_bytes), info.engine, info.isa, info.n_threads,
+		 info.n_threads == 1 ? "" : "s");
+	fputc('\n', stderr);
+	line("model", text);
+	snprintf(text, sizeof(text), "%.3f s", seconds(s->start_ns, s->opened_ns));
+	line("load", text);
+	if (g->n_tokens) {
+		snprintf(text, sizeof(text), "%.3f s after the start",
+			 seconds(s->start_ns, g->first_ns));
+		line("first token", text);
+	}
+	snprintf(text, sizeof(text), "%llu token%s in %.3f s, %.1f tokens/s",
+		 (unsigned long long)s->n_prompt, s->n_prompt == 1 ? "" : "s", prefill,
+		 prefill > 0 ? (double)s->n_prompt / prefill : 0);
+	line("prefill", text);
+	/* The prefill has paid for the first token. */
+	if (g->n_tokens > 1)
+		snprintf(text, sizeof(text), "%llu tokens in %.3f s, %.1f tokens/s",
+			 (unsigned long long)g->n_tokens - 1, decode,
+			 decode > 0 ? (double)(g->n_tokens - 1) / decode : 0);
+	else
+		snprintf(text, sizeof(text), "0 tokens");
+	line("decode", text);
+	line("peak memory", format_bytes(a, st.peak_bytes));
+	if (st.bytes_read && st.read_ns)
+		snprintf(text, sizeof(text), "%s, %.2f GB/s (%s, %s%s)",
+			 format_bytes(a, st.bytes_read),
+			 (double)st.bytes_read / (double)st.read_ns,
+			 st.io_uring ? "io_uring" : "preadv2",
+			 st.direct_io ? "O_DIRECT" : "page cache",
+			 st.huge_pages ? ", huge pages" : "");
+	else
+		snprintf(text, sizeof(text), "%s", format_bytes(a, st.bytes_read));
+	line("read", text);
+	if (st.note[0])
+		line("note", st.note);
+	if (args->temp > 0) {
+		snprintf(text, sizeof(text), "%llu", (unsigned long long)args->seed.value);
+		line("seed", text);
+	}
+}

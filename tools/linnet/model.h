@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: MIT */
+/* Opening models and sessions for the subcommands, and decoding with a progress line. */
+#ifndef LINNET_TOOL_MODEL_H
+#define LINNET_TOOL_MODEL_H
+
+#include "options.h"
+
+#include <linnet/linnet.h>
+
+struct model_args {
+	const char *path;
+	int64_t threads;
+	bool no_direct_io;
+	bool no_io_uring;
+};
+
+struct session_args {
+	int64_t ctx;
+	int64_t batch;
+	int kv_type;
+	uint64_t memory;
+};
+
+extern const char *const kv_type_names[];
+
+#define OPTS_MODEL_FILE(a)							\
+	{ OPT_GROUP, .help = "Model" },						\
+	{ OPT_TEXT, 'm', "model", "FILE", "GGUF file, any part of a split one\n"	\
+	  "(default: the demo model)", &(a)->path }
+
+#define OPTS_MODEL(a)								\
+	OPTS_MODEL_FILE(a),							\
+	{ OPT_INT, 't', "threads", "N", "threads that compute (default: one for each CPU)",	\
+	  &(a)->threads, 1, 1024 },						\
+	{ OPT_FLAG, 0, "no-direct-io", NULL, "read the weights through the page cache",	\
+	  &(a)->no_direct_io },							\
+	{ OPT_FLAG, 0, "no-io-uring", NULL,						\
+	  "read with threads and preadv2 instead of io_uring",				\
+	  &(a)->no_io_uring }
+
+#define OPTS_KV(a)								\
+	{ OPT_CHOICE, 0, "kv-type", "TYPE", "type of the KV cache: f16 or q8_0 (default: f16)",	\
+	  &(a)->kv_type, .choices = kv_type_names },				\
+	{ OPT_SIZE, 0, "memory", "SIZE", "refuse to run if more memory would be needed, for\n"	\
+	  "example 512M or 1.5G (default: no limit)", &(a)->memory },		\
+	{ OPT_INT, 'b', "batch-size", "N", "tokens in one pass (default: 512)",	\
+	  &(a)->batch, 1, 65536 }
+
+#define OPTS_SESSION(a)								\
+	{ OPT_INT, 'c', "ctx", "N", "positions in the context (default: what the model was\n"	\
+	  "trained for, at most 4096 unless prompt and -n need more)",		\
+	  &(a)->ctx, 1, INT32_MAX },						\
+	OPTS_KV(a)
+
+/*
+ * Open the model, or the demo model when no path is given (args->path then becomes
+ * its path). A status, with a message unless it is TOOL_OK.
+ */
+int model_open(struct linnet_model **out, struct model_args *args, bool vocab_only);
+
+/* The path of the demo model beside the program, or NULL; for free(). */
+char *model_demo_path(void);
+
+struct linnet_model_info model_info(const struct linnet_model *m);
+
+/*
+ * Options for a session that holds n_tokens positions where --ctx does not say
+ * otherwise; checks --memory. A status, with a message unless it is TOOL_OK.
+ */
+int model_session(struct linnet_session **out, struct linnet_model *m,
+		  const struct model_args *margs, const struct session_args *args,
+		  uint64_t n_tokens, uint32_t n_outputs);
+
+/*
+ * linnet_session_decode() of many tokens, with a progress line while the weights
+ * are read and the tokens are computed. Logits are those of the last token, or
+ * none. Returns what linnet_session_decode() does.
+ */
+int model_prefill(struct linnet_session *s, const struct linnet_model *m, const int32_t *ids,
+		  size_t n, bool logits, struct linnet_error *err);
+
+#endif
