@@ -106,7 +106,7 @@ static void pack_q32_few(const struct linnet_act_buf *dst, const float *x, size_
 
 	for (size_t t = t0; t < t1; t++)
 		for (size_t g = 0; g < n; g++)
-			quantize_group((struct linnet_q32_group *)dst->buf + t * n + g,
+			quantize_group((struct linnet_q32_group *)dst->buf + g * dst->n_tokens + t,
 				       x + t * ldx, dst->n_cols, g);
 }
 

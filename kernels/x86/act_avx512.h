@@ -4,7 +4,7 @@
  * of tokens, because few tokens want the weights unpacked in their file order and
  * many want them in panels:
  *
- *	n_tokens <= LINNET_Q32_FEW: per token, per 4 blocks a struct linnet_q32_group
+ *	n_tokens <= LINNET_Q32_FEW: per 4 blocks, per token a struct linnet_q32_group
  *	more: per chain (blocks s mod 4), per tile of 8 tokens, per block of the chain a
  *	struct linnet_q32_tile
  *
@@ -16,7 +16,7 @@
 
 #include "kernels/kernels.h"
 
-#define LINNET_Q32_FEW		4
+#define LINNET_Q32_FEW		8
 #define LINNET_Q32_TILE		8
 #define LINNET_Q32_CHAINS	4
 

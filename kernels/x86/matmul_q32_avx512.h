@@ -46,35 +46,34 @@ ALWAYS_INLINE void prefetch_step(const uint8_t *p)
 		prefetch_nta(p + STEP_AHEAD + at);
 }
 
-/* acc[t] += 4 blocks of the rows at p[] times group g[t] */
-ALWAYS_INLINE void step(__m512 *acc, const uint8_t *const p[4],
-			const struct linnet_q32_group *const *g, const int n_tok)
+/* acc[t] += 4 blocks of the rows at p[] times the group of token t */
+ALWAYS_INLINE void step(__m512 *acc, const uint8_t *const p[4], const struct linnet_q32_group *g,
+			const int n_tok)
 {
 	const __m512i rep = _mm512_set_epi32(3, 3, 3, 3, 2, 2, 2, 2, 1, 1, 1, 1, 0, 0, 0, 0);
-	__m512i c[LINNET_Q32_FEW][4], sc = _mm512_setzero_si512();
+	__m512i lo[4], hi[4], sc = _mm512_setzero_si512();
 	__m512 d, m;
 
 	UNROLL
 	for (int r = 0; r < 4; r++) {
-		__m512i lo, hi;
-
-		load4(p[r], &lo, &hi);
+		load4(p[r], &lo[r], &hi[r]);
 		sc = scales4(sc, p[r], r);
-		UNROLL
-		for (int t = 0; t < n_tok; t++) {
-			c[t][r] = _mm512_dpbusd_epi32(_mm512_setzero_si512(), lo,
-						      _mm512_load_si512(g[t]->lo));
-			c[t][r] = _mm512_dpbusd_epi32(c[t][r], hi, _mm512_load_si512(g[t]->hi));
-		}
 	}
 	scale_floats(sc, &d, &m);
 	UNROLL
-	for (int t = 0; t < n_tok; t++) {
-		__m512i meta = _mm512_load_si512(g[t]->nsum);
-		__m512i s = sum_lanes(c[t][0], c[t][1], c[t][2], c[t][3]);
+	for (int t = 0; t < n_tok; t++, g++) {
+		const __m512i alo = _mm512_load_si512(g->lo), ahi = _mm512_load_si512(g->hi);
+		const __m512i meta = _mm512_load_si512(g->nsum);
 		__m512 da = _mm512_castsi512_ps(_mm512_permutexvar_epi32(
 			_mm512_add_epi32(rep, _mm512_set1_epi32(4)), meta));
+		__m512i c[4], s;
 
+		UNROLL
+		for (int r = 0; r < 4; r++) {
+			c[r] = _mm512_dpbusd_epi32(_mm512_setzero_si512(), lo[r], alo);
+			c[r] = _mm512_dpbusd_epi32(c[r], hi[r], ahi);
+		}
+		s = sum_lanes(c[0], c[1], c[2], c[3]);
 #if !HAS_MIN
 		s = _mm512_add_epi32(s, _mm512_slli_epi32(_mm512_permutexvar_epi32(rep, meta),
 							  BIAS_SHIFT));
@@ -87,15 +86,16 @@ ALWAYS_INLINE void step(__m512 *acc, const uint8_t *const p[4],
 	}
 }
 
-ALWAYS_INLINE void few(const struct linnet_matmul *mm, const int n_tok)
+/* n_tok (a constant) tokens from t0 on */
+ALWAYS_INLINE void few(const struct linnet_matmul *mm, size_t t0, const int n_tok)
 {
 	const size_t n = mm->row1 - mm->row0, n_blocks = mm->act->n_cols / 32;
-	const size_t groups = linnet_q32_groups(mm->act->n_cols);
+	const size_t groups = linnet_q32_groups(mm->act->n_cols), tail_blocks = n_blocks % 4;
 	const size_t quarter = (n + 3) / 4 + (n >= 64 ? ROWS_SKEW : 0);
 	const uint8_t *w = (const uint8_t *)mm->w + mm->row0 * mm->row_bytes;
 
 	for (size_t r = 0; r < quarter && r < n; r++) {
-		const struct linnet_q32_group *g[LINNET_Q32_FEW];
+		const struct linnet_q32_group *g = (const struct linnet_q32_group *)mm->act->buf + t0;
 		uint8_t tail[4][STEP_BYTES];
 		const uint8_t *p[4];
 		__m512 acc[LINNET_Q32_FEW];
@@ -104,11 +104,17 @@ ALWAYS_INLINE void few(const struct linnet_matmul *mm, const int n_tok)
 		for (int i = 0; i < 4; i++)
 			p[i] = w + (r + i * quarter < n ? r + i * quarter : r) * mm->row_bytes;
 		UNROLL
-		for (int t = 0; t < n_tok; t++) {
-			g[t] = (const struct linnet_q32_group *)mm->act->buf + t * groups;
+		for (int t = 0; t < n_tok; t++)
 			acc[t] = _mm512_setzero_ps();
-		}
-		for (size_t b = n_blocks / 4; b; b--) {
+		for (size_t left = groups; left; left--, g += mm->act->n_tokens) {
+			if (left == 1 && tail_blocks) {
+				/* missing blocks: d and the activations are 0 */
+				memset(tail, 0, sizeof(tail));
+				for (int i = 0; i < 4; i++) {
+					memcpy(tail[i], p[i], tail_blocks * BLOCK_BYTES);
+					p[i] = tail[i];
+				}
+			}
 			UNROLL
 			for (int i = 0; i < 4; i++)
 				prefetch_step(p[i]);
@@ -116,21 +122,10 @@ ALWAYS_INLINE void few(const struct linnet_matmul *mm, const int n_tok)
 			UNROLL
 			for (int i = 0; i < 4; i++)
 				p[i] += STEP_BYTES;
-			UNROLL
-			for (int t = 0; t < n_tok; t++)
-				g[t]++;
-		}
-		if (n_blocks % 4) {	/* missing blocks: d and the activations are 0 */
-			memset(tail, 0, sizeof(tail));
-			for (int i = 0; i < 4; i++) {
-				memcpy(tail[i], p[i], n_blocks % 4 * BLOCK_BYTES);
-				p[i] = tail[i];
-			}
-			step(acc, p, g, n_tok);
 		}
 		UNROLL
 		for (int t = 0; t < n_tok; t++) {
-			float o[4];
+			float *y = mm->y + (t0 + t) * mm->ldy, o[4];
 
 			_mm_storeu_ps(o, _mm_add_ps(_mm_add_ps(_mm_add_ps(
 				_mm512_castps512_ps128(acc[t]), _mm512_extractf32x4_ps(acc[t], 1)),
@@ -139,17 +134,46 @@ ALWAYS_INLINE void few(const struct linnet_matmul *mm, const int n_tok)
 			for (size_t i = 0; i < 4 && r + i * quarter < n; i++) {
 				size_t row = r + i * quarter;
 
-				mm->y[t * mm->ldy + row] =
-					mm->bias ? o[i] + mm->bias[mm->row0 + row] : o[i];
+				y[row] = mm->bias ? o[i] + mm->bias[mm->row0 + row] : o[i];
 			}
 		}
+	}
+}
+
+static void run_few(const struct linnet_matmul *mm)
+{
+	switch (mm->act->n_tokens) {
+	case 1:
+		few(mm, 0, 1);
+		break;
+	case 2:
+		few(mm, 0, 2);
+		break;
+	case 3:
+		few(mm, 0, 3);
+		break;
+	case 4:
+		few(mm, 0, 4);
+		break;
+	case 5:
+		few(mm, 0, 5);
+		break;
+	case 6:
+		few(mm, 0, 6);
+		break;
+	case 7:
+		few(mm, 0, 7);
+		break;
+	case 8:
+		few(mm, 0, 8);
+		break;
 	}
 }
 
 /* -- many tokens ----------------------------------------------------------------- */
 
 #define PANEL_ROWS	32
-#define PACK_AHEAD	512	/* bytes within a row */
+#define PACK_AHEAD	384	/* bytes within a row */
 
 struct panel_block {
 	__m512i q[8][2];	/* of rows 0..15 and 16..31 */
@@ -161,10 +185,17 @@ struct panel_block {
 
 _Static_assert(sizeof(struct panel_block) <= LINNET_Q32_PANEL_BLOCK, "room in the scratch");
 
-/* n_rows (at most 32) at w, all blocks, chain after chain */
-ALWAYS_INLINE void pack_panel(struct panel_block *dst, const uint8_t *w, size_t row_bytes,
-			      size_t n_rows, size_t n_blocks)
+/*
+ * n_rows (at most 32) at w, all blocks, chain after chain. The rows that will be
+ * packed next lie behind these in one piece and are prefetched as such: 32 streams
+ * side by side would take twice the time. Only the first panel of a call has to.
+ */
+static __attribute__((noinline))
+void pack_panel(struct panel_block *dst, const uint8_t *w, size_t row_bytes, size_t n_rows,
+		size_t n_blocks, bool first, bool more)
 {
+	const size_t span = PANEL_ROWS * row_bytes / n_blocks;
+	const uint8_t *next = w + PANEL_ROWS * row_bytes;
 	struct panel_block *chain[LINNET_Q32_CHAINS];
 	const uint8_t *p[PANEL_ROWS];
 
@@ -173,14 +204,15 @@ ALWAYS_INLINE void pack_panel(struct panel_block *dst, const uint8_t *w, size_t 
 		p[r] = w + (r < n_rows ? r : n_rows - 1) * row_bytes;
 	for (size_t s = 0; s < LINNET_Q32_CHAINS; s++)
 		chain[s] = dst + linnet_q32_chain(n_blocks, s);
-	for (size_t b = 0; b < n_blocks; b++) {
+	for (size_t b = 0; b < n_blocks; b++, next += span) {
 		struct panel_block *out = chain[b % LINNET_Q32_CHAINS]++;
 
-		if (b % (64 / BLOCK_BYTES) == 0) {
-			UNROLL
+		if (more)
+			for (size_t at = 0; at < span; at += 64)
+				prefetch_t1(next + at);
+		if (first && b % (64 / BLOCK_BYTES) == 0)
 			for (int r = 0; r < PANEL_ROWS; r++)
 				prefetch_t0(p[r] + b * BLOCK_BYTES + PACK_AHEAD);
-		}
 		for (int h = 0; h < 2; h++) {
 			__m512i q[8];
 			__m512 d, m;
@@ -230,6 +262,8 @@ ALWAYS_INLINE void tile(const struct tile_out *o, const struct panel_block *w,
 		for (int j0 = 0; j0 < n_tok; j0 += part) {
 			__m512i s[4][2];
 
+			/* Read the weights again: they would be kept, and sums spilled. */
+			__asm__ volatile("" : : : "memory");
 			UNROLL
 			for (int j = 0; j < part; j++)
 				s[j][0] = s[j][1] = _mm512_set1_epi32(init[j0 + j]);
@@ -264,6 +298,7 @@ ALWAYS_INLINE void tile(const struct tile_out *o, const struct panel_block *w,
 			}
 		}
 	}
+	UNROLL
 	for (int h = 0; h < 2; h++) {
 		UNROLL
 		for (int j = 0; j < n_tok; j++) {
@@ -305,7 +340,7 @@ static __mmask16 row_mask(size_t n)
 	return (__mmask16)(n >= 16 ? 0xffff : (1u << n) - 1);
 }
 
-ALWAYS_INLINE void many(const struct linnet_matmul *mm)
+static void many(const struct linnet_matmul *mm)
 {
 	const size_t n_blocks = mm->act->n_cols / 32, n_tok = mm->act->n_tokens;
 	const size_t tiles = linnet_q32_tiles(n_tok);
@@ -321,7 +356,8 @@ ALWAYS_INLINE void many(const struct linnet_matmul *mm)
 
 			pack_panel(panels + i * n_blocks,
 				   (const uint8_t *)mm->w + r * mm->row_bytes, mm->row_bytes,
-				   left < PANEL_ROWS ? left : PANEL_ROWS, n_blocks);
+				   left < PANEL_ROWS ? left : PANEL_ROWS, n_blocks,
+				   r == mm->row0, left > PANEL_ROWS);
 		}
 		for (size_t s = 0; s < LINNET_Q32_CHAINS; s++) {
 			size_t b0 = linnet_q32_chain(n_blocks, s);
@@ -352,24 +388,10 @@ ALWAYS_INLINE void many(const struct linnet_matmul *mm)
 
 static void matmul_q32(const struct linnet_matmul *mm)
 {
-	switch (mm->act->n_tokens) {
-	case 0:
-		break;
-	case 1:
-		few(mm, 1);
-		break;
-	case 2:
-		few(mm, 2);
-		break;
-	case 3:
-		few(mm, 3);
-		break;
-	case 4:
-		few(mm, 4);
-		break;
-	default:
+	if (mm->act->n_tokens <= LINNET_Q32_FEW)
+		run_few(mm);
+	else
 		many(mm);
-	}
 }
 
 #endif

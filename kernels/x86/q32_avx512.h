@@ -37,6 +37,11 @@ ALWAYS_INLINE void prefetch_t0(const void *p)
 	__asm__ volatile("prefetcht0 %0" : : "m"(*(const char *)p));
 }
 
+ALWAYS_INLINE void prefetch_t1(const void *p)
+{
+	__asm__ volatile("prefetcht1 %0" : : "m"(*(const char *)p));
+}
+
 #define X16(x) \
 	(x), (x) + 1, (x) + 2, (x) + 3, (x) + 4, (x) + 5, (x) + 6, (x) + 7, (x) + 8, (x) + 9, \
 	(x) + 10, (x) + 11, (x) + 12, (x) + 13, (x) + 14, (x) + 15

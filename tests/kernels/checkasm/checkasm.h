@@ -66,6 +66,7 @@ void checkasm_free(struct checkasm_mem *m);
  */
 size_t checkasm_differ(const float *a, const float *b, size_t n);
 
+/* Of this thread alone: what others do on the machine disturbs less. */
 double checkasm_seconds(void);
 
 #endif

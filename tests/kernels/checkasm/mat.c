@@ -260,18 +260,48 @@ static bool own_matmul(const struct checkasm *c)
 	return c->k->matmul[c->arg] != c->ref->matmul[c->arg];
 }
 
-/* Sum of n bytes' words: what a plain pass over the weights costs. */
+typedef uint64_t line __attribute__((vector_size(64), aligned(8)));
+
+/* All words of n bytes, in four streams: what a plain pass over the weights costs. */
 __attribute__((noinline))
 static uint64_t plain_read(const uint64_t *p, size_t n)
 {
-	uint64_t sum[16] = { 0 };
+	size_t quarter = n / 4 / 64;
+	line sum[4] = { { 0 } };
+	uint64_t all = 0;
 
-	for (size_t i = 0; i + 64 <= n / 8; i += 64)
-		for (size_t j = 0; j < 64; j++)
-			sum[j % 16] |= p[i + j];
-	for (size_t j = 1; j < 16; j++)
-		sum[0] |= sum[j];
-	return sum[0];
+	for (size_t i = 0; i < quarter; i++)
+		for (size_t j = 0; j < 4; j++)
+			sum[j] |= *(const line *)(p + (j * quarter + i) * 8);
+	for (size_t j = 0; j < 32; j++)
+		all |= sum[j / 8][j % 8];
+	return all;
+}
+
+#ifdef __x86_64__
+/* int8 products of registers alone, Gop/s: what this core could do at this moment */
+static double vnni_peak(void)
+{
+	double t = checkasm_seconds();
+
+#define DOT(r)	"vpdpbusd %%zmm15, %%zmm15, %%zmm" #r "\n\t"
+	for (int n = 0; n < 100000; n++)
+		__asm__ volatile(DOT(0) DOT(1) DOT(2) DOT(3) DOT(4) DOT(5) DOT(6) DOT(7)
+				 DOT(8) DOT(9) DOT(10) DOT(11)
+				 : : : "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5",
+				 "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", "xmm11");
+#undef DOT
+	return 100000.0 * 12 * 128 / (checkasm_seconds() - t) / 1e9;
+}
+#endif
+
+static double int8_peak(void)
+{
+#ifdef __x86_64__
+	if (__builtin_cpu_supports("avx512vnni"))
+		return vnni_peak();
+#endif
+	return 0;
 }
 
 static void bench_case(struct checkasm *c, size_t n_rows, size_t n_cols, size_t n_tokens,
@@ -291,11 +321,10 @@ static void bench_case(struct checkasm *c, size_t n_rows, size_t n_cols, size_t 
 		.y = y.p, .ldy = n_rows, .w = w.p, .row_bytes = row_bytes, .n_rows = n_rows,
 		.row1 = n_rows, .act = &act, .scratch = s.p,
 	};
-	double best = 1e30, best_read = 1e30, best_pack = 1e30, end;
+	double peak = 0, best = 1e30, best_read = 1e30, best_pack = 1e30, end;
 	volatile uint64_t sink = 0;
 	size_t first = n_rows < 64 ? n_rows : 64;
 
-	madvise(w.p, w_bytes, MADV_HUGEPAGE);
 	for (size_t i = 0; i < first; i++)
 		random_weights(c, c->arg, (uint8_t *)w.p + i * row_bytes,
 			       n_cols / t->block_elems, PLAIN);
@@ -309,8 +338,10 @@ static void bench_case(struct checkasm *c, size_t n_rows, size_t n_cols, size_t 
 	for (int i = 0; i < 3 || checkasm_seconds() < end; i++) {
 		double t0, t1, t2, t3;
 
+		if (n_tokens >= 64 && t->act != LINNET_ACT_F32)
+			peak = fmax(peak, int8_peak());
 		t0 = checkasm_seconds();
-		if (n_tokens < 16)
+		if (n_tokens < 64)
 			sink |= plain_read(w.p, w_bytes);
 		t1 = checkasm_seconds();
 		c->k->act_pack(t->act, &act, x.p, n_cols, 0, n_tokens);
@@ -322,11 +353,14 @@ static void bench_case(struct checkasm *c, size_t n_rows, size_t n_cols, size_t 
 		best = fmin(best, t3 - t2);
 	}
 	printf("# %s %-6s %5zu x %5zu, %3zu tokens: ", c->k->isa, t->name, n_rows, n_cols, n_tokens);
-	if (n_tokens < 16)
+	if (n_tokens < 64)
 		printf("%6.2f GB/s, plain read %6.2f (%3.0f %%), ", (double)w_bytes / best / 1e9,
 		       (double)w_bytes / best_read / 1e9, 100 * best_read / best);
-	printf("%7.1f Gop/s, pack %.1f us\n",
-	       2 * (double)n_rows * (double)n_cols * (double)n_tokens / best / 1e9, best_pack * 1e6);
+	best = 2 * (double)n_rows * (double)n_cols * (double)n_tokens / best / 1e9;
+	printf("%7.1f Gop/s, ", best);
+	if (peak > 0)
+		printf("registers %.0f (%.0f %%), ", peak, 100 * best / peak);
+	printf("pack %.1f us\n", best_pack * 1e6);
 	fflush(stdout);
 	checkasm_free(&w);
 	checkasm_free(&x);
@@ -337,7 +371,7 @@ static void bench_case(struct checkasm *c, size_t n_rows, size_t n_cols, size_t 
 
 static void bench_matmul(struct checkasm *c)
 {
-	static const uint8_t few[] = { 1, 2, 4, 8 };
+	static const uint8_t few[] = { 1, 2, 4, 8, 16 };
 	const struct linnet_type_info *t = linnet_type_info(c->arg);
 	size_t n_cols = 4096, rows = (96u << 20) / linnet_row_bytes(t, n_cols);
 
