@@ -1,10 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Weights in memory. Tensors come in groups that are used together (a layer); each
- * group is read from the file as it lies there, whole blocks by direct I/O where the
- * file system allows it, into a region of its own. Groups are read in order, several
- * requests in flight, and become ready one after another, so that computing can begin
- * before reading has ended.
+ * Weights in memory: the pager. Tensors come in units that one job uses together;
+ * a pass over the model uses the units in order, again and again. Some units are
+ * resident: read once, kept. The others are streamed: each pass reads them anew into
+ * a ring of slots, several units ahead of their use. In a fixed cycle that is the
+ * best there is: any cache that keeps what was used last keeps what is needed last.
+ *
+ * Units are read as they lie in the file, whole blocks by direct I/O where the file
+ * system allows it, several requests in flight, and become ready in the order of
+ * use, so that computing begins before reading has ended.
  */
 #ifndef LINNET_MEMORY_WEIGHTS_H
 #define LINNET_MEMORY_WEIGHTS_H
@@ -21,12 +25,15 @@ struct linnet_weights_options {
 	struct linnet_engine *engine;
 	struct linnet_queue *queue;
 	bool no_direct_io, no_huge_pages;
+	unsigned n_slots;		/* of the ring, when units are streamed */
 };
 
-/* A group to be: tensors in any order, each at most once over all groups. */
-struct linnet_weight_group {
+/* A unit to be: tensors in any order. No unit shares a tensor with another. */
+struct linnet_weight_unit {
 	const struct linnet_gguf_tensor **tensor;
 	size_t n;
+	bool streamed;
+	uint64_t bytes;			/* of memory; linnet_weights_measure() fills it */
 };
 
 /* Where a tensor is. */
@@ -36,30 +43,44 @@ struct linnet_weight {
 };
 
 struct linnet_weights_stats {
-	uint64_t bytes_read, total_bytes, read_ns, region_bytes;
+	uint64_t bytes_read, read_ns;
+	uint64_t first_bytes;		/* that a first pass reads */
+	uint64_t pass_bytes;		/* that every later pass reads */
+	uint64_t resident_bytes, ring_bytes;
 	bool direct_io, huge_pages;
 };
 
-/* Bytes of memory that the groups will take, before anything is done. */
-int linnet_weights_measure(const struct linnet_gguf *g, const struct linnet_weight_group *group,
-			   size_t n_groups, uint64_t *bytes);
+/* Fill in the bytes of memory that each unit takes. -ENOMEM. */
+int linnet_weights_measure(struct linnet_weight_unit *unit, size_t n_units);
 
-/* Opens the files and lays out the groups; reads nothing. */
+/* Open the files and allocate the regions; units are copied. Reads nothing yet. */
 int linnet_weights_create(struct linnet_weights **out, const struct linnet_gguf *g,
-			  const struct linnet_weight_group *group, size_t n_groups,
+			  const struct linnet_weight_unit *unit, size_t n_units,
 			  const struct linnet_weights_options *opts, struct linnet_error *err);
 /* Waits for the reads in flight. */
 void linnet_weights_destroy(struct linnet_weights *w);
 
-/* Queue all reads; once. Allocates the regions. */
-int linnet_weights_start(struct linnet_weights *w, struct linnet_error *err);
+/*
+ * Begin a pass at the first unit: what the ring holds is kept when it is what the pass
+ * needs first. No unit may be in use.
+ */
+void linnet_weights_begin(struct linnet_weights *w);
 
-/* 1: the group is in memory; 0: not yet, wait on the queue; -errno: a read failed. */
-int linnet_weights_ready(const struct linnet_weights *w, size_t group, struct linnet_error *err);
+/*
+ * 1: the unit is in memory; 0: not yet, wait on the queue; -errno: a read failed.
+ * Streamed units are asked for in the order of the pass, and stay until
+ * linnet_weights_done().
+ */
+int linnet_weights_ready(struct linnet_weights *w, size_t unit, struct linnet_error *err);
+void linnet_weights_done(struct linnet_weights *w, size_t unit);
 
-/* Place of tensor number i of a group, as it was given; its region exists after start. */
-struct linnet_weight linnet_weights_find(const struct linnet_weights *w, size_t group, size_t i);
+/* Place of tensor number i of a unit, as it was given; of a streamed unit when ready. */
+struct linnet_weight linnet_weights_find(const struct linnet_weights *w, size_t unit, size_t i);
 
+/* True while reads are under way. */
+bool linnet_weights_reading(const struct linnet_weights *w);
+/* The first read that failed: 0 or -errno, and a message. */
+int linnet_weights_error(const struct linnet_weights *w, struct linnet_error *err);
 void linnet_weights_stats(const struct linnet_weights *w, struct linnet_weights_stats *stats);
 
 #endif

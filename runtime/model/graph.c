@@ -6,6 +6,7 @@
 #include "graph.h"
 
 #include "builder.h"
+#include "units.h"
 #include "kernels/kernels.h"
 #include "runtime/util/error.h"
 
@@ -334,7 +335,8 @@ static void gate(struct build *bd)
 	linnet_builder_u32(&bd->b, bd->m->family->glu);
 }
 
-static void feed_forward(struct build *bd, const struct linnet_layer *l)
+/* The network's first half, up to the gated activations. */
+static void feed_forward_in(struct build *bd, const struct linnet_layer *l)
 {
 	const struct act *a = &bd->act;
 	const uint32_t n = l->n_ff;
@@ -347,7 +349,6 @@ static void feed_forward(struct build *bd, const struct linnet_layer *l)
 		put_f32(bd, a->gate, n, TOKENS);
 		put_f32(bd, a->gate, n, TOKENS);
 		put_f32(bd, a->up, n, TOKENS);
-		start_products(bd, a->gate, n, 1);
 	} else {
 		/* gate and up in one matrix: rows of both, one after the other */
 		start_products(bd, a->norm, bd->hp->n_embd, 1);
@@ -356,11 +357,17 @@ static void feed_forward(struct build *bd, const struct linnet_layer *l)
 		put_rows(bd, a->gate, n, 2 * n);
 		put_rows(bd, a->gate, n, 2 * n);
 		put_rows(bd, a->gate + (uint64_t)n * 4, n, 2 * n);
-		linnet_builder_op(&bd->b, LINNET_OP_MATMUL);
-		linnet_builder_u32(&bd->b, 1);
-		put_rows(bd, a->gate, n, 2 * n);
 	}
-	product(bd, l, a->out, LINNET_FFN_DOWN, LINNET_FFN_DOWN_BIAS);
+}
+
+static void feed_forward_out(struct build *bd, const struct linnet_layer *l)
+{
+	const uint32_t n = l->n_ff;
+
+	linnet_builder_op(&bd->b, LINNET_OP_MATMUL);
+	linnet_builder_u32(&bd->b, 1);
+	put_rows(bd, bd->act.gate, n, l->tensor[LINNET_FFN_GATE] ? n : 2 * n);
+	product(bd, l, bd->act.out, LINNET_FFN_DOWN, LINNET_FFN_DOWN_BIAS);
 }
 
 static void expert_product(struct build *bd, const struct linnet_layer *l, uint64_t dst,
@@ -377,7 +384,7 @@ static void expert_product(struct build *bd, const struct linnet_layer *l, uint6
 	linnet_builder_none(&bd->b);
 }
 
-static void experts(struct build *bd, const struct linnet_layer *l)
+static void experts_in(struct build *bd, const struct linnet_layer *l)
 {
 	const struct linnet_hparams *hp = bd->hp;
 	const struct act *a = &bd->act;
@@ -401,27 +408,42 @@ static void experts(struct build *bd, const struct linnet_layer *l)
 	put_f32_3(bd, a->gate, n, used, TOKENS);
 	put_f32_3(bd, a->gate, n, used, TOKENS);
 	put_f32_3(bd, a->up, n, used, TOKENS);
-	expert_product(bd, l, a->down, a->gate, used, LINNET_FFN_DOWN_EXPS);
+}
 
+static void experts_out(struct build *bd, const struct linnet_layer *l)
+{
+	const uint32_t n_embd = bd->hp->n_embd, used = bd->hp->n_expert_used;
+	const struct act *a = &bd->act;
+
+	expert_product(bd, l, a->down, a->gate, used, LINNET_FFN_DOWN_EXPS);
 	linnet_builder_op(&bd->b, LINNET_OP_COMBINE);
-	put_f32(bd, a->out, hp->n_embd, TOKENS);
-	put_f32_3(bd, a->down, hp->n_embd, used, TOKENS);
+	put_f32(bd, a->out, n_embd, TOKENS);
+	put_f32_3(bd, a->down, n_embd, used, TOKENS);
 	put_f32(bd, a->weights, used, TOKENS);
 }
 
-static void layer(struct build *bd, uint32_t i)
+/* One of LINNET_LAYER_PARTS. */
+static void layer_part(struct build *bd, uint32_t i, uint32_t part)
 {
 	const struct linnet_layer *l = &bd->m->layer[i];
 	const struct act *a = &bd->act;
 
-	attention(bd, i);
-	norm(bd, a->norm, a->x, bd->hp->n_embd, TOKENS, LINNET_FFN_NORM,
-	     l->tensor[LINNET_FFN_NORM]);
-	if (bd->hp->n_expert)
-		experts(bd, l);
-	else
-		feed_forward(bd, l);
-	residual(bd, l, LINNET_FFN_POST_NORM);
+	if (part == 0) {
+		attention(bd, i);
+	} else if (part == 1) {
+		norm(bd, a->norm, a->x, bd->hp->n_embd, TOKENS, LINNET_FFN_NORM,
+		     l->tensor[LINNET_FFN_NORM]);
+		if (bd->hp->n_expert)
+			experts_in(bd, l);
+		else
+			feed_forward_in(bd, l);
+	} else {
+		if (bd->hp->n_expert)
+			experts_out(bd, l);
+		else
+			feed_forward_out(bd, l);
+		residual(bd, l, LINNET_FFN_POST_NORM);
+	}
 }
 
 static void rope_table(struct build *bd, uint64_t at, const struct linnet_rope *rope,
@@ -528,8 +550,9 @@ int linnet_graph_build(struct linnet_graph *g, const struct linnet_model *m,
 	int64_t ret = 0;
 
 	memset(g, 0, sizeof(*g));
-	g->stream = calloc(LINNET_STREAM_LAYERS + m->hp.n_layer, sizeof(*g->stream));
-	g->layer_stream = calloc(m->hp.n_layer, sizeof(*g->layer_stream));
+	g->stream = calloc(LINNET_STREAM_LAYERS + (size_t)m->hp.n_layer * c->parts,
+			   sizeof(*g->stream));
+	g->layer_stream = calloc((size_t)m->hp.n_layer * c->parts, sizeof(*g->layer_stream));
 	if (!g->stream || !g->layer_stream)
 		goto err_memory;
 	layout(&bd);
@@ -544,9 +567,13 @@ int linnet_graph_build(struct linnet_graph *g, const struct linnet_model *m,
 	ret = finish(&bd);
 	if (ret < 0)
 		goto err_memory;
-	for (uint32_t i = 0; i < m->hp.n_layer; i++) {
+	for (uint32_t i = 0; i < m->hp.n_layer * c->parts; i++) {
 		start(&bd);
-		layer(&bd, i);
+		if (c->parts == 1)
+			for (uint32_t part = 0; part < LINNET_LAYER_PARTS; part++)
+				layer_part(&bd, i, part);
+		else
+			layer_part(&bd, i / c->parts, i % c->parts);
 		ret = finish(&bd);
 		if (ret < 0)
 			goto err_memory;

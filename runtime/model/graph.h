@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The streams of a model for given maxima: one for the embeddings, one for each kind
- * of layer (layers that differ in weights' places alone share one), one for the
- * output. Built once for a session.
+ * of layer or layer's part (those that differ in weights' places alone share one), one
+ * for the output: a stream for each unit of weights. Built once for a session.
  */
 #ifndef LINNET_MODEL_GRAPH_H
 #define LINNET_MODEL_GRAPH_H
@@ -40,6 +40,7 @@ struct linnet_graph_config {
 	uint32_t kv_type;
 	uint64_t kv_page_bytes;
 	bool long_factors;		/* of longrope */
+	uint32_t parts;			/* of a layer: 1 or LINNET_LAYER_PARTS */
 };
 
 /* Places in the slot of the batch, in bytes. */
@@ -56,7 +57,7 @@ struct linnet_graph {
 		size_t bytes;
 	} *stream;
 	uint32_t n_streams;
-	uint32_t *layer_stream;		/* number of each layer's stream */
+	uint32_t *layer_stream;		/* number of each layer part's stream */
 	struct linnet_batch_layout batch;
 	uint64_t act_bytes;
 	uint64_t logits;		/* f32 [n_outputs][n_vocab] in the slot of activations */

@@ -96,7 +96,6 @@ struct linnet_layer {
 	uint32_t n_head, n_head_kv, n_ff;
 	bool windowed;
 	const struct linnet_gguf_tensor *tensor[LINNET_LAYER_ROLES];
-	uint32_t in_group[LINNET_LAYER_ROLES];	/* number in the layer's weight group */
 };
 
 struct linnet_hparams {
@@ -124,38 +123,18 @@ struct linnet_model {
 	uint64_t n_params, weight_bytes, file_bytes;
 	char *arch, *name;			/* for linnet_model_info() */
 
-	/* groups: embeddings, each layer, output */
-	const struct linnet_gguf_tensor **group_tensor;
-	struct linnet_weight_group *group;
-
 	struct linnet_queue *queue;
 	struct linnet_engine *engine;
+	/* set with the first session, when it is known what there is room for */
+	struct linnet_units *units;
 	struct linnet_weights *weights;
+	uint64_t planned_bytes;		/* memory of weights and sessions */
 	unsigned n_sessions;
 	struct linnet_model_options opts;
 };
 
-/* Groups of weights, in the order in which a pass uses them. */
-static inline size_t linnet_model_group_layer(uint32_t layer)
-{
-	return 1 + layer;
-}
-
-static inline size_t linnet_model_group_output(const struct linnet_model *m)
-{
-	return 1 + m->hp.n_layer;
-}
-
-static inline size_t linnet_model_groups(const struct linnet_model *m)
-{
-	return 2 + m->hp.n_layer;
-}
-
 /* Read family, hyperparameters and tensors from m->gguf into m; reads no weights. */
 int linnet_hparams_read(struct linnet_model *m, struct linnet_error *err);
 int linnet_tensors_read(struct linnet_model *m, struct linnet_error *err);
-
-/* Where a global tensor is: group and number in it. */
-struct linnet_weight linnet_model_weight(const struct linnet_model *m, enum linnet_global g);
 
 #endif

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 /*
- * The model's tensors: found by name, checked in shape and type, sorted in groups
- * for reading. A tensor that nobody knows is an error, because a model whose weights
- * are left out computes something else than was trained.
+ * The model's tensors: found by name, checked in shape and type. A tensor that nobody
+ * knows is an error, because a model whose weights are left out computes something else
+ * than was trained.
  */
 #include "model.h"
 
@@ -232,54 +232,6 @@ static int check_layer(const struct linnet_model *m, uint32_t layer, struct linn
 	return 0;
 }
 
-/* Lists of tensors in the order of a pass: embeddings, layers, output. */
-static int make_groups(struct linnet_model *m, struct linnet_error *err)
-{
-	const size_t n = linnet_gguf_tensor_count(m->gguf);
-	const struct linnet_gguf_tensor **next;
-	struct linnet_weight_group *g;
-
-	m->group_tensor = next = malloc((n + 1) * sizeof(*next));
-	m->group = g = calloc(linnet_model_groups(m), sizeof(*g));
-	if (!next || !g)
-		return linnet_err(err, -ENOMEM, "%s: out of memory", linnet_gguf_path(m->gguf));
-
-	g->tensor = next;
-	for (unsigned i = LINNET_TOKEN_EMBD; i <= LINNET_ROPE_SHORT; i++)
-		if (m->global[i])
-			g->tensor[g->n++] = m->global[i];
-	next += g->n;
-	for (uint32_t i = 0; i < m->hp.n_layer; i++) {
-		struct linnet_layer *l = &m->layer[i];
-
-		g++;
-		g->tensor = next;
-		for (unsigned r = 0; r < LINNET_LAYER_ROLES; r++) {
-			if (!l->tensor[r])
-				continue;
-			l->in_group[r] = g->n;
-			g->tensor[g->n++] = l->tensor[r];
-		}
-		next += g->n;
-	}
-	g++;
-	g->tensor = next;
-	for (unsigned i = LINNET_OUTPUT_NORM; i < LINNET_GLOBALS; i++)
-		if (m->global[i])
-			g->tensor[g->n++] = m->global[i];
-	return 0;
-}
-
-struct linnet_weight linnet_model_weight(const struct linnet_model *m, enum linnet_global g)
-{
-	const size_t group = g < LINNET_OUTPUT_NORM ? 0 : linnet_model_group_output(m);
-	size_t i = 0;
-
-	while (m->group[group].tensor[i] != m->global[g])
-		i++;
-	return linnet_weights_find(m->weights, group, i);
-}
-
 int linnet_tensors_read(struct linnet_model *m, struct linnet_error *err)
 {
 	static const enum linnet_global required[] = { LINNET_TOKEN_EMBD, LINNET_OUTPUT_NORM };
@@ -312,5 +264,5 @@ int linnet_tensors_read(struct linnet_model *m, struct linnet_error *err)
 		if (ret)
 			return ret;
 	}
-	return make_groups(m, err);
+	return 0;
 }

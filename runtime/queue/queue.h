@@ -25,7 +25,7 @@ struct linnet_read {
 	size_t bytes, need;
 	size_t align;		/* of a continued read; 1 for buffered files */
 	void (*done)(struct linnet_read *r, int result);
-	void *ctx;
+	void *ctx, *owner;	/* the caller's */
 	/* the queue's own */
 	size_t got;
 	struct linnet_read *next;

@@ -48,7 +48,6 @@ static int open_weights(struct linnet_model *m, struct linnet_error *err)
 	const struct linnet_engine_ops *ops = linnet_engine_find(m->opts.engine);
 	struct linnet_queue_options queue = { .no_io_uring = m->opts.no_io_uring };
 	struct linnet_engine_options engine = { .n_threads = m->opts.n_threads };
-	struct linnet_weights_options weights;
 	int ret;
 
 	if (!ops)
@@ -67,17 +66,7 @@ static int open_weights(struct linnet_model *m, struct linnet_error *err)
 	if (ret)
 		return ret;
 	engine.queue = m->queue;
-	ret = ops->open(&m->engine, &engine, err);
-	if (ret)
-		return ret;
-	weights = (struct linnet_weights_options){
-		.engine = m->engine,
-		.queue = m->queue,
-		.no_direct_io = m->opts.no_direct_io,
-		.no_huge_pages = m->opts.no_huge_pages,
-	};
-	return linnet_weights_create(&m->weights, m->gguf, m->group, linnet_model_groups(m),
-				     &weights, err);
+	return ops->open(&m->engine, &engine, err);
 }
 
 int linnet_model_open(struct linnet_model **out, const char *path,
@@ -130,8 +119,7 @@ void linnet_model_close(struct linnet_model *m)
 		m->engine->ops->close(m->engine);
 	linnet_queue_destroy(m->queue);
 	linnet_tokenizer_destroy(m->tokenizer);
-	free(m->group);
-	free(m->group_tensor);
+	linnet_units_free(m->units);
 	free(m->layer);
 	free(m->arch);
 	free(m->name);
@@ -139,31 +127,59 @@ void linnet_model_close(struct linnet_model *m)
 	free(m);
 }
 
+/* Take over the plan's decision about the weights, and begin to read them. */
+int linnet_model_place(struct linnet_model *m, struct linnet_session_plan *p,
+		       struct linnet_error *err)
+{
+	const struct linnet_weights_options opts = {
+		.engine = m->engine,
+		.queue = m->queue,
+		.no_direct_io = m->opts.no_direct_io,
+		.no_huge_pages = m->opts.no_huge_pages,
+		.n_slots = LINNET_RING_SLOTS,
+	};
+	int ret;
+
+	if (m->weights)
+		return 0;
+	ret = linnet_weights_create(&m->weights, m->gguf, p->units->unit, p->units->n_units, &opts,
+				    err);
+	if (ret)
+		return ret;
+	m->units = p->units;
+	p->units = NULL;
+	m->planned_bytes = p->memory.weights + p->memory.other;
+	linnet_weights_begin(m->weights);
+	return 0;
+}
+
 int linnet_model_load(struct linnet_model *m,
 		      bool (*progress)(void *ctx, uint64_t done, uint64_t total), void *ctx,
 		      struct linnet_error *err)
 {
+	struct linnet_session_plan plan;
 	struct linnet_weights_stats stats;
 	int ret;
 
 	if (m->opts.vocab_only)
 		return linnet_err(err, -EINVAL, "%s: opened for its vocabulary only",
 				  linnet_gguf_path(m->gguf));
-	ret = linnet_weights_start(m->weights, err);
-	for (size_t i = 0; i < linnet_model_groups(m) && !ret; i++) {
-		while (!(ret = linnet_weights_ready(m->weights, i, err))) {
-			ret = linnet_queue_wait(m->queue);
-			if (ret)
-				return linnet_err(err, -EIO, "%s: nothing is read",
-						  linnet_gguf_path(m->gguf));
-			linnet_weights_stats(m->weights, &stats);
-			if (progress && !progress(ctx, stats.bytes_read, stats.total_bytes))
-				return linnet_err(err, -EINTR, "%s: interrupted",
-						  linnet_gguf_path(m->gguf));
-		}
-		ret = ret < 0 ? ret : 0;
+	if (!m->weights) {
+		ret = linnet_session_plan_make(&plan, m, NULL, err);
+		if (ret)
+			return ret;
+		ret = linnet_model_place(m, &plan, err);
+		linnet_session_plan_free(&plan);
+		if (ret)
+			return ret;
 	}
-	return ret;
+	while (linnet_weights_reading(m->weights)) {
+		linnet_queue_wait(m->queue);
+		linnet_weights_stats(m->weights, &stats);
+		if (progress && !progress(ctx, stats.bytes_read, stats.first_bytes))
+			return linnet_err(err, -EINTR, "%s: interrupted", linnet_gguf_path(m->gguf));
+	}
+	return linnet_weights_error(m->weights, err);
 }
 
 int linnet_model_info(const struct linnet_model *m, struct linnet_model_info *info)
@@ -202,15 +218,10 @@ int linnet_model_info(const struct linnet_model *m, struct linnet_model_info *in
 	return 0;
 }
 
-/* Code and libraries of a process that does nothing but this. */
-#define PROCESS_BYTES (6u << 20)
-
 int linnet_model_memory(const struct linnet_model *m, const struct linnet_session_options *opts,
 			struct linnet_memory_info *info, struct linnet_error *err)
 {
-	struct linnet_memory_info full = { .size = info->size };
 	struct linnet_session_plan plan;
-	uint64_t scratch = 0, one;
 	int ret;
 
 	if (info->size < sizeof(info->size))
@@ -221,28 +232,11 @@ int linnet_model_memory(const struct linnet_model *m, const struct linnet_sessio
 	ret = linnet_session_plan_make(&plan, m, opts, err);
 	if (ret)
 		return ret;
-	ret = linnet_weights_measure(m->gguf, m->group, linnet_model_groups(m), &full.weights);
-	if (ret) {
-		linnet_err(err, ret, "%s: out of memory", linnet_gguf_path(m->gguf));
-		goto out;
-	}
-	for (uint32_t i = 0; i < plan.graph.n_streams; i++) {
-		ret = m->engine->ops->stream_scratch(m->engine, plan.graph.stream[i].data,
-						     plan.graph.stream[i].bytes, &one, err);
-		if (ret)
-			goto out;
-		scratch = one > scratch ? one : scratch;
-	}
-	full.kv = (uint64_t)plan.n_pages * plan.kv_page_bytes;
-	full.scratch = plan.graph.act_bytes + plan.graph.batch.bytes + scratch;
-	full.other = PROCESS_BYTES + linnet_gguf_memory(m->gguf);
-	if (m->tokenizer)
-		full.other += linnet_tokenizer_memory(m->tokenizer);
-	full.total = full.weights + full.kv + full.scratch + full.other;
-	memcpy(info, &full, info->size < sizeof(full) ? info->size : sizeof(full));
-out:
+	plan.memory.size = info->size;
+	memcpy(info, &plan.memory,
+	       info->size < sizeof(plan.memory) ? info->size : sizeof(plan.memory));
 	linnet_session_plan_free(&plan);
-	return ret;
+	return 0;
 }
 
 int linnet_model_tensor(const struct linnet_model *m, size_t i, struct linnet_tensor_info *info)

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: MIT
-/* From session options to sizes and streams. */
+/* From session options and the memory budget to sizes, residence and streams. */
 #include "session.h"
 
 #include "runtime/util/error.h"
+#include "runtime/util/overflow.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -52,12 +54,117 @@ static int measure_kv(struct linnet_session_plan *p, const struct linnet_model *
 	return 0;
 }
 
+/* Code and libraries of a process that does nothing but this. */
+#define PROCESS_BYTES (6u << 20)
+
+static int build_graph(struct linnet_session_plan *p, const struct linnet_model *m, uint32_t parts,
+		       struct linnet_error *err)
+{
+	const struct linnet_graph_config config = {
+		.n_batch = p->n_batch,
+		.n_outputs = p->n_outputs,
+		.n_pages = p->n_pages,
+		.n_seq_pages = p->n_pages,
+		.n_seqs = 1,
+		.kv = p->kv,
+		.kv_type = p->kv_type,
+		.kv_page_bytes = p->kv_page_bytes,
+		.long_factors = p->n_ctx > m->hp.rope_ctx_orig,
+		.parts = parts,
+	};
+
+	linnet_graph_free(&p->graph);
+	return linnet_graph_build(&p->graph, m, &config, err);
+}
+
+/* Everything but weights. */
+static int measure_fixed(struct linnet_session_plan *p, const struct linnet_model *m,
+			 struct linnet_error *err)
+{
+	struct linnet_memory_info *mem = &p->memory;
+	uint64_t scratch = 0, one;
+
+	for (uint32_t i = 0; i < p->graph.n_streams; i++) {
+		int ret = m->engine->ops->stream_scratch(m->engine, p->graph.stream[i].data,
+							 p->graph.stream[i].bytes, &one, err);
+
+		if (ret)
+			return ret;
+		scratch = one > scratch ? one : scratch;
+	}
+	if (linnet_mul_overflow(p->kv_page_bytes, p->n_pages, &mem->kv))
+		return linnet_err(err, -EOVERFLOW, "the KV cache is too large (pages, %u)",
+				  p->n_pages);
+	mem->scratch = p->graph.act_bytes + p->graph.batch.bytes + scratch;
+	mem->other = PROCESS_BYTES + linnet_gguf_memory(m->gguf);
+	if (m->tokenizer)
+		mem->other += linnet_tokenizer_memory(m->tokenizer);
+	return 0;
+}
+
+static int too_small(const struct linnet_model *m, uint64_t least, struct linnet_error *err)
+{
+	return linnet_err(err, -ENOMEM,
+			  "%s: the memory budget is too small (memory, %" PRIu64
+			  " bytes; at least %" PRIu64 " are needed)",
+			  linnet_gguf_path(m->gguf), m->opts.memory_bytes, least);
+}
+
+/* Decide what is resident, and fill in p->memory. */
+static int place_weights(struct linnet_session_plan *p, const struct linnet_model *m,
+			 struct linnet_error *err)
+{
+	struct linnet_memory_info *mem = &p->memory;
+	const uint64_t budget = m->opts.memory_bytes ? m->opts.memory_bytes : UINT64_MAX;
+	const struct linnet_units *u = m->units;
+	uint64_t fixed, least = 0;
+	int ret;
+
+	if (!u) {
+		ret = linnet_units_make(&p->units, m, 1, err);
+		if (ret)
+			return ret;
+		u = p->units;
+	}
+	fixed = mem->kv + mem->scratch + mem->other;
+	if (m->units && m->planned_bytes + mem->kv + mem->scratch > budget)
+		return too_small(m, m->planned_bytes + mem->kv + mem->scratch, err);
+	if (!m->units && (fixed > budget || linnet_units_bytes(u) > budget - fixed)) {
+		linnet_units_free(p->units);
+		p->units = NULL;
+		ret = linnet_units_make(&p->units, m, LINNET_LAYER_PARTS, err);
+		if (ret)
+			return ret;
+		u = p->units;
+		ret = linnet_units_choose(p->units, fixed > budget ? 0 : budget - fixed,
+					  LINNET_RING_SLOTS, &least);
+		if (ret)
+			return too_small(m, fixed + least, err);
+	}
+	if (u->parts != 1) {
+		ret = build_graph(p, m, u->parts, err);
+		if (ret)
+			return ret;
+	}
+	for (size_t i = 0; i < u->n_units; i++) {
+		const struct linnet_weight_unit *w = &u->unit[i];
+
+		if (w->streamed)
+			mem->streamed += w->bytes;
+		else
+			mem->resident += w->bytes;
+	}
+	mem->weights = linnet_units_memory(u, LINNET_RING_SLOTS);
+	mem->ring = mem->weights - mem->resident;
+	mem->total = mem->weights + fixed;
+	return 0;
+}
+
 int linnet_session_plan_make(struct linnet_session_plan *p, const struct linnet_model *m,
 			     const struct linnet_session_options *options,
 			     struct linnet_error *err)
 {
 	struct linnet_session_options opts;
-	struct linnet_graph_config config;
 	int ret;
 
 	memset(p, 0, sizeof(*p));
@@ -89,18 +196,11 @@ int linnet_session_plan_make(struct linnet_session_plan *p, const struct linnet_
 	if (ret)
 		goto err_free;
 
-	config = (struct linnet_graph_config){
-		.n_batch = p->n_batch,
-		.n_outputs = p->n_outputs,
-		.n_pages = p->n_pages,
-		.n_seq_pages = p->n_pages,
-		.n_seqs = 1,
-		.kv = p->kv,
-		.kv_type = p->kv_type,
-		.kv_page_bytes = p->kv_page_bytes,
-		.long_factors = p->n_ctx > m->hp.rope_ctx_orig,
-	};
-	ret = linnet_graph_build(&p->graph, m, &config, err);
+	ret = build_graph(p, m, m->units ? m->units->parts : 1, err);
+	if (!ret)
+		ret = measure_fixed(p, m, err);
+	if (!ret)
+		ret = place_weights(p, m, err);
 	if (ret)
 		goto err_free;
 	return 0;
@@ -113,6 +213,8 @@ err_free:
 void linnet_session_plan_free(struct linnet_session_plan *p)
 {
 	linnet_graph_free(&p->graph);
+	linnet_units_free(p->units);
 	free(p->kv);
+	p->units = NULL;
 	p->kv = NULL;
 }

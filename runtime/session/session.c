@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
 /*
  * Sessions: a sequence of tokens, its KV cache, and the passes over the model. A
- * pass is one job for the embeddings, one for each layer and one for the output,
- * each submitted as soon as its weights are in memory.
+ * pass is one job for each unit of weights - the embeddings, each layer or part of
+ * one, the output - submitted as soon as the unit is in memory. Job and unit have the
+ * same number.
  */
 #include "session.h"
 
@@ -20,8 +21,9 @@ struct linnet_session {
 	struct linnet_kv *kv;
 	struct linnet_region *act, *batch;
 	struct linnet_engine_stream **stream;	/* as plan.graph.stream */
-	struct linnet_job *job;			/* embeddings, layers, output */
-	struct linnet_binding *binding;
+	struct linnet_job *job;
+	struct linnet_binding *binding;		/* LINNET_SLOTS for each job */
+	uint32_t n_jobs;
 	uint32_t pending;			/* jobs submitted, not ended */
 	int failed;				/* of the first job that failed */
 	uint32_t failed_job;
@@ -41,6 +43,7 @@ static void job_done(struct linnet_job *job, int result)
 	struct linnet_session *s = job->ctx;
 
 	s->pending--;
+	linnet_weights_done(s->m->weights, job - s->job);
 	if (result && !s->failed) {
 		s->failed = result;
 		s->failed_job = job - s->job;
@@ -48,73 +51,75 @@ static void job_done(struct linnet_job *job, int result)
 	}
 }
 
-static void bind(struct linnet_job *job, struct linnet_binding **next, uint32_t slot,
+static void bind(struct linnet_job *job, struct linnet_binding *b, uint32_t slot,
 		 const struct linnet_region *region, uint64_t offset, uint64_t bytes)
 {
-	**next = (struct linnet_binding){ slot, region, offset, bytes };
-	(*next)++;
-	job->n_bindings++;
+	b[job->n_bindings++] = (struct linnet_binding){ slot, region, offset, bytes };
 }
 
-static void bind_global(struct linnet_session *s, struct linnet_job *job,
-			struct linnet_binding **next, enum linnet_global g)
+/* Bind the tensors of unit i, which is in memory. */
+static void bind_unit(struct linnet_session *s, struct linnet_job *job, struct linnet_binding *b,
+		      size_t unit)
 {
-	struct linnet_weight w;
+	const struct linnet_units *u = s->m->units;
 
-	if (!s->m->global[g])
-		return;
-	w = linnet_model_weight(s->m, g);
-	bind(job, next, LINNET_SLOT_WEIGHT + g, w.region, w.offset, w.bytes);
+	for (size_t i = 0; i < u->unit[unit].n; i++) {
+		struct linnet_weight w = linnet_weights_find(s->m->weights, unit, i);
+
+		bind(job, b, u->slot[unit][i], w.region, w.offset, w.bytes);
+	}
 }
 
-/* Fill the jobs' bindings; they stay the same from pass to pass. */
+/* The bindings of job i: where things are in this pass. */
+static void bind_job(struct linnet_session *s, uint32_t i)
+{
+	struct linnet_binding *b = s->binding + (size_t)i * LINNET_SLOTS;
+	const struct linnet_units *u = s->m->units;
+	struct linnet_job *job = &s->job[i];
+
+	job->binding = b;
+	job->n_bindings = 0;
+	bind(job, b, LINNET_SLOT_ACT, s->act, 0, s->act->bytes);
+	bind(job, b, LINNET_SLOT_BATCH, s->batch, 0, s->batch->bytes);
+	if (i > 0 && i < s->n_jobs - 1) {
+		const uint64_t at = s->plan.kv[(i - 1) / u->parts].offset;
+
+		bind(job, b, LINNET_SLOT_KV, s->kv->region, at, s->kv->region->bytes - at);
+	}
+	bind_unit(s, job, b, i);
+	/* tied: the output uses the embeddings */
+	if (i == s->n_jobs - 1 && !s->m->global[LINNET_OUTPUT]) {
+		struct linnet_weight w = linnet_weights_find(s->m->weights, 0, 0);
+
+		bind(job, b, LINNET_SLOT_WEIGHT + LINNET_TOKEN_EMBD, w.region, w.offset, w.bytes);
+	}
+}
+
 static int make_jobs(struct linnet_session *s, struct linnet_error *err)
 {
-	const struct linnet_model *m = s->m;
-	const uint32_t n_layer = m->hp.n_layer, n_jobs = n_layer + 2;
-	struct linnet_binding *next;
+	const struct linnet_units *u = s->m->units;
 
-	s->job = calloc(n_jobs, sizeof(*s->job));
-	s->binding = next = calloc((size_t)n_jobs * LINNET_SLOTS, sizeof(*s->binding));
+	s->n_jobs = u->n_units;
+	s->job = calloc(s->n_jobs, sizeof(*s->job));
+	s->binding = calloc((size_t)s->n_jobs * LINNET_SLOTS, sizeof(*s->binding));
 	if (!s->job || !s->binding)
-		return linnet_err(err, -ENOMEM, "%s: out of memory", linnet_gguf_path(m->gguf));
-	for (uint32_t i = 0; i < n_jobs; i++) {
-		struct linnet_job *job = &s->job[i];
+		return linnet_err(err, -ENOMEM, "%s: out of memory", linnet_gguf_path(s->m->gguf));
+	for (uint32_t i = 0; i < s->n_jobs; i++) {
+		uint32_t stream = LINNET_STREAM_EMBED;
 
-		job->binding = next;
-		job->done = job_done;
-		job->ctx = s;
-		job->interrupt = &s->stop;
-		bind(job, &next, LINNET_SLOT_ACT, s->act, 0, s->act->bytes);
-		bind(job, &next, LINNET_SLOT_BATCH, s->batch, 0, s->batch->bytes);
-		if (i == 0) {
-			job->stream = s->stream[LINNET_STREAM_EMBED];
-			for (unsigned g = LINNET_TOKEN_EMBD; g <= LINNET_ROPE_SHORT; g++)
-				bind_global(s, job, &next, g);
-		} else if (i == n_jobs - 1) {
-			job->stream = s->stream[LINNET_STREAM_OUTPUT];
-			for (unsigned g = LINNET_OUTPUT_NORM; g < LINNET_GLOBALS; g++)
-				bind_global(s, job, &next, g);
-			if (!m->global[LINNET_OUTPUT])
-				bind_global(s, job, &next, LINNET_TOKEN_EMBD);
-		} else {
-			const struct linnet_layer *l = &m->layer[i - 1];
-			const uint64_t at = s->plan.kv[i - 1].offset;
-
-			job->stream = s->stream[s->plan.graph.layer_stream[i - 1]];
-			bind(job, &next, LINNET_SLOT_KV, s->kv->region, at,
-			     s->kv->region->bytes - at);
-			for (unsigned r = 0; r < LINNET_LAYER_ROLES; r++) {
-				struct linnet_weight w;
-
-				if (!l->tensor[r])
-					continue;
-				w = linnet_weights_find(m->weights, linnet_model_group_layer(i - 1),
-							l->in_group[r]);
-				bind(job, &next, LINNET_SLOT_WEIGHT + r, w.region, w.offset,
-				     w.bytes);
-			}
-		}
+		if (i == s->n_jobs - 1)
+			stream = LINNET_STREAM_OUTPUT;
+		else if (i)
+			stream = s->plan.graph.layer_stream[i - 1];
+		s->job[i] = (struct linnet_job){
+			.stream = s->stream[stream],
+			.done = job_done,
+			.ctx = s,
+			.interrupt = &s->stop,
+		};
+		/* resident units stay where they are */
+		if (!u->unit[i].streamed)
+			bind_job(s, i);
 	}
 	return 0;
 }
@@ -159,9 +164,10 @@ int linnet_session_create(struct linnet_session **out, struct linnet_model *m,
 	ret = e->ops->region_create(e, &s->batch, s->plan.graph.batch.bytes, false, err);
 	if (ret)
 		goto err_destroy;
-	ret = linnet_weights_start(m->weights, err);
+	ret = linnet_model_place(m, &s->plan, err);
 	if (ret)
 		goto err_destroy;
+	m->planned_bytes += s->plan.memory.kv + s->plan.memory.scratch;
 	ret = make_jobs(s, err);
 	if (ret)
 		goto err_destroy;
@@ -180,8 +186,6 @@ void linnet_session_destroy(struct linnet_session *s)
 	if (!s)
 		return;
 	e = s->m->engine;
-	free(s->binding);
-	free(s->job);
 	if (s->batch)
 		e->ops->region_destroy(e, s->batch);
 	if (s->act)
@@ -190,7 +194,11 @@ void linnet_session_destroy(struct linnet_session *s)
 	for (uint32_t i = 0; s->stream && i < s->plan.graph.n_streams; i++)
 		e->ops->stream_destroy(e, s->stream[i]);
 	free(s->stream);
+	if (s->job)
+		s->m->planned_bytes -= s->plan.memory.kv + s->plan.memory.scratch;
 	linnet_session_plan_free(&s->plan);
+	free(s->binding);
+	free(s->job);
 	s->m->n_sessions--;
 	free(s);
 }
@@ -203,7 +211,6 @@ static int submit(struct linnet_session *s, uint32_t i, uint32_t n_tokens, uint3
 	struct linnet_model *m = s->m;
 	int ret;
 
-	/* job number and group number are the same */
 	while (!(ret = linnet_weights_ready(m->weights, i, err))) {
 		if (s->failed)
 			return 0;
@@ -216,6 +223,8 @@ static int submit(struct linnet_session *s, uint32_t i, uint32_t n_tokens, uint3
 	}
 	if (ret < 0)
 		return ret;
+	if (m->units->unit[i].streamed)
+		bind_job(s, i);
 	job->params[LINNET_PARAM_TOKENS] = n_tokens;
 	job->params[LINNET_PARAM_OUTPUTS] = n_outputs;
 	ret = m->engine->ops->submit(m->engine, job);
@@ -240,11 +249,12 @@ static int job_error(const struct linnet_session *s, struct linnet_error *err)
 static int run_pass(struct linnet_session *s, uint32_t n, uint32_t n_outputs,
 		    struct linnet_error *err)
 {
-	const uint32_t n_jobs = s->m->hp.n_layer + 1 + (n_outputs > 0);
+	const uint32_t n_jobs = n_outputs ? s->n_jobs : s->n_jobs - 1;
 	int ret = 0;
 
 	s->failed = 0;
 	s->stop = 0;
+	linnet_weights_begin(s->m->weights);
 	for (uint32_t i = 0; i < n_jobs && !ret && !s->failed; i++) {
 		ret = submit(s, i, n, n_outputs, err);
 		/* the first read must not wait for the last job */

@@ -4,19 +4,34 @@
 #define LINNET_SESSION_SESSION_H
 
 #include "runtime/model/graph.h"
+#include "runtime/model/units.h"
 
-/* Options with the defaults filled in, and what follows from them. */
+/* Slots of the ring: one in use, two on their way. */
+#define LINNET_RING_SLOTS 3
+
+/*
+ * Options with the defaults filled in, and what follows from them: what is resident,
+ * what is streamed, and the streams. Made before anything is allocated.
+ */
 struct linnet_session_plan {
 	uint32_t n_ctx, n_batch, n_outputs, n_pages;
 	uint32_t kv_type;
 	struct linnet_kv_layer *kv;	/* [n_layer] */
 	uint64_t kv_page_bytes;
 	struct linnet_graph graph;
+	struct linnet_units *units;	/* the plan's own, unless the model has some */
+	struct linnet_memory_info memory;
 };
 
+/* -ENOMEM: the model's memory budget is too small; the message says what is least. */
 int linnet_session_plan_make(struct linnet_session_plan *p, const struct linnet_model *m,
 			     const struct linnet_session_options *opts, struct linnet_error *err);
 void linnet_session_plan_free(struct linnet_session_plan *p);
+
+/* Open and allocate the weights as the plan says, unless that was done, and begin to
+ * read them. The plan's units become the model's. */
+int linnet_model_place(struct linnet_model *m, struct linnet_session_plan *p,
+		       struct linnet_error *err);
 
 /* Copy an option struct of an older or newer caller: what it does not have is zero.
  * -E2BIG: it has something set that this library does not know. */

@@ -58,6 +58,11 @@ struct linnet_model_options {
 	bool no_direct_io;	/* read through the page cache */
 	bool no_io_uring;	/* read with threads and preadv2 */
 	bool no_huge_pages;
+	/*
+	 * What the process may use, in bytes; 0: no limit. Weights that do not fit are
+	 * read again in every pass. What cannot work is refused when a session is created.
+	 */
+	uint64_t memory_bytes;
 };
 
 /*
@@ -101,11 +106,17 @@ int linnet_model_info(const struct linnet_model *m, struct linnet_model_info *in
 
 /*
  * Memory that a session would take, in bytes, before anything is allocated.
- * fixed: weights, scratch, tokenizer and queues; kv: the KV cache.
+ * -ENOMEM: the model's memory_bytes do not suffice; the message says what would.
  */
 struct linnet_memory_info {
 	size_t size;
-	uint64_t weights, kv, scratch, other, total;
+	uint64_t weights;	/* resident + ring */
+	uint64_t kv, scratch;
+	uint64_t other;		/* tokenizer, metadata, code */
+	uint64_t total;
+	uint64_t resident;	/* weights that stay in memory */
+	uint64_t ring;		/* memory that the others are read into */
+	uint64_t streamed;	/* bytes that every pass reads again */
 };
 
 struct linnet_session_options;
