@@ -18,6 +18,7 @@
 
 static const struct checkasm_test *const areas[] = {
 	checkasm_mat,
+	checkasm_ops,
 };
 
 #define PAGE		4096

@@ -30,7 +30,7 @@ struct checkasm_test {
 	void (*bench)(struct checkasm *c);	/* prints lines that start with "# "; or NULL */
 };
 
-extern const struct checkasm_test checkasm_mat[];
+extern const struct checkasm_test checkasm_mat[], checkasm_ops[];
 
 /* Note why; returns false. */
 bool checkasm_fail(struct checkasm *c, const char *fmt, ...)
