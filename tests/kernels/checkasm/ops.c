@@ -5,6 +5,7 @@
  * nothing but their operands.
  */
 #include "kernels/half.h"
+#include "kernels/ref/math.h"
 #include "tests/kernels/checkasm/checkasm.h"
 
 #include <math.h>
@@ -143,6 +144,9 @@ static bool check_row_of(struct checkasm *c, size_t n)
 static bool check_sweep(struct checkasm *c)
 {
 	enum { N = 1 << 14 };
+	static const float edges[] = {
+		-LINNET_EXP_MIN, -LINNET_EXP_MAX, 2 * LINNET_TANH_SMALL, -2 * LINNET_TANH_SMALL,
+	};
 	uint32_t low = (uint32_t)checkasm_random(c) >> 14;
 	float *x = malloc(4 * N), *one = malloc(4 * N), *got = malloc(4 * N), *want = malloc(4 * N);
 	size_t bad;
@@ -151,6 +155,9 @@ static bool check_sweep(struct checkasm *c)
 		x[i] = linnet_f32_from_bits(i << 18 | low);
 		one[i] = 1;
 	}
+	/* gates -x, and x for a cap of 2, with neighbours */
+	for (size_t i = 0; i < 7 * sizeof(edges) / sizeof(edges[0]); i++)
+		x[i] = linnet_f32_from_bits(linnet_f32_bits(edges[i / 7]) + i % 7 - 3);
 	run_row(c->ref, c->arg, want, x, one, 2, 0, N);
 	run_row(c->k, c->arg, got, x, one, 2, 0, N);
 	bad = checkasm_differ(got, want, N);
