@@ -21,8 +21,7 @@
 #include <time.h>
 #include <unistd.h>
 
-/* Alignment of direct I/O that every disk accepts. */
-#define BLOCK 4096
+#define BLOCK LINNET_WEIGHTS_BLOCK
 /* Bytes of one request: huge-page sized requests reach the disk's rate. */
 #define REQUEST ((size_t)2 << 20)
 /* A hole between tensors that is cheaper to read than to seek over. */
@@ -335,7 +334,7 @@ static uint32_t file_of(const struct linnet_weights *w, const struct linnet_read
  * Some file systems accept O_DIRECT when a file is opened, but not when it is read:
  * read it through the page cache then.
  */
-static bool go_buffered(struct linnet_weights *w, struct linnet_read *r)
+bool linnet_weights_go_buffered(struct linnet_weights *w, struct linnet_read *r)
 {
 	uint32_t file = file_of(w, r);
 	int flags = fcntl(r->fd, F_GETFL);
@@ -353,7 +352,7 @@ static void read_done(struct linnet_read *r, int result)
 	struct linnet_weights *w = r->ctx;
 	struct place *p = r->owner;
 
-	if (result == -EINVAL && go_buffered(w, r))
+	if (result == -EINVAL && linnet_weights_go_buffered(w, r))
 		return;
 	p->pending--;
 	if (result) {
@@ -448,14 +447,42 @@ void linnet_weights_begin(struct linnet_weights *w)
 	linnet_queue_poll(w->opts.queue);
 }
 
+int linnet_weights_read_error(const struct linnet_weights *w, uint32_t file, uint64_t offset,
+			      int error, struct linnet_error *err)
+{
+	return linnet_err(err, error, "%s: cannot read weights (offset, %llu): %s",
+			  linnet_gguf_file_path(w->g, file), (unsigned long long)offset,
+			  error == -ENODATA ? "the file ends early" : strerror(-error));
+}
+
 int linnet_weights_error(const struct linnet_weights *w, struct linnet_error *err)
 {
 	if (!w->error)
 		return 0;
-	return linnet_err(err, w->error, "%s: cannot read weights (offset, %llu): %s",
-			  linnet_gguf_file_path(w->g, file_of(w, w->failed)),
-			  (unsigned long long)(w->failed->offset + w->failed->got),
-			  w->error == -ENODATA ? "the file ends early" : strerror(-w->error));
+	return linnet_weights_read_error(w, file_of(w, w->failed),
+					 w->failed->offset + w->failed->got, w->error, err);
+}
+
+struct linnet_engine *linnet_weights_engine(const struct linnet_weights *w)
+{
+	return w->opts.engine;
+}
+
+struct linnet_queue *linnet_weights_queue(const struct linnet_weights *w)
+{
+	return w->opts.queue;
+}
+
+void linnet_weights_file(const struct linnet_weights *w, uint32_t file, int *fd, size_t *align)
+{
+	*fd = w->fd[file];
+	*align = w->direct[file] ? BLOCK : 1;
+}
+
+void linnet_weights_count(struct linnet_weights *w, uint64_t bytes)
+{
+	w->bytes_read += bytes;
+	w->end_ns = now_ns();
 }
 
 int linnet_weights_ready(struct linnet_weights *w, size_t unit, struct linnet_error *err)

@@ -470,7 +470,11 @@ static void embed(struct build *bd)
 	linnet_builder_op(&bd->b, LINNET_OP_GET_ROWS);
 	linnet_builder_f32(&bd->b, bd->m->family->embd_scaled ? sqrtf(hp->n_embd) : 1);
 	put_f32(bd, a->x, hp->n_embd, TOKENS);
-	put_tensor(bd, LINNET_TOKEN_EMBD, bd->m->global[LINNET_TOKEN_EMBD]);
+	if (bd->c->gather)
+		put(bd, LINNET_SLOT_WEIGHT + LINNET_TOKEN_EMBD, 0,
+		    bd->m->global[LINNET_TOKEN_EMBD]->type, 2, hp->n_embd, bd->c->n_batch, 1);
+	else
+		put_tensor(bd, LINNET_TOKEN_EMBD, bd->m->global[LINNET_TOKEN_EMBD]);
 	put_batch(bd, bd->g->batch.ids, TOKENS);
 
 	if (!bd->m->global[LINNET_ROPE_FREQS])

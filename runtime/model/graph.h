@@ -41,6 +41,7 @@ struct linnet_graph_config {
 	uint64_t kv_page_bytes;
 	bool long_factors;		/* of longrope */
 	uint32_t parts;			/* of a layer: 1 or LINNET_LAYER_PARTS */
+	bool gather;			/* embeddings come as a table of the batch's rows */
 };
 
 /* Places in the slot of the batch, in bytes. */

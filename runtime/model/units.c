@@ -35,9 +35,10 @@ static void add(struct linnet_units *u, size_t unit, const struct linnet_gguf_te
 	w->tensor[w->n++] = t;
 }
 
-int linnet_units_make(struct linnet_units **out, const struct linnet_model *m, uint32_t parts,
+int linnet_units_make(struct linnet_units **out, const struct linnet_model *m, bool small,
 		      struct linnet_error *err)
 {
+	const uint32_t parts = small ? LINNET_LAYER_PARTS : 1;
 	const size_t n_tensors = linnet_gguf_tensor_count(m->gguf);
 	struct linnet_units *u = calloc(1, sizeof(*u));
 	size_t used = 0;
@@ -46,6 +47,7 @@ int linnet_units_make(struct linnet_units **out, const struct linnet_model *m, u
 	if (!u)
 		goto err_free;
 	u->parts = parts;
+	u->gather = small && m->global[LINNET_OUTPUT];
 	u->n_units = 2 + (size_t)m->hp.n_layer * parts;
 	u->unit = calloc(u->n_units, sizeof(*u->unit));
 	u->slot = calloc(u->n_units, sizeof(*u->slot));
@@ -57,7 +59,7 @@ int linnet_units_make(struct linnet_units **out, const struct linnet_model *m, u
 		u->unit[i].tensor = u->tensors + used;
 		u->slot[i] = u->slots + used;
 		if (i == 0) {
-			for (unsigned g = LINNET_TOKEN_EMBD; g < LINNET_OUTPUT_NORM; g++)
+			for (unsigned g = LINNET_TOKEN_EMBD + u->gather; g < LINNET_OUTPUT_NORM; g++)
 				add(u, i, m->global[g], g);
 		} else if (i == u->n_units - 1) {
 			for (unsigned g = LINNET_OUTPUT_NORM; g < LINNET_GLOBALS; g++)

@@ -16,6 +16,7 @@ struct linnet_units {
 	struct linnet_weight_unit *unit;
 	size_t n_units;
 	uint32_t parts;			/* of a layer */
+	bool gather;			/* embeddings are read row by row, in no unit */
 	/* slot of each tensor of each unit, in the unit's order */
 	const uint8_t **slot;
 	/* what the above points into */
@@ -23,8 +24,11 @@ struct linnet_units {
 	uint8_t *slots;
 };
 
-/* parts: 1 or LINNET_LAYER_PARTS. The units' sizes are measured, nothing is streamed. */
-int linnet_units_make(struct linnet_units **out, const struct linnet_model *m, uint32_t parts,
+/*
+ * small: for a model that does not fit: layers in parts, embeddings row by row unless
+ * the output needs them too. The units' sizes are measured, nothing is streamed.
+ */
+int linnet_units_make(struct linnet_units **out, const struct linnet_model *m, bool small,
 		      struct linnet_error *err);
 void linnet_units_free(struct linnet_units *u);
 

@@ -8,7 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define DEFAULT_DEPTH 32
+/* Deep enough that the disk works on while a thread computes, shallow enough that an
+ * urgent read does not wait behind much. */
+#define DEFAULT_DEPTH 12
 
 struct linnet_queue {
 	const struct linnet_queue_backend *ops;
@@ -63,6 +65,11 @@ static void start(struct linnet_queue *q)
 void linnet_queue_read(struct linnet_queue *q, struct linnet_read *r)
 {
 	r->got = 0;
+	if (r->urgent && q->first) {
+		r->next = q->first;
+		q->first = r;
+		return;
+	}
 	r->next = NULL;
 	*q->last = r;
 	q->last = &r->next;

@@ -24,6 +24,7 @@ struct linnet_read {
 	uint64_t offset;
 	size_t bytes, need;
 	size_t align;		/* of a continued read; 1 for buffered files */
+	bool urgent;		/* goes before all that has not been started */
 	void (*done)(struct linnet_read *r, int result);
 	void *ctx, *owner;	/* the caller's */
 	/* the queue's own */
@@ -33,7 +34,7 @@ struct linnet_read {
 };
 
 struct linnet_queue_options {
-	unsigned depth;		/* reads in flight at once; 0: 32 */
+	unsigned depth;		/* reads in flight at once; 0: 12 */
 	bool no_io_uring;
 };
 

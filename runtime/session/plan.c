@@ -2,6 +2,7 @@
 /* From session options and the memory budget to sizes, residence and streams. */
 #include "session.h"
 
+#include "runtime/memory/gather.h"
 #include "runtime/util/error.h"
 #include "runtime/util/overflow.h"
 
@@ -57,8 +58,9 @@ static int measure_kv(struct linnet_session_plan *p, const struct linnet_model *
 /* Code and libraries of a process that does nothing but this. */
 #define PROCESS_BYTES (6u << 20)
 
-static int build_graph(struct linnet_session_plan *p, const struct linnet_model *m, uint32_t parts,
-		       struct linnet_error *err)
+/* u NULL: for a model that fits. */
+static int build_graph(struct linnet_session_plan *p, const struct linnet_model *m,
+		       const struct linnet_units *u, struct linnet_error *err)
 {
 	const struct linnet_graph_config config = {
 		.n_batch = p->n_batch,
@@ -70,7 +72,8 @@ static int build_graph(struct linnet_session_plan *p, const struct linnet_model 
 		.kv_type = p->kv_type,
 		.kv_page_bytes = p->kv_page_bytes,
 		.long_factors = p->n_ctx > m->hp.rope_ctx_orig,
-		.parts = parts,
+		.parts = u ? u->parts : 1,
+		.gather = u && u->gather,
 	};
 
 	linnet_graph_free(&p->graph);
@@ -121,28 +124,36 @@ static int place_weights(struct linnet_session_plan *p, const struct linnet_mode
 	int ret;
 
 	if (!u) {
-		ret = linnet_units_make(&p->units, m, 1, err);
+		ret = linnet_units_make(&p->units, m, false, err);
 		if (ret)
 			return ret;
 		u = p->units;
 	}
+	if (u->gather)
+		mem->scratch += linnet_gather_bytes(m->global[LINNET_TOKEN_EMBD], p->n_batch);
 	fixed = mem->kv + mem->scratch + mem->other;
 	if (m->units && m->planned_bytes + mem->kv + mem->scratch > budget)
 		return too_small(m, m->planned_bytes + mem->kv + mem->scratch, err);
 	if (!m->units && (fixed > budget || linnet_units_bytes(u) > budget - fixed)) {
 		linnet_units_free(p->units);
 		p->units = NULL;
-		ret = linnet_units_make(&p->units, m, LINNET_LAYER_PARTS, err);
+		ret = linnet_units_make(&p->units, m, true, err);
 		if (ret)
 			return ret;
 		u = p->units;
+		if (u->gather) {
+			uint64_t n = linnet_gather_bytes(m->global[LINNET_TOKEN_EMBD], p->n_batch);
+
+			mem->scratch += n;
+			fixed += n;
+		}
 		ret = linnet_units_choose(p->units, fixed > budget ? 0 : budget - fixed,
 					  LINNET_RING_SLOTS, &least);
 		if (ret)
 			return too_small(m, fixed + least, err);
 	}
 	if (u->parts != 1) {
-		ret = build_graph(p, m, u->parts, err);
+		ret = build_graph(p, m, u, err);
 		if (ret)
 			return ret;
 	}
@@ -196,7 +207,7 @@ int linnet_session_plan_make(struct linnet_session_plan *p, const struct linnet_
 	if (ret)
 		goto err_free;
 
-	ret = build_graph(p, m, m->units ? m->units->parts : 1, err);
+	ret = build_graph(p, m, m->units, err);
 	if (!ret)
 		ret = measure_fixed(p, m, err);
 	if (!ret)

@@ -7,6 +7,7 @@
  */
 #include "session.h"
 
+#include "runtime/memory/gather.h"
 #include "runtime/util/error.h"
 
 #include <errno.h>
@@ -20,6 +21,7 @@ struct linnet_session {
 	struct linnet_session_plan plan;
 	struct linnet_kv *kv;
 	struct linnet_region *act, *batch;
+	struct linnet_gather *gather;		/* of embeddings; NULL: they are in memory */
 	struct linnet_engine_stream **stream;	/* as plan.graph.stream */
 	struct linnet_job *job;
 	struct linnet_binding *binding;		/* LINNET_SLOTS for each job */
@@ -87,6 +89,11 @@ static void bind_job(struct linnet_session *s, uint32_t i)
 		bind(job, b, LINNET_SLOT_KV, s->kv->region, at, s->kv->region->bytes - at);
 	}
 	bind_unit(s, job, b, i);
+	if (!i && s->gather) {
+		const struct linnet_region *table = linnet_gather_table(s->gather);
+
+		bind(job, b, LINNET_SLOT_WEIGHT + LINNET_TOKEN_EMBD, table, 0, table->bytes);
+	}
 	/* tied: the output uses the embeddings */
 	if (i == s->n_jobs - 1 && !s->m->global[LINNET_OUTPUT]) {
 		struct linnet_weight w = linnet_weights_find(s->m->weights, 0, 0);
@@ -167,6 +174,12 @@ int linnet_session_create(struct linnet_session **out, struct linnet_model *m,
 	ret = linnet_model_place(m, &s->plan, err);
 	if (ret)
 		goto err_destroy;
+	if (m->units->gather) {
+		ret = linnet_gather_create(&s->gather, m->weights, m->global[LINNET_TOKEN_EMBD],
+					   s->plan.n_batch, err);
+		if (ret)
+			goto err_destroy;
+	}
 	m->planned_bytes += s->plan.memory.kv + s->plan.memory.scratch;
 	ret = make_jobs(s, err);
 	if (ret)
@@ -186,6 +199,7 @@ void linnet_session_destroy(struct linnet_session *s)
 	if (!s)
 		return;
 	e = s->m->engine;
+	linnet_gather_destroy(s->gather);
 	if (s->batch)
 		e->ops->region_destroy(e, s->batch);
 	if (s->act)
@@ -203,6 +217,14 @@ void linnet_session_destroy(struct linnet_session *s)
 	free(s);
 }
 
+/* As linnet_weights_ready(), for all that job i needs. */
+static int job_ready(struct linnet_session *s, uint32_t i, struct linnet_error *err)
+{
+	int ret = linnet_weights_ready(s->m->weights, i, err);
+
+	return ret == 1 && !i && s->gather ? linnet_gather_ready(s->gather, err) : ret;
+}
+
 /* Submit job i when its weights are there. */
 static int submit(struct linnet_session *s, uint32_t i, uint32_t n_tokens, uint32_t n_outputs,
 		  struct linnet_error *err)
@@ -211,7 +233,7 @@ static int submit(struct linnet_session *s, uint32_t i, uint32_t n_tokens, uint3
 	struct linnet_model *m = s->m;
 	int ret;
 
-	while (!(ret = linnet_weights_ready(m->weights, i, err))) {
+	while (!(ret = job_ready(s, i, err))) {
 		if (s->failed)
 			return 0;
 		if (s->interrupt)
@@ -303,7 +325,8 @@ static int decode_pass(struct linnet_session *s, const int32_t *ids, uint32_t n,
 	if (ret)
 		return linnet_err(err, ret, "the KV cache is full (pages, %u)", s->n_pages);
 	for (uint32_t i = 0; i < n; i++) {
-		batch_i32(s, at->ids)[i] = ids[i];
+		/* a gathered table has a row for each token */
+		batch_i32(s, at->ids)[i] = s->gather ? (int32_t)i : ids[i];
 		batch_i32(s, at->pos)[i] = s->n_past + i;
 		batch_i32(s, at->seq)[i] = 0;
 	}
@@ -311,7 +334,11 @@ static int decode_pass(struct linnet_session *s, const int32_t *ids, uint32_t n,
 		out[n_outputs++] = n - 1;
 	for (uint32_t i = 0; logits == LINNET_LOGITS_ALL && i < n; i++)
 		out[n_outputs++] = i;
+	if (s->gather)
+		linnet_gather_start(s->gather, ids, n);
 	ret = run_pass(s, n, n_outputs, err);
+	while (s->gather && !linnet_gather_ready(s->gather, NULL))
+		linnet_queue_wait(s->m->queue);
 	if (ret)
 		return ret;
 	s->n_past += n;
