@@ -15,7 +15,8 @@
  * e_p = exp(score_p - max); sum = the e_p in 16 chains by p mod 16, reduced like the
  * F32 order of kernels.h. So sum >= 1, or NaN when a score is NaN or max infinite.
  *
- * F16:  dot = fma(q[d], k_p[d], dot) over d in order, from 0;
+ * F16, F32:
+ *       dot = fma(q[d], k_p[d], dot) over d in order, from 0;
  *       out[d] = fma(e_p, v_p[d], out[d]) over p in order, from 0
  * Q8_0: dot runs over blocks b of 32 dimensions in order, from 0:
  *       dot = fma(fma((float)lo, 1/254, (float)hi), dk_p[b] * dq[b], dot)
@@ -50,7 +51,7 @@ struct linnet_attn_state {
 
 /* Queries that share a KV head, packed by prep(). */
 struct linnet_attn_query {
-	uint32_t type;		/* of the KV cache: F16 (any dk, dv) or Q8_0 (multiples of 32) */
+	uint32_t type;		/* of the KV cache: F16, F32 (any dk, dv) or Q8_0 (multiples of 32) */
 	uint32_t n;		/* queries */
 	uint32_t dk, dv;
 	float scale, softcap;	/* softcap 0: none */

@@ -180,9 +180,7 @@ static const char *check_paged(const struct linnet_operand *tokens, unsigned dim
 		return "the head size or the number of heads is not a constant";
 	if (cache->ne[1] != LINNET_KV_PAGE)
 		return "cache pages are not of LINNET_KV_PAGE positions";
-	if (cache->type == LINNET_TYPE_Q8_0 && cache->nb[0] * 32 != (uint64_t)cache->ne[0] * 34)
-		return "cache positions are not dense";
-	if (cache->type == LINNET_TYPE_F16 && cache->nb[0] != (uint64_t)cache->ne[0] * 2)
+	if (cache->nb[0] != linnet_row_bytes(linnet_type_info(cache->type), cache->ne[0]))
 		return "cache positions are not dense";
 	return NULL;
 }
@@ -372,8 +370,9 @@ static bool type_allowed(uint32_t type, unsigned allowed)
 		return allowed & I32;
 	if (type == LINNET_TYPE_F32 && allowed & F32)
 		return true;
-	if ((type == LINNET_TYPE_F16 || type == LINNET_TYPE_Q8_0) && allowed & CACHE)
-		return true;
+	if (allowed & CACHE)
+		return type == LINNET_TYPE_F32 || type == LINNET_TYPE_F16 ||
+		       type == LINNET_TYPE_Q8_0;
 	return allowed & WEIGHT;
 }
 

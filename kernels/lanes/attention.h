@@ -8,7 +8,7 @@
  * queries shares each load of K or V, and how many, times how many vectors each, fills
  * the registers. The including file says how many:
  *
- * SCORE_QUERIES, SCORE_TILES(nq)	F16 scores: queries at once, and tiles: 1, 2 or 4
+ * SCORE_QUERIES, SCORE_TILES(nq)	F16 and F32 scores: queries at once, and tiles: 1, 2 or 4
  * SCORE8_QUERIES, SCORE8_TILES(nq)	Q8_0 scores
  * VALUE_QUERIES, VALUE_VECTORS		values: queries at once, and vectors: 2 or 4
  *
@@ -31,13 +31,30 @@
 #define MAX_QUERIES	8		/* of any block */
 
 /*
- * Packed queries, F16: float [n][dk].
+ * Packed queries, F16 and F32: float [n][dk].
  * Q8_0, each: float scale [dk / 32], int32 sum of digits [dk / 32][high, low], then digits
  * int8 [dk / 4][high, low][4].
  */
 static size_t query_stride(uint32_t type, size_t dk)
 {
 	return type == LINNET_TYPE_Q8_0 ? dk / 32 * (3 * 4) + 2 * dk : dk * sizeof(float);
+}
+
+/* Bytes of a row of n values in the cache. */
+static size_t row_bytes_of(uint32_t type, size_t n)
+{
+	return type == LINNET_TYPE_Q8_0 ? n / 32 * 34 : type == LINNET_TYPE_F32 ? 4 * n : 2 * n;
+}
+
+/* Sixteen values of a cache of floats, or the first n of them; size: bytes of a value. */
+V16_INLINE v16 load_floats(const uint8_t *p, const int size)
+{
+	return size == 4 ? v16_load((const float *)p) : v16_load_f16(p);
+}
+
+V16_INLINE v16 load_floats_n(const uint8_t *p, const int size, size_t n)
+{
+	return size == 4 ? v16_load_n((const float *)p, n) : v16_load_f16_n(p, n);
 }
 
 static size_t query_bytes(uint32_t type, uint32_t n, uint32_t dk)
@@ -114,10 +131,11 @@ static const uint8_t *ahead_of(const struct ahead *a, size_t at)
 /* ---- scores ---- */
 
 /* s[i * PAGE + ...] of nq queries and some tiles */
-V16_INLINE void scores_f16(float *s, const float *q, size_t dk, const uint8_t *k,
-			   const uint8_t *ahead, float scale, const int nq, const int tiles)
+V16_INLINE void scores_floats(float *s, const float *q, size_t dk, const uint8_t *k,
+			      const uint8_t *ahead, float scale, const int size, const int nq,
+			      const int tiles)
 {
-	size_t tile_bytes = TILE * 2 * dk, d = 0;
+	size_t tile_bytes = TILE * size * dk, d = 0;
 	v16 acc[MAX_QUERIES][GROUP], x[GROUP];
 
 #pragma GCC unroll 8
@@ -128,8 +146,8 @@ V16_INLINE void scores_f16(float *s, const float *q, size_t dk, const uint8_t *k
 	for (; d < dk; d++) {
 #pragma GCC unroll 4
 		for (int t = 0; t < tiles; t++) {
-			x[t] = v16_load_f16(k + t * tile_bytes + 2 * TILE * d);
-			v16_prefetch(ahead + t * tile_bytes + 2 * TILE * d);
+			x[t] = load_floats(k + t * tile_bytes + size * TILE * d, size);
+			v16_prefetch(ahead + t * tile_bytes + size * TILE * d);
 		}
 #pragma GCC unroll 8
 		for (int i = 0; i < nq; i++) {
@@ -254,9 +272,9 @@ static void soften(float *s, size_t lo, size_t hi, float cap, struct linnet_attn
 
 /* out[i * ld + ...] of nq queries, nv vectors of dimensions: n positions whose rows are
  * row_bytes apart. part: elements of the only vector, 16 unless it is the last. */
-V16_INLINE void values_f16(float *out, size_t ld, const float *e, size_t n, const uint8_t *v,
-			   size_t row_bytes, const uint8_t *ahead, size_t part, const int nq,
-			   const int nv)
+V16_INLINE void values_floats(float *out, size_t ld, const float *e, size_t n, const uint8_t *v,
+			      size_t row_bytes, const uint8_t *ahead, size_t part, const int size,
+			      const int nq, const int nv)
 {
 	v16 acc[MAX_QUERIES][4], x[4];
 	bool whole = nv > 1 || part == 16;
@@ -270,10 +288,10 @@ V16_INLINE void values_f16(float *out, size_t ld, const float *e, size_t n, cons
 	for (size_t p = 0; p < n; p++) {
 #pragma GCC unroll 4
 		for (int j = 0; j < nv; j++) {
-			x[j] = whole ? v16_load_f16(v + p * row_bytes + 32 * j) :
-				       v16_load_f16_n(v + p * row_bytes, part);
-			if (!(j & 1))
-				v16_prefetch(ahead + 32 * (p * nv + j));
+			x[j] = whole ? load_floats(v + p * row_bytes + 16 * size * j, size) :
+				       load_floats_n(v + p * row_bytes, size, part);
+			if (size == 4 || !(j & 1))
+				v16_prefetch(ahead + 16 * size * (p * nv + j));
 		}
 #pragma GCC unroll 8
 		for (int i = 0; i < nq; i++) {
@@ -370,10 +388,12 @@ static uint32_t block_of(uint32_t left, uint32_t max)
 }
 
 /* All tiles of a group. */
-#define SCORES_F16(nq)									\
+#define SCORES_FLOATS(nq, size)								\
 	for (int t = 0; t < GROUP; t += SCORE_TILES(nq))				\
-		scores_f16(s + TILE * t, (const float *)buf, dk, k + t * tile_bytes,	\
-			   ahead + t * tile_bytes, scale, nq, SCORE_TILES(nq))
+		scores_floats(s + TILE * t, (const float *)buf, dk, k + t * tile_bytes,	\
+			      ahead + t * tile_bytes, scale, size, nq, SCORE_TILES(nq))
+#define SCORES_F16(nq) SCORES_FLOATS(nq, 2)
+#define SCORES_F32(nq) SCORES_FLOATS(nq, 4)
 
 __attribute__((noinline))
 static void group_f16(float *s, const uint8_t *buf, size_t dk, const uint8_t *k,
@@ -382,6 +402,15 @@ static void group_f16(float *s, const uint8_t *buf, size_t dk, const uint8_t *k,
 	size_t tile_bytes = TILE * 2 * dk;
 
 	EACH_NQ(nq, SCORE_QUERIES, SCORES_F16);
+}
+
+__attribute__((noinline))
+static void group_f32(float *s, const uint8_t *buf, size_t dk, const uint8_t *k,
+		      const uint8_t *ahead, float scale, uint32_t nq)
+{
+	size_t tile_bytes = TILE * 4 * dk;
+
+	EACH_NQ(nq, SCORE_QUERIES, SCORES_F32);
 }
 
 #define SCORES_Q8_0(nq)									\
@@ -398,16 +427,18 @@ static void group_q8_0(float *s, const uint8_t *buf, size_t dk, const uint8_t *k
 	EACH_NQ(nq, SCORE8_QUERIES, SCORES_Q8_0);
 }
 
-#define VALUES_F16(nq) do {								\
+#define VALUES_FLOATS(nq, size) do {							\
 	for (; d + 16 * VALUE_VECTORS <= dv; d += 16 * VALUE_VECTORS) {			\
-		values_f16(out + d, ld, e + lo, hi - lo, v + 2 * (lo * dv + d), 2 * dv,	\
-			   ahead, 16, nq, VALUE_VECTORS);				\
-		ahead += 32 * VALUE_VECTORS * (hi - lo);				\
+		values_floats(out + d, ld, e + lo, hi - lo, v + size * (lo * dv + d),	\
+			      size * dv, ahead, 16, size, nq, VALUE_VECTORS);		\
+		ahead += 16 * size * VALUE_VECTORS * (hi - lo);				\
 	}										\
 	for (; d < dv; d += 16)								\
-		values_f16(out + d, ld, e + lo, hi - lo, v + 2 * (lo * dv + d), 2 * dv,	\
-			   ahead, dv - d < 16 ? dv - d : 16, nq, 1);			\
+		values_floats(out + d, ld, e + lo, hi - lo, v + size * (lo * dv + d),	\
+			      size * dv, ahead, dv - d < 16 ? dv - d : 16, size, nq, 1);	\
 } while (0)
+#define VALUES_F16(nq) VALUES_FLOATS(nq, 2)
+#define VALUES_F32(nq) VALUES_FLOATS(nq, 4)
 
 #define VALUES_Q8_0(nq) do {								\
 	for (; d + 16 * VALUE_VECTORS <= dv; d += 16 * VALUE_VECTORS) {			\
@@ -426,6 +457,15 @@ static void add_f16(float *out, size_t ld, const float *e, size_t lo, size_t hi,
 	size_t d = 0;
 
 	EACH_NQ(nq, VALUE_QUERIES, VALUES_F16);
+}
+
+__attribute__((noinline))
+static void add_f32(float *out, size_t ld, const float *e, size_t lo, size_t hi,
+		    const uint8_t *v, size_t dv, const uint8_t *ahead, uint32_t nq)
+{
+	size_t d = 0;
+
+	EACH_NQ(nq, VALUE_QUERIES, VALUES_F32);
 }
 
 __attribute__((noinline))
@@ -469,8 +509,11 @@ static void page_scores(const struct linnet_attn_query *q, const struct linnet_a
 			const struct ahead *ahead, const struct sight *page)
 {
 	bool q8 = q->type == LINNET_TYPE_Q8_0;
-	size_t tile_bytes = TILE * (q8 ? q->dk / 32 * 34 : 2 * (size_t)q->dk);
+	size_t tile_bytes = TILE * row_bytes_of(q->type, q->dk);
 	size_t stride = query_stride(q->type, q->dk);
+	void (*const group)(float *, const uint8_t *, size_t, const uint8_t *, const uint8_t *, float,
+			    uint32_t) =
+		q8 ? group_q8_0 : q->type == LINNET_TYPE_F32 ? group_f32 : group_f16;
 
 	for (size_t t = page->lo / (GROUP * TILE) * GROUP; t * TILE < page->hi; t += GROUP) {
 		const uint8_t *k = (const uint8_t *)p->k + t * tile_bytes;
@@ -485,10 +528,7 @@ static void page_scores(const struct linnet_attn_query *q, const struct linnet_a
 			see = sight_of(p, i, n);
 			if (see.lo >= (t + GROUP) * TILE || see.hi <= t * TILE)
 				continue;
-			if (q8)
-				group_q8_0(s, buf, q->dk, k, next, q->scale, n);
-			else
-				group_f16(s, buf, q->dk, k, next, q->scale, n);
+			group(s, buf, q->dk, k, next, q->scale, n);
 			next = k;	/* what is ahead is on its way */
 		}
 	}
@@ -497,10 +537,11 @@ static void page_scores(const struct linnet_attn_query *q, const struct linnet_a
 static void page_values(const struct linnet_attn_query *q, const struct linnet_attn_page *p,
 			const struct ahead *ahead, const struct sight *page)
 {
-	bool q8 = q->type == LINNET_TYPE_Q8_0;
-	size_t row_bytes = q8 ? q->dv / 32 * 34 : 2 * (size_t)q->dv, step = q->n > 8 ? 128 : 32;
+	size_t row_bytes = row_bytes_of(q->type, q->dv), step = q->n > 8 ? 128 : 32;
 	void (*const add)(float *, size_t, const float *, size_t, size_t, const uint8_t *, size_t,
-			  const uint8_t *, uint32_t) = q8 ? add_q8_0 : add_f16;
+			  const uint8_t *, uint32_t) =
+		q->type == LINNET_TYPE_Q8_0 ? add_q8_0 :
+		q->type == LINNET_TYPE_F32 ? add_f32 : add_f16;
 
 	/* A few rows at a time, which stay near while blocks of queries and of dimensions
 	 * go over them. */
@@ -542,13 +583,12 @@ static void page_values(const struct linnet_attn_query *q, const struct linnet_a
 
 static void page(const struct linnet_attn_query *q, const struct linnet_attn_page *p)
 {
-	bool q8 = q->type == LINNET_TYPE_Q8_0;
-	size_t group_bytes = GROUP * TILE * (q8 ? q->dk / 32 * 34 : 2 * (size_t)q->dk);
+	size_t group_bytes = GROUP * TILE * row_bytes_of(q->type, q->dk);
 	struct sight see = sight_of(p, 0, q->n);
 	struct ahead ahead = {
 		.k = p->k, .v = p->v, .next = p->next_k ? p->next_k : p->v,
 		.k_bytes = PAGE / (GROUP * TILE) * group_bytes,
-		.v_bytes = PAGE * (q8 ? q->dv / 32 * 34 : 2 * (size_t)q->dv),
+		.v_bytes = PAGE * row_bytes_of(q->type, q->dv),
 		.distance = (AHEAD_BYTES + group_bytes - 1) / group_bytes * group_bytes,
 	};
 

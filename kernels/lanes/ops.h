@@ -140,7 +140,8 @@ V16_INLINE void quantize(uint8_t *tile, int8_t *q, const float *src, size_t b, s
 
 static void kv_put_k(uint32_t type, void *block, const float *src, size_t d, size_t p)
 {
-	size_t row_bytes = type == LINNET_TYPE_Q8_0 ? d / 32 * 34 : 2 * d;
+	size_t row_bytes = type == LINNET_TYPE_Q8_0 ? d / 32 * 34 :
+			   type == LINNET_TYPE_F32 ? 4 * d : 2 * d;
 	uint8_t *tile = (uint8_t *)block + p / LINNET_KV_TILE * LINNET_KV_TILE * row_bytes;
 
 	p %= LINNET_KV_TILE;
@@ -153,6 +154,11 @@ static void kv_put_k(uint32_t type, void *block, const float *src, size_t d, siz
 			for (size_t i = 0; i < 8; i++)
 				memcpy(at + 4 * LINNET_KV_TILE * i, q + 4 * i, 4);
 		}
+		return;
+	}
+	if (type == LINNET_TYPE_F32) {
+		for (size_t i = 0; i < d; i++)
+			memcpy(tile + 4 * (LINNET_KV_TILE * i + p), &src[i], sizeof(*src));
 		return;
 	}
 	EACH16(i, m, d) {
@@ -173,6 +179,10 @@ static void kv_put_v(uint32_t type, void *block, const float *src, size_t d, siz
 		p %= LINNET_KV_TILE;
 		for (size_t b = 0; b < d / 32; b++)
 			quantize(row, (int8_t *)row + d + d * p + 32 * b, src, b, p);
+		return;
+	}
+	if (type == LINNET_TYPE_F32) {
+		memcpy((uint8_t *)block + p * 4 * d, src, 4 * d);
 		return;
 	}
 	row = (uint8_t *)block + p * 2 * d;

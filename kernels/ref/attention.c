@@ -11,7 +11,7 @@
 #include <linnet/stream.h>
 
 /*
- * A packed query, F16: float [dk].
+ * A packed query, F16 and F32: float [dk].
  * Q8_0: float scale [dk / 32], int8 high digit [dk], int8 low digit [dk].
  */
 static size_t query_stride(uint32_t type, uint32_t dk)
@@ -70,15 +70,26 @@ static float load_f16(const uint8_t *p)
 	return linnet_f16_to_f32(h);
 }
 
-static float dot_f16(const uint8_t *buf, const uint8_t *k, uint32_t dk, size_t p)
+/* Value i of a cache of floats. */
+static float load_float(uint32_t type, const uint8_t *p, size_t i)
+{
+	float x;
+
+	if (type == LINNET_TYPE_F16)
+		return load_f16(p + 2 * i);
+	memcpy(&x, p + 4 * i, sizeof(x));
+	return x;
+}
+
+static float dot_floats(const uint8_t *buf, uint32_t type, const uint8_t *k, uint32_t dk, size_t p)
 {
 	const float *q = (const float *)buf;
-	const uint8_t *tile = k + p / LINNET_KV_TILE * LINNET_KV_TILE * 2 * dk;
+	size_t tile = p / LINNET_KV_TILE * LINNET_KV_TILE * dk;
 	float dot = 0;
 
 	for (uint32_t d = 0; d < dk; d++)
-		dot = fmaf(q[d], load_f16(tile + 2 * (LINNET_KV_TILE * d + p % LINNET_KV_TILE)),
-			   dot);
+		dot = fmaf(q[d], load_float(type, k, tile + LINNET_KV_TILE * d +
+						     p % LINNET_KV_TILE), dot);
 	return dot;
 }
 
@@ -120,7 +131,7 @@ static void add_value(float *out, float e, uint32_t type, const uint8_t *v, uint
 		return;
 	}
 	for (uint32_t d = 0; d < dv; d++)
-		out[d] = fmaf(e, load_f16(v + 2 * (p * dv + d)), out[d]);
+		out[d] = fmaf(e, load_float(type, v, p * dv + d), out[d]);
 }
 
 static void page(const struct linnet_attn_query *q, const struct linnet_attn_page *p)
@@ -135,7 +146,7 @@ static void page(const struct linnet_attn_query *q, const struct linnet_attn_pag
 			out[d] = 0;
 		for (size_t j = p->lo[i]; j < p->hi[i]; j++) {
 			float s = q->type == LINNET_TYPE_Q8_0 ? dot_q8_0(buf, p->k, q->dk, j) :
-								dot_f16(buf, p->k, q->dk, j);
+								dot_floats(buf, q->type, p->k, q->dk, j);
 
 			s *= q->scale;
 			if (q->softcap)

@@ -116,6 +116,12 @@ static void kv_put_k(uint32_t type, void *block, const float *src, size_t d, siz
 		put_q8_0(tile, (int8_t *)tile + d + 4 * p, 4, 4 * LINNET_KV_TILE, src, d, p);
 		return;
 	}
+	if (type == LINNET_TYPE_F32) {
+		tile = tile_of(block, LINNET_KV_TILE * 4 * d, &p);
+		for (size_t i = 0; i < d; i++)
+			memcpy(tile + 4 * (LINNET_KV_TILE * i + p), &src[i], sizeof(*src));
+		return;
+	}
 	tile = tile_of(block, LINNET_KV_TILE * 2 * d, &p);
 	for (size_t i = 0; i < d; i++) {
 		uint16_t h = linnet_f32_to_f16(src[i]);
@@ -131,6 +137,10 @@ static void kv_put_v(uint32_t type, void *block, const float *src, size_t d, siz
 	if (type == LINNET_TYPE_Q8_0) {
 		tile = tile_of(block, LINNET_KV_TILE * (d / 32 * 34), &p);
 		put_q8_0(tile, (int8_t *)tile + d + d * p, d, d, src, d, p);
+		return;
+	}
+	if (type == LINNET_TYPE_F32) {
+		memcpy((uint8_t *)block + 4 * d * p, src, 4 * d);
 		return;
 	}
 	for (size_t i = 0; i < d; i++) {

@@ -175,6 +175,11 @@ int linnet_session_plan_make(struct linnet_session_plan *p, const struct linnet_
 			     const struct linnet_session_options *options,
 			     struct linnet_error *err)
 {
+	static const uint32_t kv_types[] = {
+		[LINNET_KV_F16] = LINNET_TYPE_F16,
+		[LINNET_KV_Q8_0] = LINNET_TYPE_Q8_0,
+		[LINNET_KV_F32] = LINNET_TYPE_F32,
+	};
 	struct linnet_session_options opts;
 	int ret;
 
@@ -182,7 +187,7 @@ int linnet_session_plan_make(struct linnet_session_plan *p, const struct linnet_
 	ret = linnet_options_copy(&opts, sizeof(opts), options);
 	if (ret)
 		return linnet_err(err, ret, "session options of a newer version are set");
-	if (opts.kv_type != LINNET_KV_F16 && opts.kv_type != LINNET_KV_Q8_0)
+	if ((unsigned)opts.kv_type >= sizeof(kv_types) / sizeof(kv_types[0]))
 		return linnet_err(err, -EINVAL, "unknown type of KV cache (kv_type, %d)",
 				  opts.kv_type);
 	if (opts.n_ctx > MAX_CTX)
@@ -202,7 +207,7 @@ int linnet_session_plan_make(struct linnet_session_plan *p, const struct linnet_
 	if (p->n_batch < p->n_outputs)
 		p->n_batch = p->n_outputs;
 	p->n_pages = (p->n_ctx - 1) / LINNET_KV_PAGE + 1;
-	p->kv_type = opts.kv_type == LINNET_KV_Q8_0 ? LINNET_TYPE_Q8_0 : LINNET_TYPE_F16;
+	p->kv_type = kv_types[opts.kv_type];
 	ret = measure_kv(p, m, err);
 	if (ret)
 		goto err_free;

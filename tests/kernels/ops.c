@@ -300,8 +300,10 @@ static double kv_value(const struct attn *a, enum linnet_kv_role role, size_t p,
 	size_t d = role ? a->dv : a->dk, at;
 	uint16_t h;
 
-	if (a->type == LINNET_TYPE_F16) {
+	if (a->type != LINNET_TYPE_Q8_0) {
 		at = role ? p * d + i : p / 16 * 16 * d + i * 16 + p % 16;
+		if (a->type == LINNET_TYPE_F32)
+			return (double)((const float *)b)[at];
 		memcpy(&h, b + 2 * at, 2);
 		return (double)linnet_f16_to_f32(h);
 	}
@@ -319,12 +321,12 @@ static double kv_value(const struct attn *a, enum linnet_kv_role role, size_t p,
 static void test_attention_exact(const struct linnet_kernels *ref, uint32_t type)
 {
 	enum { PAGES = 3, N = 3 };
-	double worst = 0, bound = type == LINNET_TYPE_F16 ? 3e-6 : 6e-5;
+	double worst = 0, bound = type == LINNET_TYPE_Q8_0 ? 6e-5 : 3e-6;
 
 	for (int round = 0; round < 24; round++) {
 		struct attn a[PAGES];
 		struct linnet_attn_state acc[N], part[N];
-		uint32_t d = type == LINNET_TYPE_F16 && round & 1 ? 20 : 64 << round % 3;
+		uint32_t d = type != LINNET_TYPE_Q8_0 && round & 1 ? 20 : 64 << round % 3;
 		float *out = calloc(N * d, 4), *part_out = calloc(N * d, 4);
 		float *query = malloc(4ull * N * d);
 		const float *src[N];
@@ -426,7 +428,9 @@ static void test_kv_exact(const struct linnet_kernels *ref, uint32_t type)
 				worst = fmax(worst, fabs(kv_value(&a, role, p, i) - src[i]) / size);
 			}
 		}
-	if (type == LINNET_TYPE_F16)
+	if (type == LINNET_TYPE_F32)
+		test_ok(worst == 0, "kv_put F32 keeps every bit");
+	else if (type == LINNET_TYPE_F16)
 		test_ok(worst <= 0x1p-11, "kv_put F16: %.3g relative, bound 2^-11", worst);
 	else	/* half a step, and the scale's own rounding */
 		test_ok(worst <= 0.5625, "kv_put Q8_0: %.3g steps, bound 0.5625", worst);
@@ -435,6 +439,7 @@ static void test_kv_exact(const struct linnet_kernels *ref, uint32_t type)
 
 int main(void)
 {
+	static const uint32_t kv_types[] = { LINNET_TYPE_F32, LINNET_TYPE_F16, LINNET_TYPE_Q8_0 };
 	struct linnet_kernels ref;
 
 	if (!test_ok(!linnet_kernels_init(&ref, "ref"), "the reference level"))
@@ -442,9 +447,9 @@ int main(void)
 	test_math();
 	test_rows_exact(&ref);
 	test_combine_rules(&ref);
-	test_kv_exact(&ref, LINNET_TYPE_F16);
-	test_kv_exact(&ref, LINNET_TYPE_Q8_0);
-	test_attention_exact(&ref, LINNET_TYPE_F16);
-	test_attention_exact(&ref, LINNET_TYPE_Q8_0);
+	for (size_t i = 0; i < sizeof(kv_types) / sizeof(kv_types[0]); i++) {
+		test_kv_exact(&ref, kv_types[i]);
+		test_attention_exact(&ref, kv_types[i]);
+	}
 	return test_end();
 }

@@ -366,7 +366,7 @@ int cmd_bench(int argc, char **argv)
 		{ OPT_FLAG, 0, "no-io-uring", NULL,
 		  "read with threads and preadv2 instead of io_uring",
 		  &b.margs.no_io_uring },
-		OPTS_KV(&b.sargs),
+		OPTS_KV(&b.sargs, "f16"),
 		{ OPT_GROUP, .help = "Tests (LIST: numbers separated by commas)" },
 		{ OPT_LIST, 'p', "n-prompt", "LIST",
 		  "tokens of the prompt tests; 0: none (default: 512)",

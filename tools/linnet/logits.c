@@ -78,13 +78,14 @@ static int print_logits(struct linnet_session *s, const struct linnet_model *m,
 int cmd_logits(int argc, char **argv)
 {
 	struct model_args margs = { 0 };
-	struct session_args sargs = { 0 };
+	/* a tool for checks keeps what was computed */
+	struct session_args sargs = { .kv_type = LINNET_KV_F32 };
 	struct prompt_args pargs = { 0 };
 	struct opt_list tokens = { 0 };
 	bool all = false, raw = false;
 	const struct opt opts[] = {
 		OPTS_MODEL(&margs),
-		OPTS_KV(&sargs),
+		OPTS_KV(&sargs, "f32"),
 		{ OPT_GROUP, .help = "Input" },
 		{ OPT_LIST, 0, "tokens", "IDS", "token ids, separated by commas; nothing is added",
 		  &tokens, 0, INT32_MAX },

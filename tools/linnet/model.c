@@ -15,7 +15,12 @@
 #include <time.h>
 #include <unistd.h>
 
-const char *const kv_type_names[] = { "f16", "q8_0", NULL };
+const char *const kv_type_names[] = {
+	[LINNET_KV_F16] = "f16",
+	[LINNET_KV_Q8_0] = "q8_0",
+	[LINNET_KV_F32] = "f32",
+	NULL
+};
 
 char *model_demo_path(void)
 {
@@ -95,7 +100,7 @@ int model_session(struct linnet_session **out, struct linnet_model *m,
 			  "(--ctx, %u, trained for %u)", margs->path, opts.n_ctx, info.n_ctx_train);
 	opts.n_batch = (uint32_t)args->batch;
 	opts.n_outputs = n_outputs;
-	opts.kv_type = args->kv_type ? LINNET_KV_Q8_0 : LINNET_KV_F16;
+	opts.kv_type = (enum linnet_kv_type)args->kv_type;
 	if (args->memory) {
 		if (linnet_model_memory(m, &opts, &mem, &err)) {
 			tool_error("%s", err.message);

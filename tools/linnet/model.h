@@ -17,11 +17,11 @@ struct model_args {
 struct session_args {
 	int64_t ctx;
 	int64_t batch;
-	int kv_type;
+	int kv_type;		/* enum linnet_kv_type */
 	uint64_t memory;
 };
 
-extern const char *const kv_type_names[];
+extern const char *const kv_type_names[];	/* by enum linnet_kv_type */
 
 #define OPTS_MODEL_FILE(a)							\
 	{ OPT_GROUP, .help = "Model" },						\
@@ -38,8 +38,10 @@ extern const char *const kv_type_names[];
 	  "read with threads and preadv2 instead of io_uring",				\
 	  &(a)->no_io_uring }
 
-#define OPTS_KV(a)								\
-	{ OPT_CHOICE, 0, "kv-type", "TYPE", "type of the KV cache: f16 or q8_0 (default: f16)",	\
+/* usual: the name of the type that (a)->kv_type starts with */
+#define OPTS_KV(a, usual)							\
+	{ OPT_CHOICE, 0, "kv-type", "TYPE",					\
+	  "type of the KV cache: f16, q8_0 or f32 (default: " usual ")",	\
 	  &(a)->kv_type, .choices = kv_type_names },				\
 	{ OPT_SIZE, 0, "memory", "SIZE", "refuse to run if more memory would be needed, for\n"	\
 	  "example 512M or 1.5G (default: no limit)", &(a)->memory },		\
@@ -50,7 +52,7 @@ extern const char *const kv_type_names[];
 	{ OPT_INT, 'c', "ctx", "N", "positions in the context (default: what the model was\n"	\
 	  "trained for, at most 4096 unless prompt and -n need more)",		\
 	  &(a)->ctx, 1, INT32_MAX },						\
-	OPTS_KV(a)
+	OPTS_KV(a, "f16")
 
 /*
  * Open the model, or the demo model when no path is given (args->path then becomes

@@ -145,7 +145,7 @@ int cmd_perplexity(int argc, char **argv)
 		{ OPT_INT, 'c', "ctx", "N",
 		  "tokens in one chunk (default: 512, or what the model was\n"
 		  "trained for if that is less)", &sargs.ctx, 4, INT32_MAX },
-		OPTS_KV(&sargs),
+		OPTS_KV(&sargs, "f16"),
 		{ OPT_GROUP, .help = "Text" },
 		{ OPT_TEXT, 'f', "file", "FILE",
 		  "the text (\"-\" or not given: standard input)", &pargs.file },

@@ -119,7 +119,7 @@ enum linnet_opcode {
 	 * Put src into the KV pages of its token's sequence. The page of position
 	 * p of sequence s is pages[p / LINNET_KV_PAGE, s]. A head's block within a
 	 * page is stored in the layout of its role, see enum linnet_kv_role.
-	 * Operands: cache F16 or Q8_0 [D, LINNET_KV_PAGE, H, P], src F32 [D, H, T],
+	 * Operands: cache F32, F16 or Q8_0 [D, LINNET_KV_PAGE, H, P], src F32 [D, H, T],
 	 *	pos I32 [T], seq I32 [T], pages I32 [M, S]
 	 * Attributes: u role
 	 */
@@ -178,10 +178,10 @@ enum linnet_glu_kind {
  * Layout of one head's block of LINNET_KV_PAGE positions, D values each, in the
  * bytes [LINNET_KV_PAGE * row_bytes(D)]:
  *
- * K, F16:  tiles of 16 positions: f16 [D][16 positions]
+ * K, F16:  tiles of 16 positions: f16 [D][16 positions]; F32: the same in f32
  * K, Q8_0: tiles of 16 positions: f16 scale [D/32][16 positions], then
  *          int8 [D/4][16 positions][4 values]
- * V, F16:  f16 [256 positions][D]
+ * V, F16:  f16 [256 positions][D]; F32: the same in f32
  * V, Q8_0: tiles of 16 positions: f16 scale [D/32][16 positions], then
  *          int8 [16 positions][D]
  *

@@ -216,8 +216,8 @@ static bool check_kv_put(struct checkasm *c)
 						checkasm_range(c, 1, 260);
 	size_t bytes = LINNET_KV_PAGE * kv_row_bytes(c->arg, d);
 	enum linnet_kv_role role = checkasm_range(c, 0, 1);
-	struct checkasm_mem got = checkasm_alloc(c, bytes, 2, CHECKASM_END);
-	struct checkasm_mem want = checkasm_alloc(c, bytes, 2, CHECKASM_END);
+	struct checkasm_mem got = checkasm_alloc(c, bytes, 4, CHECKASM_END);
+	struct checkasm_mem want = checkasm_alloc(c, bytes, 4, CHECKASM_END);
 	struct checkasm_mem src = floats(c, d);
 	bool ok = true;
 
@@ -300,7 +300,7 @@ static void random_sight(struct checkasm *c, struct attention *a)
 	}
 }
 
-/* Queries and a page. Positions that nobody sees hold NaN in both types. */
+/* Queries and a page. Positions that nobody sees hold NaN in every type. */
 static void random_page(struct checkasm *c, struct attention *a, enum values v)
 {
 	size_t lo = LINNET_KV_PAGE, hi = 0, d = a->dk > a->dv ? a->dk : a->dv;
@@ -308,8 +308,8 @@ static void random_page(struct checkasm *c, struct attention *a, enum values v)
 	size_t v_bytes = LINNET_KV_PAGE * kv_row_bytes(a->type, a->dv);
 	float *row = malloc(4 * d);
 
-	a->k = checkasm_alloc(c, k_bytes, 2, CHECKASM_END);
-	a->v = checkasm_alloc(c, v_bytes, 2, CHECKASM_END);
+	a->k = checkasm_alloc(c, k_bytes, 4, CHECKASM_END);
+	a->v = checkasm_alloc(c, v_bytes, 4, CHECKASM_END);
 	a->src = floats(c, (size_t)a->n * a->dk);
 	memset(a->k.p, 0xff, k_bytes);
 	memset(a->v.p, 0xff, v_bytes);
@@ -587,6 +587,7 @@ static bool check_combine(struct checkasm *c)
 
 #define ROW(name, op)	{ name, op, own_row, check_row, bench_row }
 #define BY_TYPE(name, what)							\
+	{ name "/F32", LINNET_TYPE_F32, own_##what, check_##what, bench_##what },\
 	{ name "/F16", LINNET_TYPE_F16, own_##what, check_##what, bench_##what },\
 	{ name "/Q8_0", LINNET_TYPE_Q8_0, own_##what, check_##what, bench_##what }
 
