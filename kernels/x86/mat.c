@@ -15,6 +15,9 @@ void linnet_kernels_avx512_mat(struct linnet_kernels *k)
 	k->matmul_scratch = linnet_matmul_scratch_avx512;
 	k->row_granule = 32;
 
+	k->matmul[LINNET_TYPE_F32] = linnet_matmul_f32_avx512;
+	k->matmul[LINNET_TYPE_F16] = linnet_matmul_f16_avx512;
+	k->matmul[LINNET_TYPE_BF16] = linnet_matmul_bf16_avx512;
 	k->matmul[LINNET_TYPE_Q4_0] = linnet_matmul_q4_0_avx512;
 	k->matmul[LINNET_TYPE_Q4_1] = linnet_matmul_q4_1_avx512;
 	k->matmul[LINNET_TYPE_Q5_0] = linnet_matmul_q5_0_avx512;
