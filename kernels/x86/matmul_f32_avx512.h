@@ -16,7 +16,7 @@
 
 #define TILE_TOKENS	6
 #define STEP		(64 / ELEM_BYTES)	/* elements of a cache line */
-#define STEP_AHEAD	2560
+#define STEP_AHEAD	1920
 #define ROWS_SKEW	3
 #define ROWS_BYTES	(256u << 10)
 
