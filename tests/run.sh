@@ -27,7 +27,7 @@ logs=$root/$O/test-logs
 # "passed failed skipped" in NAME.count. Called through xargs, several at once.
 if [ "${1:-}" = --one ]; then
 	name=$2 vars=$3 command=$4
-	log=$logs/$(echo "$name" | tr '/ ' '__')
+	log=$logs/$(echo "$name" | tr '/: ' '___')
 	start=$(date +%s.%N)
 	status=0
 	# shellcheck disable=SC2086
@@ -252,12 +252,23 @@ if [ $quick = no ]; then
 
 	san='-O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer'
 	if build "$O/asan" CFLAGS="$san"; then
-		vars="ASAN_OPTIONS=detect_leaks=1:abort_on_error=0:allocator_may_return_null=1 \
-UBSAN_OPTIONS=print_stacktrace=1 LINNET_SANITIZER=1"
+		# 99: no status of a program under test
+		vars="ASAN_OPTIONS=detect_leaks=1:exitcode=99:allocator_may_return_null=1 \
+UBSAN_OPTIONS=print_stacktrace=1:exitcode=99 LINNET_SANITIZER=1"
 		for folder in unit kernels fault model; do
 			tests_of $folder "$O/asan" asan: "$vars" c
 		done
+		for test in run streams json tokenize chat usage; do
+			add "asan:cli/$test.sh" "LINNET_BUILD=$root/$O/asan $vars" "sh tests/cli/$test.sh"
+		done
 		run_phase "address and undefined behaviour sanitizers"
+	fi
+
+	if [ -f tests/fuzz/run.sh ]; then
+		seconds=60
+		[ $long = no ] || seconds=600
+		add fuzz "O=$O" "sh tests/fuzz/run.sh $seconds"
+		run_phase "fuzzing, $seconds s for each target"
 	fi
 fi
 

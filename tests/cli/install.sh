@@ -7,7 +7,12 @@ O=${LINNET_BUILD:-build}
 prefix=$tmp/prefix
 cc=${CC:-cc}
 
-check "make install" make -s O="$O" PREFIX="$prefix" install >"$out" 2>"$err"
+quietly()
+{
+	"$@" >"$out" 2>"$err"
+}
+
+check "make install" quietly make -s O="$O" PREFIX="$prefix" install
 for f in bin/linnet lib/liblinnet.so lib/liblinnet.so.0 lib/liblinnet.a include/linnet/linnet.h \
 	 lib/pkgconfig/linnet.pc share/man/man1/linnet.1 share/man/man1/linnet-run.1 \
 	 share/linnet/linnet-demo.gguf share/doc/linnet/MIT.txt; do
@@ -73,9 +78,9 @@ else
 fi
 
 stage=$tmp/stage
-check "make install DESTDIR=" make -s O="$O" PREFIX=/usr DESTDIR="$stage" install >"$out" 2>"$err"
+check "make install DESTDIR=" quietly make -s O="$O" PREFIX=/usr DESTDIR="$stage" install
 check "the staged pkg-config file has the final prefix" grep -qx 'prefix=/usr' "$stage/usr/lib/pkgconfig/linnet.pc"
-check "make uninstall" make -s O="$O" PREFIX=/usr DESTDIR="$stage" uninstall >"$out" 2>"$err"
+check "make uninstall" quietly make -s O="$O" PREFIX=/usr DESTDIR="$stage" uninstall
 find "$stage" ! -type d >"$out"
 check "uninstall leaves no file" test ! -s "$out"
 done_testing
