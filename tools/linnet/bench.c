@@ -171,9 +171,9 @@ static void print_md(const struct bench *b, const struct result *r, const json_t
 
 	if (first)
 		out_printf("| %-24s | %10s | %9s | %-7s | %7s | %7s | %14s | %20s |\n"
-			   "| :----------------------- | ---------: | --------: | :------ | ------: "
-			   "| ------: | -------------: | -------------------: |\n", "model", "size",
-			   "params", "engine", "threads", "kv type", "test", "t/s");
+			   "| :----------------------- | ---------: | --------: | :------ | "
+			   "------: | ------: | -------------: | -------------------: |\n",
+			   "model", "size", "params", "engine", "threads", "kv type", "test", "t/s");
 	n = snprintf(test, sizeof(test), "%s%u", r->n_prompt ? "pp" : "tg",
 		     r->n_prompt ? r->n_prompt : r->n_gen);
 	if (r->n_depth)
@@ -358,6 +358,7 @@ int cmd_bench(int argc, char **argv)
 	struct opt_list threads = { 0 }, depths = { 0 }, prompts = { 0 }, gens = { 0 };
 	const struct opt opts[] = {
 		OPTS_MODEL_FILE(&b.margs),
+		OPTS_MEMORY(&b.margs),
 		{ OPT_LIST, 't', "threads", "LIST",
 		  "threads that compute (default: one for each CPU)",
 		  &threads, 1, 1024 },

@@ -97,6 +97,9 @@ static void print_memory_json(json_t *o, const struct linnet_memory_info *mem, u
 	json_put(j, "scratch", json_integer((json_int_t)mem->scratch));
 	json_put(j, "other", json_integer((json_int_t)mem->other));
 	json_put(j, "total", json_integer((json_int_t)mem->total));
+	json_put(j, "resident", json_integer((json_int_t)mem->resident));
+	json_put(j, "ring", json_integer((json_int_t)mem->ring));
+	json_put(j, "streamed", json_integer((json_int_t)mem->streamed));
 	json_put(o, "memory", j);
 }
 
@@ -199,7 +202,7 @@ static void print_row(const char *label, uint64_t bytes)
 {
 	char a[32], b[32];
 
-	out_printf("  %-12s %12s %22s bytes\n", label, format_bytes(a, bytes),
+	out_printf("  %-18s %12s %18s bytes\n", label, format_bytes(a, bytes),
 		   format_count(b, bytes));
 }
 
@@ -238,7 +241,8 @@ static int print_text(const struct linnet_model *m, const char *path, const char
 		out_printf("shape         %u layers, width %u, %u heads, %u key/value heads\n",
 			   info.n_layer, info.n_embd, info.n_head, info.n_head_kv);
 	if (info.n_ctx_train)
-		out_printf("context       %s positions trained\n", format_count(a, info.n_ctx_train));
+		out_printf("context       %s positions trained\n",
+			   format_count(a, info.n_ctx_train));
 	out_printf("vocabulary    %s tokens\n", format_count(a, info.n_vocab));
 	if (refused) {
 		out_printf("runs          no: ");
@@ -253,10 +257,16 @@ static int print_text(const struct linnet_model *m, const char *path, const char
 		out_printf("\nMemory for %s positions, KV cache in %s:\n", format_count(a, n_ctx),
 			   kv_type);
 		print_row("weights", mem->weights);
+		if (mem->streamed) {
+			print_row("  resident", mem->resident);
+			print_row("  ring", mem->ring);
+		}
 		print_row("KV cache", mem->kv);
 		print_row("scratch", mem->scratch);
 		print_row("other", mem->other);
 		print_row("total", mem->total);
+		if (mem->streamed)
+			print_row("read in every pass", mem->streamed);
 	}
 
 	sums = sum_types(m, &n_sums);
@@ -312,6 +322,7 @@ int cmd_info(int argc, char **argv)
 	bool json = false, all_tensors = false;
 	const struct opt opts[] = {
 		OPTS_MODEL_FILE(&margs),
+		OPTS_MEMORY(&margs),
 		{ OPT_INT, 't', "threads", "N",
 		  "threads that would compute (default: one for each CPU)",
 		  &margs.threads, 1, 1024 },
@@ -354,6 +365,7 @@ int cmd_info(int argc, char **argv)
 			return status;
 	} else {
 		mopts.n_threads = (unsigned)margs.threads;
+		mopts.memory_bytes = margs.memory;
 		ret = linnet_model_open(&m, margs.path, &mopts, &err);
 		if (ret)
 			ret = open_to_look(&m, margs.path, ret, &mopts);

@@ -66,6 +66,7 @@ int model_open(struct linnet_model **out, struct model_args *args, bool vocab_on
 	opts.n_threads = (unsigned)args->threads;
 	opts.no_direct_io = args->no_direct_io;
 	opts.no_io_uring = args->no_io_uring;
+	opts.memory_bytes = args->memory;
 	opts.vocab_only = vocab_only;
 	if (linnet_model_open(out, args->path, &opts, &err)) {
 		tool_error("%s", err.message);
@@ -90,7 +91,7 @@ int model_session(struct linnet_session **out, struct linnet_model *m,
 	struct linnet_model_info info = model_info(m);
 	struct linnet_memory_info mem = LINNET_INIT(mem);
 	struct linnet_error err = { 0 };
-	char need[32], have[32];
+	char a[32], b[32], c[32];
 
 	opts.n_ctx = (uint32_t)args->ctx;
 	if (!opts.n_ctx && n_tokens > 4096)
@@ -101,19 +102,10 @@ int model_session(struct linnet_session **out, struct linnet_model *m,
 	opts.n_batch = (uint32_t)args->batch;
 	opts.n_outputs = n_outputs;
 	opts.kv_type = (enum linnet_kv_type)args->kv_type;
-	if (args->memory) {
-		if (linnet_model_memory(m, &opts, &mem, &err)) {
-			tool_error("%s", err.message);
-			return TOOL_FAILED;
-		}
-		if (mem.total > args->memory) {
-			tool_error("%s: needs %s of memory, %llu bytes, and may use %s "
-				   "(--memory, %llu)", margs->path, format_bytes(need, mem.total),
-				   (unsigned long long)mem.total, format_bytes(have, args->memory),
-				   (unsigned long long)args->memory);
-			return TOOL_FAILED;
-		}
-	}
+	if (margs->memory && !linnet_model_memory(m, &opts, &mem, NULL) && mem.streamed)
+		tool_note("%s: %s of the weights stay in memory, %s are read again in every pass "
+			  "(--memory, %s)", margs->path, format_bytes(a, mem.resident),
+			  format_bytes(b, mem.streamed), format_bytes(c, margs->memory));
 	if (linnet_session_create(out, m, &opts, &err)) {
 		tool_error("%s", err.message);
 		return TOOL_FAILED;

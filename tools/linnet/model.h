@@ -12,13 +12,13 @@ struct model_args {
 	int64_t threads;
 	bool no_direct_io;
 	bool no_io_uring;
+	uint64_t memory;	/* bytes; 0: no limit */
 };
 
 struct session_args {
 	int64_t ctx;
 	int64_t batch;
 	int kv_type;		/* enum linnet_kv_type */
-	uint64_t memory;
 };
 
 extern const char *const kv_type_names[];	/* by enum linnet_kv_type */
@@ -28,8 +28,14 @@ extern const char *const kv_type_names[];	/* by enum linnet_kv_type */
 	{ OPT_TEXT, 'm', "model", "FILE", "GGUF file, any part of a split one\n"	\
 	  "(default: the demo model)", &(a)->path }
 
+#define OPTS_MEMORY(a)								\
+	{ OPT_SIZE, 0, "memory", "SIZE", "use no more memory than SIZE, for example 512M or\n"	\
+	  "1.5G; weights that do not fit are read again in every\n"		\
+	  "pass (default: no limit)", &(a)->memory }
+
 #define OPTS_MODEL(a)								\
 	OPTS_MODEL_FILE(a),							\
+	OPTS_MEMORY(a),								\
 	{ OPT_INT, 't', "threads", "N", "threads that compute (default: one for each CPU)",	\
 	  &(a)->threads, 1, 1024 },						\
 	{ OPT_FLAG, 0, "no-direct-io", NULL, "read the weights through the page cache",	\
@@ -43,8 +49,6 @@ extern const char *const kv_type_names[];	/* by enum linnet_kv_type */
 	{ OPT_CHOICE, 0, "kv-type", "TYPE",					\
 	  "type of the KV cache: f16, q8_0 or f32 (default: " usual ")",	\
 	  &(a)->kv_type, .choices = kv_type_names },				\
-	{ OPT_SIZE, 0, "memory", "SIZE", "refuse to run if more memory would be needed, for\n"	\
-	  "example 512M or 1.5G (default: no limit)", &(a)->memory },		\
 	{ OPT_INT, 'b', "batch-size", "N", "tokens in one pass (default: 512)",	\
 	  &(a)->batch, 1, 65536 }
 
@@ -67,7 +71,8 @@ struct linnet_model_info model_info(const struct linnet_model *m);
 
 /*
  * Options for a session that holds n_tokens positions where --ctx does not say
- * otherwise; checks --memory. A status, with a message unless it is TOOL_OK.
+ * otherwise; says so when not all weights stay in memory. A status, with a message
+ * unless it is TOOL_OK.
  */
 int model_session(struct linnet_session **out, struct linnet_model *m,
 		  const struct model_args *margs, const struct session_args *args,
