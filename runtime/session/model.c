@@ -3,6 +3,7 @@
 #include "session.h"
 
 #include "kernels/kernels.h"
+#include "runtime/memory/budget.h"
 #include "runtime/util/error.h"
 
 #include <errno.h>
@@ -69,6 +70,16 @@ static int open_weights(struct linnet_model *m, struct linnet_error *err)
 	return ops->open(&m->engine, &engine, err);
 }
 
+/* A tenth is left for others, and for what cannot be foreseen. */
+static uint64_t automatic_budget(void)
+{
+	uint64_t bytes;
+
+	if (linnet_budget_available("", &bytes))
+		return LINNET_MEMORY_UNLIMITED;
+	return bytes - bytes / 10 + linnet_budget_resident();
+}
+
 int linnet_model_open(struct linnet_model **out, const char *path,
 		      const struct linnet_model_options *opts, struct linnet_error *err)
 {
@@ -95,6 +106,8 @@ int linnet_model_open(struct linnet_model **out, const char *path,
 	ret = linnet_tokenizer_create(&m->tokenizer, m->gguf, err);
 	if (ret && ret != -ENOENT)
 		goto err_close;
+	if (!m->opts.memory_bytes)
+		m->opts.memory_bytes = automatic_budget();
 	if (!m->opts.vocab_only) {
 		ret = open_weights(m, err);
 		if (ret)

@@ -113,12 +113,19 @@ static int too_small(const struct linnet_model *m, uint64_t least, struct linnet
 			  linnet_gguf_path(m->gguf), m->opts.memory_bytes, least);
 }
 
+static void count_gather(struct linnet_session_plan *p, const struct linnet_model *m,
+			 const struct linnet_units *u)
+{
+	if (u->gather)
+		p->memory.scratch += linnet_gather_bytes(m->global[LINNET_TOKEN_EMBD], p->n_batch);
+}
+
 /* Decide what is resident, and fill in p->memory. */
 static int place_weights(struct linnet_session_plan *p, const struct linnet_model *m,
 			 struct linnet_error *err)
 {
 	struct linnet_memory_info *mem = &p->memory;
-	const uint64_t budget = m->opts.memory_bytes ? m->opts.memory_bytes : UINT64_MAX;
+	const uint64_t budget = m->opts.memory_bytes;
 	const struct linnet_units *u = m->units;
 	uint64_t fixed, least = 0;
 	int ret;
@@ -129,8 +136,7 @@ static int place_weights(struct linnet_session_plan *p, const struct linnet_mode
 			return ret;
 		u = p->units;
 	}
-	if (u->gather)
-		mem->scratch += linnet_gather_bytes(m->global[LINNET_TOKEN_EMBD], p->n_batch);
+	count_gather(p, m, u);
 	fixed = mem->kv + mem->scratch + mem->other;
 	if (m->units && m->planned_bytes + mem->kv + mem->scratch > budget)
 		return too_small(m, m->planned_bytes + mem->kv + mem->scratch, err);
@@ -141,12 +147,8 @@ static int place_weights(struct linnet_session_plan *p, const struct linnet_mode
 		if (ret)
 			return ret;
 		u = p->units;
-		if (u->gather) {
-			uint64_t n = linnet_gather_bytes(m->global[LINNET_TOKEN_EMBD], p->n_batch);
-
-			mem->scratch += n;
-			fixed += n;
-		}
+		count_gather(p, m, u);
+		fixed = mem->kv + mem->scratch + mem->other;
 		ret = linnet_units_choose(p->units, fixed > budget ? 0 : budget - fixed,
 					  LINNET_RING_SLOTS, &least);
 		if (ret)
@@ -168,6 +170,7 @@ static int place_weights(struct linnet_session_plan *p, const struct linnet_mode
 	mem->weights = linnet_units_memory(u, LINNET_RING_SLOTS);
 	mem->ring = mem->weights - mem->resident;
 	mem->total = mem->weights + fixed;
+	mem->budget = budget;
 	return 0;
 }
 

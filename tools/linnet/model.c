@@ -102,10 +102,10 @@ int model_session(struct linnet_session **out, struct linnet_model *m,
 	opts.n_batch = (uint32_t)args->batch;
 	opts.n_outputs = n_outputs;
 	opts.kv_type = (enum linnet_kv_type)args->kv_type;
-	if (margs->memory && !linnet_model_memory(m, &opts, &mem, NULL) && mem.streamed)
+	if (!linnet_model_memory(m, &opts, &mem, NULL) && mem.streamed)
 		tool_note("%s: %s of the weights stay in memory, %s are read again in every pass "
 			  "(--memory, %s)", margs->path, format_bytes(a, mem.resident),
-			  format_bytes(b, mem.streamed), format_bytes(c, margs->memory));
+			  format_bytes(b, mem.streamed), format_bytes(c, mem.budget));
 	if (linnet_session_create(out, m, &opts, &err)) {
 		tool_error("%s", err.message);
 		return TOOL_FAILED;

@@ -12,7 +12,7 @@ struct model_args {
 	int64_t threads;
 	bool no_direct_io;
 	bool no_io_uring;
-	uint64_t memory;	/* bytes; 0: no limit */
+	uint64_t memory;	/* bytes; 0: automatic */
 };
 
 struct session_args {
@@ -31,7 +31,8 @@ extern const char *const kv_type_names[];	/* by enum linnet_kv_type */
 #define OPTS_MEMORY(a)								\
 	{ OPT_SIZE, 0, "memory", "SIZE", "use no more memory than SIZE, for example 512M or\n"	\
 	  "1.5G; weights that do not fit are read again in every\n"		\
-	  "pass (default: no limit)", &(a)->memory }
+	  "pass; auto: what the machine leaves; none: no limit\n"		\
+	  "(default: auto)", &(a)->memory }
 
 #define OPTS_MODEL(a)								\
 	OPTS_MODEL_FILE(a),							\

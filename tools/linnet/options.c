@@ -126,6 +126,9 @@ static const char *set_value(const struct opt *o, const char *text, char why[sta
 		return NULL;
 	}
 	case OPT_SIZE:
+		*(uint64_t *)o->var = strcmp(text, "none") ? 0 : UINT64_MAX;
+		if (!strcmp(text, "auto") || !strcmp(text, "none"))
+			return NULL;
 		if (!parse_size(text, o->var) || !*(uint64_t *)o->var)
 			return "not a size such as 512M or 1.5G";
 		return NULL;

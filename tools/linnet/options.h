@@ -19,7 +19,7 @@ enum opt_kind {
 	OPT_INT,	/* int64_t in [min, max] */
 	OPT_FLOAT,	/* float in [min, max] */
 	OPT_U64,	/* struct opt_u64 */
-	OPT_SIZE,	/* uint64_t: bytes, "512M", "1.5GiB" */
+	OPT_SIZE,	/* uint64_t: bytes, "512M", "1.5GiB"; "auto" is 0, "none" UINT64_MAX */
 	OPT_CHOICE,	/* int: index in choices */
 	OPT_LIST,	/* struct opt_list of int64_t in [min, max], separated by commas */
 };

@@ -50,6 +50,8 @@ struct linnet_error {
 
 struct linnet_model;
 
+#define LINNET_MEMORY_UNLIMITED UINT64_MAX
+
 struct linnet_model_options {
 	size_t size;
 	const char *engine;	/* "auto" (default), "host" */
@@ -59,8 +61,10 @@ struct linnet_model_options {
 	bool no_io_uring;	/* read with threads and preadv2 */
 	bool no_huge_pages;
 	/*
-	 * What the process may use, in bytes; 0: no limit. Weights that do not fit are
-	 * read again in every pass. What cannot work is refused when a session is created.
+	 * What the process may use, in bytes; 0: nine tenths of what the machine and its
+	 * control groups leave now; LINNET_MEMORY_UNLIMITED: no bound. Weights that do not
+	 * fit are read again in every pass. What cannot work is refused when a session is
+	 * created.
 	 */
 	uint64_t memory_bytes;
 };
@@ -117,6 +121,7 @@ struct linnet_memory_info {
 	uint64_t resident;	/* weights that stay in memory */
 	uint64_t ring;		/* memory that the others are read into */
 	uint64_t streamed;	/* bytes that every pass reads again */
+	uint64_t budget;	/* what the process may use, or LINNET_MEMORY_UNLIMITED */
 };
 
 struct linnet_session_options;

@@ -1,0 +1,226 @@
+// SPDX-License-Identifier: MIT
+/* Keeps budget.h. Control groups: Documentation/admin-guide/cgroup-v2.rst and
+ * cgroup-v1/memory.rst of the kernel. */
+#include "budget.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+/* Files of one version of control groups, in a group's folder. */
+struct version {
+	const char *limit, *usage, *stat;
+	/* page cache in memory.stat, which gives way */
+	const char *cache[2];
+};
+
+static const struct version v2 = { "memory.max", "memory.current", "memory.stat",
+				   { "inactive_file", "active_file" } };
+static const struct version v1 = { "memory.limit_in_bytes", "memory.usage_in_bytes", "memory.stat",
+				   { "total_inactive_file", "total_active_file" } };
+
+static FILE *open_in(const char *root, const char *dir, const char *name)
+{
+	char path[PATH_MAX];
+
+	if (snprintf(path, sizeof(path), "%s%s/%s", root, dir, name) >= (int)sizeof(path))
+		return NULL;
+	return fopen(path, "re");
+}
+
+/* A file with one number; "max" is no number. */
+static bool read_number(const char *root, const char *dir, const char *name, uint64_t *out)
+{
+	FILE *f = open_in(root, dir, name);
+	unsigned long long v;
+	bool ok;
+
+	if (!f)
+		return false;
+	ok = fscanf(f, "%llu", &v) == 1;
+	fclose(f);
+	*out = v;
+	return ok;
+}
+
+/* Number behind a word at the start of a line; 0 when there is none. */
+static uint64_t read_field(const char *root, const char *dir, const char *name, const char *word)
+{
+	FILE *f = open_in(root, dir, name);
+	char line[256];
+	unsigned long long v = 0;
+	const size_t n = strlen(word);
+
+	if (!f)
+		return 0;
+	while (fgets(line, sizeof(line), f))
+		if (!strncmp(line, word, n) && (line[n] == ' ' || line[n] == ':') &&
+		    sscanf(line + n + 1, "%llu", &v) == 1)
+			break;
+	fclose(f);
+	return v;
+}
+
+static void at_most(uint64_t *bytes, uint64_t v)
+{
+	if (v < *bytes)
+		*bytes = v;
+}
+
+/* Bound bytes by one group's limit. */
+static void look_at_group(const char *root, const char *dir, const struct version *v,
+			  uint64_t *bytes)
+{
+	uint64_t limit, usage, cache = 0;
+
+	if (!read_number(root, dir, v->limit, &limit) || !read_number(root, dir, v->usage, &usage))
+		return;
+	for (int i = 0; i < 2; i++)
+		cache += read_field(root, dir, v->stat, v->cache[i]);
+	usage -= cache < usage ? cache : usage;
+	at_most(bytes, limit > usage ? limit - usage : 0);
+}
+
+/* The group's folder and all above it, up to the mount point. */
+static void look_at_groups(const char *root, const char *mount, const char *group,
+			   const struct version *v, uint64_t *bytes)
+{
+	char dir[PATH_MAX];
+	const size_t top = strlen(mount);
+
+	if (snprintf(dir, sizeof(dir), "%s%s", mount, strcmp(group, "/") ? group : "") >=
+	    (int)sizeof(dir))
+		return;
+	for (;;) {
+		char *slash;
+
+		look_at_group(root, dir, v, bytes);
+		slash = strrchr(dir, '/');
+		if (strlen(dir) <= top || !slash)
+			return;
+		*slash = 0;
+		if (strlen(dir) < top)
+			return;
+	}
+}
+
+/* True when a comma-separated list has the word. */
+static bool has_word(const char *list, const char *word)
+{
+	const size_t n = strlen(word);
+
+	while (*list) {
+		size_t len = strcspn(list, ",\n");
+
+		if (len == n && !strncmp(list, word, n))
+			return true;
+		list += len + (list[len] != 0);
+	}
+	return false;
+}
+
+/*
+ * Where the memory controller (v1) or the unified hierarchy (v2) is mounted, and which
+ * of its groups is mounted there: in a container that need not be the root.
+ */
+static bool find_mount(const char *root, const char *type, const char *option, char *mount,
+		       char *mounted)
+{
+	FILE *f = open_in(root, "/proc/self", "mountinfo");
+	char line[2 * PATH_MAX], fs[64], super[1024];
+	bool found = false;
+
+	if (!f)
+		return false;
+	while (!found && fgets(line, sizeof(line), f)) {
+		const char *dash = strstr(line, " - ");
+
+		if (!dash || sscanf(dash, " - %63s %*s %1023s", fs, super) != 2)
+			continue;
+		if (strcmp(fs, type) || (option && !has_word(super, option)))
+			continue;
+		found = sscanf(line, "%*s %*s %*s %4095s %4095s", mounted, mount) == 2;
+	}
+	fclose(f);
+	return found;
+}
+
+static void look_at_cgroups(const char *root, uint64_t *bytes)
+{
+	FILE *f = open_in(root, "/proc/self", "cgroup");
+	char line[PATH_MAX + 256], mount[PATH_MAX], mounted[PATH_MAX];
+
+	if (!f)
+		return;
+	while (fgets(line, sizeof(line), f)) {
+		char *controllers = strchr(line, ':'), *group;
+		bool unified;
+		size_t n;
+
+		if (!controllers)
+			continue;
+		group = strchr(++controllers, ':');
+		if (!group)
+			continue;
+		*group++ = 0;
+		group[strcspn(group, "\n")] = 0;
+		unified = !*controllers;
+		if (!unified && !has_word(controllers, "memory"))
+			continue;
+		if (!find_mount(root, unified ? "cgroup2" : "cgroup", unified ? NULL : "memory", mount,
+				mounted))
+			continue;
+		/* the group's path from the mount point on */
+		n = strcmp(mounted, "/") ? strlen(mounted) : 0;
+		if (!strncmp(group, mounted, n) && (!group[n] || group[n] == '/'))
+			group += n;
+		look_at_groups(root, mount, *group ? group : "/", unified ? &v2 : &v1, bytes);
+	}
+	fclose(f);
+}
+
+static void look_at_rlimit(int resource, uint64_t used, uint64_t *bytes)
+{
+	struct rlimit lim;
+
+	if (!getrlimit(resource, &lim) && lim.rlim_cur != RLIM_INFINITY)
+		at_most(bytes, lim.rlim_cur > used ? lim.rlim_cur - used : 0);
+}
+
+/* Number i of /proc/self/statm, in bytes. */
+static uint64_t statm(unsigned i)
+{
+	unsigned long long v[6] = { 0 };
+	FILE *f = fopen("/proc/self/statm", "re");
+
+	if (!f)
+		return 0;
+	if (fscanf(f, "%llu %llu %llu %llu %llu %llu", &v[0], &v[1], &v[2], &v[3], &v[4],
+		   &v[5]) != 6)
+		memset(v, 0, sizeof(v));
+	fclose(f);
+	return v[i] * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+uint64_t linnet_budget_resident(void)
+{
+	return statm(1);
+}
+
+int linnet_budget_available(const char *root, uint64_t *bytes)
+{
+	uint64_t available = read_field(root, "/proc", "meminfo", "MemAvailable");
+
+	*bytes = UINT64_MAX;
+	if (available)
+		*bytes = available * 1024;
+	look_at_cgroups(root, bytes);
+	look_at_rlimit(RLIMIT_AS, statm(0), bytes);
+	look_at_rlimit(RLIMIT_DATA, statm(5), bytes);
+	return *bytes == UINT64_MAX ? -ENODATA : 0;
+}

@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: MIT
+/* linnet_budget_available() on made-up machines: control groups v1 and v2, nested,
+ * mounted whole and in part. */
+#include "runtime/memory/budget.h"
+#include "tests/test.h"
+
+#include <stdint.h>
+#include <string.h>
+#include <unistd.h>
+
+static char root[] = "/tmp/linnet-budget-XXXXXX";
+
+static void put(const char *name, const char *text)
+{
+	char path[4096], dir[4096], cmd[8192];
+	FILE *f;
+
+	snprintf(path, sizeof(path), "%s/%s", root, name);
+	snprintf(dir, sizeof(dir), "%s", path);
+	*strrchr(dir, '/') = 0;
+	snprintf(cmd, sizeof(cmd), "mkdir -p '%s'", dir);
+	if (system(cmd) || !(f = fopen(path, "w"))) {
+		perror(path);
+		exit(1);
+	}
+	fputs(text, f);
+	fclose(f);
+}
+
+static void clear(void)
+{
+	char cmd[4096];
+
+	snprintf(cmd, sizeof(cmd), "rm -rf '%s'/proc '%s'/sys", root, root);
+	if (system(cmd))
+		exit(1);
+}
+
+static void group(const char *dir, const char *prefix, const char *limit, const char *usage,
+		  const char *stat)
+{
+	const char *v1 = strcmp(prefix, "v1") ? NULL : prefix;
+	char name[4096];
+
+	snprintf(name, sizeof(name), "%s/%s", dir, v1 ? "memory.limit_in_bytes" : "memory.max");
+	put(name, limit);
+	snprintf(name, sizeof(name), "%s/%s", dir, v1 ? "memory.usage_in_bytes" : "memory.current");
+	put(name, usage);
+	snprintf(name, sizeof(name), "%s/memory.stat", dir);
+	put(name, stat);
+}
+
+static void expect(const char *what, uint64_t bytes)
+{
+	uint64_t got = 0;
+	int ret = linnet_budget_available(root, &got);
+
+	test_ok(!ret && got == bytes, "%s: %llu", what, (unsigned long long)got);
+	clear();
+}
+
+#define MEMINFO "MemTotal:  8000 kB\nMemFree: 10 kB\nMemAvailable:    4000 kB\n"
+#define MOUNT2 "30 20 0:26 / /sys/fs/cgroup rw,nosuid - cgroup2 cgroup2 rw\n"
+#define MOUNT1 "36 20 0:31 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n"
+
+int main(void)
+{
+	if (!mkdtemp(root)) {
+		perror(root);
+		return 1;
+	}
+	put("proc/meminfo", MEMINFO);
+	expect("no control groups", 4000 * 1024);
+
+	put("proc/meminfo", MEMINFO);
+	put("proc/self/mountinfo", MOUNT2);
+	put("proc/self/cgroup", "0::/a/b\n");
+	group("sys/fs/cgroup/a/b", "v2", "max\n", "1000\n", "");
+	group("sys/fs/cgroup/a", "v2", "3000000\n", "1000000\n",
+	      "anon 5\ninactive_file 200000\nactive_file 100000\n");
+	expect("version 2, the parent's limit, cache given back", 2300000);
+
+	put("proc/meminfo", MEMINFO);
+	put("proc/self/mountinfo", MOUNT2);
+	put("proc/self/cgroup", "0::/a\n");
+	group("sys/fs/cgroup/a", "v2", "1000\n", "5000\n", "inactive_file 9000\n");
+	expect("more cache than usage", 1000);
+
+	put("proc/meminfo", MEMINFO);
+	put("proc/self/mountinfo", MOUNT2);
+	put("proc/self/cgroup", "0::/a\n");
+	group("sys/fs/cgroup/a", "v2", "1000\n", "5000\n", "");
+	expect("over the limit", 0);
+
+	put("proc/meminfo", MEMINFO);
+	put("proc/self/mountinfo", MOUNT1);
+	put("proc/self/cgroup", "9:cpu,cpuacct:/x\n5:memory:/job/one\n0::/\n");
+	group("sys/fs/cgroup/memory/job/one", "v1", "2000000\n", "500000\n",
+	      "inactive_file 7\ntotal_inactive_file 100000\n");
+	group("sys/fs/cgroup/memory", "v1", "9223372036854771712\n", "900000\n", "");
+	expect("version 1", 1600000);
+
+	put("proc/meminfo", MEMINFO);
+	put("proc/self/mountinfo",
+	    "36 20 0:31 /docker/abc /sys/fs/cgroup/memory ro - cgroup cgroup rw,memory\n");
+	put("proc/self/cgroup", "5:memory:/docker/abc\n");
+	group("sys/fs/cgroup/memory", "v1", "1500000\n", "500000\n", "");
+	expect("a container sees its group as the root", 1000000);
+
+	test_ok(linnet_budget_available(root, &(uint64_t){ 0 }) < 0, "nothing to read");
+	test_ok(linnet_budget_resident() > 100000, "resident memory of this process");
+	rmdir(root);
+	return test_end();
+}
