@@ -927,6 +927,36 @@ size_t linnet_exec_scratch(const struct linnet_stream *s, const struct linnet_ke
 	return most;
 }
 
+/* Product of an operand's dimensions. */
+static uint64_t elems(const struct linnet_operand *o, const uint32_t *params)
+{
+	uint64_t n = 1;
+
+	for (unsigned i = 0; i < LINNET_MAX_DIMS; i++)
+		n *= linnet_dim(o->ne[i], params);
+	return n;
+}
+
+uint64_t linnet_exec_work(const struct linnet_stream *s, const uint32_t *params)
+{
+	uint64_t work = 0;
+
+	for (uint32_t i = 0; i < s->n_ops; i++) {
+		const struct linnet_op *op = &s->op[i];
+
+		if (op->code == LINNET_OP_MATMUL)
+			for (uint32_t j = 1; j < op->n_operands; j += 3)
+				work += elems(&op->operand[j], params) *
+					linnet_dim(op->operand[0].ne[0], params);
+		else if (op->code == LINNET_OP_MATMUL_EXPERTS)
+			work += elems(&op->operand[0], params) *
+				linnet_dim(op->operand[1].ne[0], params);
+		else if (op->code == LINNET_OP_ATTENTION)
+			work += elems(&op->operand[1], params) * LINNET_KV_PAGE;
+	}
+	return work;
+}
+
 int linnet_exec_begin(struct linnet_exec *x)
 {
 	for (uint32_t i = 0; i < x->s->n_params; i++)

@@ -35,6 +35,12 @@ size_t linnet_exec_scratch(const struct linnet_stream *s, const struct linnet_ke
 			   unsigned n_threads);
 
 /*
+ * About how many multiplications the stream takes for these parameters, so that an
+ * engine can tell work that is worth sharing from work that is not.
+ */
+uint64_t linnet_exec_work(const struct linnet_stream *s, const uint32_t *params);
+
+/*
  * Prepare x after its fields up to interrupt are set: -EINVAL for a parameter over
  * its maximum. Then linnet_exec_run() on every thread of the team.
  */

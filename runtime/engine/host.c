@@ -17,6 +17,9 @@
 
 #define MAX_THREADS 1024
 
+/* Multiplications below which meeting at barriers costs more than it brings. */
+#define SHARE_WORK (1u << 20)
+
 struct linnet_engine_stream {
 	struct linnet_stream *s;
 };
@@ -25,6 +28,7 @@ struct host {
 	struct linnet_engine base;
 	struct linnet_kernels kernels;
 	struct linnet_pool *pool;
+	struct linnet_team alone;		/* of the calling thread */
 	unsigned n_threads;
 	struct linnet_queue *queue;
 	struct linnet_region *scratch;
@@ -66,7 +70,13 @@ static bool host_run(void *ctx)
 	x->scratch_bytes = h->scratch ? h->scratch->bytes : 0;
 	result = linnet_exec_begin(x);
 	if (!result) {
-		linnet_pool_run(h->pool, x);
+		if (linnet_exec_work(x->s, x->params) < SHARE_WORK) {
+			x->team = &h->alone;
+			linnet_exec_run(x, 0);
+		} else {
+			x->team = linnet_pool_team(h->pool);
+			linnet_pool_run(h->pool, x);
+		}
 		result = linnet_exec_result(x, &job->failed_op);
 	}
 	job->done(job, result);
@@ -114,7 +124,7 @@ static int host_open(struct linnet_engine **out, const struct linnet_engine_opti
 		goto err_free;
 	}
 	h->exec.k = &h->kernels;
-	h->exec.team = linnet_pool_team(h->pool);
+	linnet_team_init(&h->alone, 1);
 	h->exec.poll = poll_queue;
 	h->exec.poll_ctx = h->queue;
 	linnet_queue_set_worker(h->queue, host_run, h);
