@@ -237,3 +237,109 @@ void linnet_session_plan_free(struct linnet_session_plan *p)
 	p->units = NULL;
 	p->kv = NULL;
 }
+
+/* ------------------------------------------------------------- the public plan */
+
+struct linnet_plan {
+	struct linnet_session_plan p;
+	const struct linnet_units *units;
+	uint64_t least;
+};
+
+/* What it takes with every layer streamed. */
+static int find_least(struct linnet_plan *plan, const struct linnet_model *m,
+		      struct linnet_error *err)
+{
+	const struct linnet_memory_info *mem = &plan->p.memory;
+	struct linnet_units *u;
+	uint64_t least = 0;
+	int ret = linnet_units_make(&u, m, true, err);
+
+	if (ret)
+		return ret;
+	linnet_units_choose(u, 0, LINNET_RING_SLOTS, &least);
+	plan->least = least + mem->kv + mem->scratch + mem->other;
+	if (u->gather && !plan->units->gather)
+		plan->least += linnet_gather_bytes(m->global[LINNET_TOKEN_EMBD], plan->p.n_batch);
+	/* streaming does not always pay: the ring takes memory, too */
+	if (!mem->streamed && mem->total < plan->least)
+		plan->least = mem->total;
+	linnet_units_free(u);
+	return 0;
+}
+
+int linnet_plan_create(struct linnet_plan **out, const struct linnet_model *m,
+		       const struct linnet_session_options *opts, struct linnet_error *err)
+{
+	struct linnet_plan *plan;
+	int ret;
+
+	if (m->opts.vocab_only)
+		return linnet_err(err, -EINVAL, "%s: opened for its vocabulary only",
+				  linnet_gguf_path(m->gguf));
+	plan = calloc(1, sizeof(*plan));
+	if (!plan)
+		return linnet_err(err, -ENOMEM, "%s: out of memory", linnet_gguf_path(m->gguf));
+	ret = linnet_session_plan_make(&plan->p, m, opts, err);
+	if (ret) {
+		free(plan);
+		return ret;
+	}
+	plan->units = m->units ? m->units : plan->p.units;
+	ret = find_least(plan, m, err);
+	if (ret) {
+		linnet_plan_destroy(plan);
+		return ret;
+	}
+	*out = plan;
+	return 0;
+}
+
+void linnet_plan_destroy(struct linnet_plan *p)
+{
+	if (!p)
+		return;
+	linnet_session_plan_free(&p->p);
+	free(p);
+}
+
+int linnet_plan_memory(const struct linnet_plan *p, struct linnet_memory_info *info)
+{
+	const size_t size = info->size;
+
+	if (size < sizeof(info->size))
+		return -EINVAL;
+	memcpy(info, &p->p.memory, size < sizeof(p->p.memory) ? size : sizeof(p->p.memory));
+	info->size = size;
+	return 0;
+}
+
+uint64_t linnet_plan_least(const struct linnet_plan *p)
+{
+	return p->least;
+}
+
+int linnet_plan_unit(const struct linnet_plan *p, size_t i, struct linnet_plan_unit *unit)
+{
+	static const char *const parts[LINNET_LAYER_PARTS] = { "attention", "gate, up", "down" };
+	const struct linnet_units *u = p->units;
+	struct linnet_plan_unit full = { .size = unit->size, .name = "layer", .layer = -1 };
+
+	if (unit->size < sizeof(unit->size))
+		return -EINVAL;
+	if (i >= u->n_units)
+		return -ENOENT;
+	if (i == 0) {
+		full.name = "embeddings";
+	} else if (i == linnet_units_output(u)) {
+		full.name = "output";
+	} else {
+		full.layer = (i - 1) / u->parts;
+		if (u->parts != 1)
+			full.name = parts[(i - 1) % u->parts];
+	}
+	full.bytes = u->unit[i].bytes;
+	full.streamed = u->unit[i].streamed;
+	memcpy(unit, &full, unit->size < sizeof(full) ? unit->size : sizeof(full));
+	return 0;
+}

@@ -19,6 +19,7 @@ static const struct command {
 } commands[] = {
 	{ "run", cmd_run, "write text after a prompt" },
 	{ "info", cmd_info, "show what a model file holds and needs" },
+	{ "plan", cmd_plan, "show what stays in memory, what is read again, and the speed" },
 	{ "bench", cmd_bench, "measure prompt and generation speed" },
 	{ "perplexity", cmd_perplexity, "measure how well a model predicts a text" },
 	{ "logits", cmd_logits, "print the logits for a text or for token ids" },

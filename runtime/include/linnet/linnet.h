@@ -128,6 +128,28 @@ struct linnet_session_options;
 int linnet_model_memory(const struct linnet_model *m, const struct linnet_session_options *opts,
 			struct linnet_memory_info *info, struct linnet_error *err);
 
+/*
+ * The plan of a session, before any weight is read: which units of weights stay in
+ * memory and which are read again in every pass. Errors as for linnet_model_memory().
+ */
+struct linnet_plan;
+int linnet_plan_create(struct linnet_plan **out, const struct linnet_model *m,
+		       const struct linnet_session_options *opts, struct linnet_error *err);
+void linnet_plan_destroy(struct linnet_plan *p);
+int linnet_plan_memory(const struct linnet_plan *p, struct linnet_memory_info *info);
+/* The least memory_bytes with which such a session works at all. */
+uint64_t linnet_plan_least(const struct linnet_plan *p);
+
+/* Unit number i, in the order of a pass; -ENOENT past the end. */
+struct linnet_plan_unit {
+	size_t size;
+	const char *name;	/* "embeddings", "layer", "attention", "gate, up", "down", "output" */
+	int32_t layer;		/* -1: of none */
+	uint64_t bytes;
+	bool streamed;
+};
+int linnet_plan_unit(const struct linnet_plan *p, size_t i, struct linnet_plan_unit *unit);
+
 /* Tensor number i of the file, in file order; -ENOENT past the end. */
 struct linnet_tensor_info {
 	size_t size;

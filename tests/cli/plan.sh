@@ -1,0 +1,62 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+# Memory budgets: plans that add up, runs that keep to them, and the same text with
+# any part of the weights read again in every pass.
+. "$(dirname "$0")/lib.sh"
+
+model=$tmp/model.gguf
+holds()
+{
+	check "$1" "$python" -c "
+import json
+d = json.load(open('$out'))
+assert $2, {k: v for k, v in d.items() if k != 'units'}"
+}
+
+expect 0 "plan of the demo model" plan "$demo" --no-probe
+check "plan: a picture" grep -q '#' "$out"
+expect 0 "plan --json" plan "$demo" --json --memory none
+holds "plan --json: unlimited" "d['budget'] is None and d['streamed'] == 0 and d['ring'] == 0"
+holds "plan --json: probes" "d['disk_bytes_per_second'] > 0 and d['memory_bytes_per_second'] > 0 and d['tokens_per_second_bound'] > 0"
+expect 1 "plan with too little" plan "$demo" --memory 1M
+check "plan with too little: says what is least" grep -q 'at least [0-9]* are needed' "$err"
+
+# 12 layers, untied, so that there are embeddings to leave out: 60 MB
+if ! "$python" tests/tools/make_model.py --layers 12 --embd 512 --ff 2048 --heads 8 --kv-heads 2 \
+	--vocab 4096 --no-tied --type q8_0 -o "$model" >"$out" 2>"$err"; then
+	skip "plans of a larger model" "make_model.py: $(tail -n 1 "$err")"
+	done_testing
+	exit
+fi
+args="-c 256 -b 64 -m $model"
+expect 0 "plan without a limit" plan $args --json --no-probe --memory none
+total=$("$python" -c "import json; print(json.load(open('$out'))['total'])")
+least=$("$python" -c "import json; print(json.load(open('$out'))['least'])")
+check "the least is less than all" [ "$least" -lt "$total" ]
+expect 0 "a run without a limit" run $args -p "the little dog" -n 16 --temp 0 --memory none
+cp "$out" "$tmp/text"
+for budget in $((total - 4096)) $(((least + total * 3) / 4)) $(((least + total) / 2)) "$least"; do
+	expect 0 "plan for $budget" plan $args --json --no-probe --memory $budget
+	holds "plan for $budget: adds up" "d['total'] == d['resident'] + d['ring'] + d['kv'] + d['scratch'] + d['other'] and d['total'] <= d['budget'] == $budget and d['least'] == $least"
+	holds "plan for $budget: units" "d['streamed'] == sum(u['bytes'] for u in d['units'] if u['streamed']) and d['resident'] == sum(u['bytes'] for u in d['units'] if not u['streamed'])"
+	expect 0 "run in $budget" run $args -p "the little dog" -n 16 --temp 0 --memory $budget
+	check "run in $budget: the same text" cmp -s "$out" "$tmp/text"
+	peak=$("$python" - "$err" <<'PY'
+import re, sys
+m = re.search(r"peak memory +([0-9.]+) (\w+)", open(sys.argv[1]).read())
+print(int(float(m[1]) * {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}[m[2]]))
+PY
+	)
+	# the summary rounds to a tenth of a unit
+	if [ -n "${LINNET_SANITIZER:-}" ]; then
+		skip "run in $budget: peak memory" "sanitizers take memory of their own"
+	else
+		check "run in $budget: peak $peak" [ "$peak" -le $((budget + 60000)) ]
+	fi
+	expect 0 "run in $budget without io_uring" run $args -p "the little dog" -n 16 --temp 0 \
+		--memory $budget --no-io-uring --no-direct-io
+	check "run in $budget without io_uring: the same text" cmp -s "$out" "$tmp/text"
+done
+expect 1 "run in less than the least" run $args -p "a" -n 1 --memory $((least - 1))
+check "run in less than the least: says so" grep -q "at least $least are needed" "$err"
+done_testing

@@ -1,0 +1,226 @@
+// SPDX-License-Identifier: MIT
+/*
+ * linnet plan: what a session would keep in memory, what it would read again in every
+ * pass, and how fast that may go on this machine; before any weight is used.
+ */
+#include "json.h"
+#include "model.h"
+#include "probe.h"
+#include "term.h"
+#include "tool.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+/* Memory for the probe of the memory's rate: more than caches hold, unless the budget
+ * is small. */
+#define PROBE_BYTES (256u << 20)
+
+struct speed {
+	double disk, memory;		/* bytes per second; 0: not known */
+	double tokens;			/* per second, at most */
+	bool disk_bound;
+};
+
+/* Bytes that the computation of one token touches. */
+static uint64_t touched(const struct linnet_plan *p)
+{
+	struct linnet_plan_unit u = LINNET_INIT(u);
+	uint64_t bytes = 0;
+
+	/* of the embeddings, a token touches one row */
+	for (size_t i = 1; !linnet_plan_unit(p, i, &u); i++)
+		bytes += u.bytes;
+	return bytes;
+}
+
+static struct speed measure(const struct linnet_model *m, const struct linnet_plan *p,
+			    const struct linnet_memory_info *mem, const char *path)
+{
+	struct linnet_model_info info = model_info(m);
+	struct linnet_plan_unit first = LINNET_INIT(first), last = LINNET_INIT(last);
+	uint64_t bytes = mem->budget / 4 < PROBE_BYTES ? mem->budget / 4 : PROBE_BYTES;
+	uint64_t used = touched(p);
+	struct speed s = { 0 };
+	double compute, read;
+
+	/* tied: the output is computed from the embeddings */
+	linnet_plan_unit(p, 0, &first);
+	for (size_t i = 0; !linnet_plan_unit(p, i, &last); i++)
+		;
+	if (last.bytes < first.bytes / 2)
+		used += first.bytes;
+	s.memory = probe_memory(info.n_threads, bytes);
+	s.disk = probe_disk(path);
+	if (s.memory == 0 || (mem->streamed && s.disk == 0))
+		return s;
+	/* experts: a token uses some of them only, which is not known here; so this is
+	 * what a dense model of the same size would reach */
+	compute = (double)used / s.memory;
+	read = mem->streamed ? (double)mem->streamed / s.disk : 0;
+	s.disk_bound = read > compute;
+	s.tokens = 1 / (s.disk_bound ? read : compute);
+	return s;
+}
+
+static int print_json(const struct linnet_plan *p, const struct linnet_memory_info *mem,
+		      const struct speed *s, const char *path)
+{
+	struct linnet_plan_unit u = LINNET_INIT(u);
+	json_t *o = json_new_object(), *list = json_new_array(), *j;
+
+	json_put(o, "file", json_text(path));
+	json_put(o, "budget", mem->budget == LINNET_MEMORY_UNLIMITED ? json_null() :
+		 json_integer((json_int_t)mem->budget));
+	json_put(o, "least", json_integer((json_int_t)linnet_plan_least(p)));
+	json_put(o, "total", json_integer((json_int_t)mem->total));
+	json_put(o, "resident", json_integer((json_int_t)mem->resident));
+	json_put(o, "ring", json_integer((json_int_t)mem->ring));
+	json_put(o, "kv", json_integer((json_int_t)mem->kv));
+	json_put(o, "scratch", json_integer((json_int_t)mem->scratch));
+	json_put(o, "other", json_integer((json_int_t)mem->other));
+	json_put(o, "streamed", json_integer((json_int_t)mem->streamed));
+	for (size_t i = 0; !linnet_plan_unit(p, i, &u); i++) {
+		j = json_new_object();
+		json_put(j, "name", json_text(u.name));
+		json_put(j, "layer", u.layer < 0 ? json_null() : json_integer(u.layer));
+		json_put(j, "bytes", json_integer((json_int_t)u.bytes));
+		json_put(j, "streamed", json_boolean(u.streamed));
+		json_add(list, j);
+	}
+	json_put(o, "units", list);
+	if (s) {
+		json_put(o, "disk_bytes_per_second", json_number(s->disk));
+		json_put(o, "memory_bytes_per_second", json_number(s->memory));
+		json_put(o, "tokens_per_second_bound", json_number(s->tokens));
+		json_put(o, "bound_by", json_text(s->disk_bound ? "disk" : "memory"));
+	}
+	json_out(o, JSON_INDENT(2));
+	out_printf("\n");
+	json_decref(o);
+	return out_finish(TOOL_OK);
+}
+
+static void row(const char *label, uint64_t bytes)
+{
+	char a[32], b[32];
+
+	out_printf("  %-18s %12s %18s bytes\n", label, format_bytes(a, bytes),
+		   format_count(b, bytes));
+}
+
+/* A line for each layer: '#' for a sixteenth of the largest layer that stays, '.' for one
+ * that is read again. */
+static void picture(const struct linnet_plan *p)
+{
+	struct linnet_plan_unit u = LINNET_INIT(u);
+	uint64_t most = 1, sum = 0;
+	int32_t layer = -2;
+	char a[32];
+
+	for (size_t i = 0; !linnet_plan_unit(p, i, &u); i++) {
+		sum = u.layer == layer && layer >= 0 ? sum + u.bytes : u.bytes;
+		layer = u.layer;
+		if (sum > most)
+			most = sum;
+	}
+	layer = -2;
+	for (size_t i = 0; !linnet_plan_unit(p, i, &u); i++) {
+		uint64_t blocks = (u.bytes * 48 + most - 1) / most;
+
+		if (u.layer < 0 || u.layer != layer) {
+			if (u.layer < 0)
+				out_printf("%s  %-10s ", i ? "\n" : "", u.name);
+			else
+				out_printf("\n  layer %-4d ", u.layer);
+		}
+		layer = u.layer;
+		out_printf("%s", term_style(1, u.streamed ? TERM_RED : TERM_GREEN));
+		for (uint64_t b = 0; b < blocks; b++)
+			out_write(u.streamed ? "." : "#", 1);
+		out_printf("%s", term_style(1, TERM_RESET));
+	}
+	out_printf("\n  # stays in memory, . is read again in every pass; a line's length is its "
+		   "size (%s at most)\n", format_bytes(a, most));
+}
+
+static int print_text(const struct linnet_plan *p, const struct linnet_memory_info *mem,
+		      const struct speed *s, const char *path)
+{
+	char a[32], b[32];
+
+	out_printf("%s\n\n", path);
+	picture(p);
+	out_printf("\n");
+	if (mem->budget != LINNET_MEMORY_UNLIMITED)
+		row("budget", mem->budget);
+	row("least that works", linnet_plan_least(p));
+	row("total", mem->total);
+	row("  resident", mem->resident);
+	row("  ring", mem->ring);
+	row("  KV cache", mem->kv);
+	row("  scratch", mem->scratch);
+	row("  other", mem->other);
+	row("read in every pass", mem->streamed);
+	if (s) {
+		out_printf("\n  disk %s/s, memory %s/s: at most %.3g tokens/s, bound by %s\n",
+			   format_bytes(a, (uint64_t)s->disk), format_bytes(b, (uint64_t)s->memory),
+			   s->tokens, s->disk_bound ? "the disk" : "memory");
+	}
+	return out_finish(TOOL_OK);
+}
+
+int cmd_plan(int argc, char **argv)
+{
+	struct model_args margs = { 0 };
+	struct session_args sargs = { 0 };
+	bool json = false, no_probe = false;
+	const struct opt opts[] = {
+		OPTS_MODEL(&margs),
+		OPTS_SESSION(&sargs),
+		{ OPT_GROUP, .help = "Output" },
+		{ OPT_FLAG, 0, "json", NULL, "print JSON", &json },
+		{ OPT_FLAG, 0, "no-probe", NULL, "do not measure disk and memory", &no_probe },
+		OPT_COMMON
+	};
+	const struct cli cli = {
+		"plan", "[options] [FILE]",
+		"Show which weights would stay in memory and which would be read again in every\n"
+		"pass, what else takes memory, and how many tokens per second the disk and the\n"
+		"memory of this machine allow at most.",
+		"  linnet plan model.gguf --memory 4G\n"
+		"  linnet plan -m model.gguf --memory 2G --ctx 8192 --json\n",
+		opts, &margs.path
+	};
+	struct linnet_session_options sopts = LINNET_INIT(sopts);
+	struct linnet_memory_info mem = LINNET_INIT(mem);
+	struct linnet_error err = { 0 };
+	struct linnet_model *m;
+	struct linnet_plan *p;
+	struct speed speed;
+	int status;
+
+	if (!cli_parse(&cli, argc, argv, &status))
+		return status;
+	status = model_open(&m, &margs, false);
+	if (status)
+		return status;
+	sopts.n_ctx = (uint32_t)sargs.ctx;
+	sopts.n_batch = (uint32_t)sargs.batch;
+	sopts.kv_type = (enum linnet_kv_type)sargs.kv_type;
+	if (linnet_plan_create(&p, m, &sopts, &err)) {
+		tool_error("%s", err.message);
+		linnet_model_close(m);
+		return TOOL_FAILED;
+	}
+	linnet_plan_memory(p, &mem);
+	if (!no_probe)
+		speed = measure(m, p, &mem, margs.path);
+	if (json)
+		status = print_json(p, &mem, no_probe ? NULL : &speed, margs.path);
+	else
+		status = print_text(p, &mem, no_probe ? NULL : &speed, margs.path);
+	linnet_plan_destroy(p);
+	linnet_model_close(m);
+	return status;
+}
