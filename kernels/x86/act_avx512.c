@@ -4,6 +4,7 @@
  * kernels.h for all types. Layouts in act_avx512.h.
  */
 #include "kernels/x86/act_avx512.h"
+#include "kernels/x86/mat_avx512.h"
 #include "kernels/x86/k_avx512.h"
 
 #include <immintrin.h>
@@ -21,6 +22,11 @@ static inline __m128i lane(__m512i v, int i)
 	default:
 		return _mm512_extracti32x4_epi32(v, 3);
 	}
+}
+
+static inline int8_t *group_q(struct linnet_q32_group *g, size_t b, size_t half)
+{
+	return g->q + half * 64 + b * 16;
 }
 
 /* Quantize 128 floats as the 4 blocks of a group, by linnet_ref_quantize()'s rule. */
@@ -59,19 +65,19 @@ static inline void quantize4(struct linnet_q32_group *g, const float *x)
 			__m512i q = _mm512_cvtps_epi32(
 				_mm512_mul_ps(_mm512_loadu_ps(x + b * 32 + h * 16), scale));
 
-			_mm_store_si128((__m128i *)(h ? g->hi[b] : g->lo[b]),
+			_mm_store_si128((__m128i *)group_q(g, b, h),
 					_mm512_cvtepi32_epi8(q));
 		}
 	}
 	if (wild)	/* zero times infinity is not zero */
 		for (int b = 0; b < 4; b++)
 			if (wild >> b & 1) {
-				memset(g->lo[b], 0, 16);
-				memset(g->hi[b], 0, 16);
+				memset(group_q(g, b, 0), 0, 16);
+				memset(group_q(g, b, 1), 0, 16);
 			}
 
-	lo = _mm512_load_si512(g->lo);
-	hi = _mm512_load_si512(g->hi);
+	lo = _mm512_load_si512(g->q);
+	hi = _mm512_load_si512(g->q + 64);
 	s = _mm512_dpbusd_epi32(_mm512_setzero_si512(), ones, lo);
 	s = _mm512_dpbusd_epi32(s, ones, hi);
 	s = _mm512_add_epi32(s, _mm512_shuffle_epi32(s, 0x4e));
@@ -84,91 +90,15 @@ static inline void quantize4(struct linnet_q32_group *g, const float *x)
 	_mm_store_ps(g->pad, _mm_setzero_ps());
 }
 
-/* Group g of a row of n_cols */
-static inline void quantize_group(struct linnet_q32_group *dst, const float *x, size_t n_cols,
-				  size_t g)
-{
-	float tail[128];
-
-	if ((g + 1) * 128 <= n_cols) {
-		quantize4(dst, x + g * 128);
-		return;
-	}
-	memset(tail, 0, sizeof(tail));
-	memcpy(tail, x + g * 128, (n_cols - g * 128) * sizeof(*x));
-	quantize4(dst, tail);
-}
-
-static void pack_q32_few(const struct linnet_act_buf *dst, const float *x, size_t ldx,
-			 size_t t0, size_t t1)
-{
-	size_t n = linnet_q32_groups(dst->n_cols);
-
-	for (size_t t = t0; t < t1; t++)
-		for (size_t g = 0; g < n; g++)
-			quantize_group((struct linnet_q32_group *)dst->buf + g * dst->n_tokens + t,
-				       x + t * ldx, dst->n_cols, g);
-}
-
-/* The tile that holds block b of token t */
-static inline struct linnet_q32_tile *tile_of(const struct linnet_act_buf *dst, size_t b, size_t t)
-{
-	size_t n = dst->n_cols / 32, s = b % LINNET_Q32_CHAINS;
-	size_t first = linnet_q32_chain(n, s), len = linnet_q32_chain(n, s + 1) - first;
-
-	return (struct linnet_q32_tile *)dst->buf + first * linnet_q32_tiles(dst->n_tokens) +
-	       t / LINNET_Q32_TILE * len + b / LINNET_Q32_CHAINS;
-}
-
-static void pack_q32_many(const struct linnet_act_buf *dst, const float *x, size_t ldx,
-			  size_t t0, size_t t1)
-{
-	size_t n = dst->n_cols / 32;
-	size_t end = t1 < dst->n_tokens ? t1 : linnet_q32_tiles(t1) * LINNET_Q32_TILE;
-
-	for (size_t t = t0; t < end; t++) {
-		struct linnet_q32_group g __attribute__((aligned(64)));
-		size_t c = t % LINNET_Q32_TILE;
-
-		memset(&g, 0, sizeof(g));
-		for (size_t b = 0; b < n; b++) {
-			struct linnet_q32_tile *tile = tile_of(dst, b, t);
-
-			if (b % 4 == 0 && t < t1)
-				quantize_group(&g, x + t * ldx, dst->n_cols, b / 4);
-			memcpy(tile->q[c], g.lo[b % 4], 16);
-			memcpy(tile->q[c] + 16, g.hi[b % 4], 16);
-			tile->d[c] = g.d[b % 4];
-			tile->nsum[c] = g.nsum[b % 4];
-			tile->dsum[c] = g.dsum[b % 4];
-		}
-	}
-}
-
-static void pack_f32(const struct linnet_act_buf *dst, const float *x, size_t ldx,
-		     size_t t0, size_t t1)
-{
-	size_t n = dst->n_cols, ld = linnet_f32_ld(n);
-
-	for (size_t t = t0; t < t1; t++) {
-		float *y = (float *)dst->buf + t * ld;
-
-		memcpy(y, x + t * ldx, n * sizeof(*y));
-		memset(y + n, 0, (ld - n) * sizeof(*y));
-	}
-}
+#include "kernels/x86/act_pack.h"
 
 size_t linnet_act_bytes_avx512(enum linnet_act act, size_t n_cols, size_t n_tokens)
 {
 	switch (act) {
 	case LINNET_ACT_F32:
-		return linnet_f32_ld(n_cols) * n_tokens * sizeof(float);
+		return f32_bytes(n_cols, n_tokens);
 	case LINNET_ACT_Q32:
-		if (n_tokens <= LINNET_Q32_FEW)
-			return linnet_q32_groups(n_cols) * n_tokens *
-			       sizeof(struct linnet_q32_group);
-		return (n_cols / 32 * linnet_q32_tiles(n_tokens) *
-			sizeof(struct linnet_q32_tile) + 63) / 64 * 64;
+		return q32_bytes(n_cols, n_tokens, LINNET_Q32_FEW);
 	case LINNET_ACT_Q256:
 		return linnet_q256_bytes_avx512(n_cols, n_tokens);
 	case LINNET_ACT_COUNT:
@@ -185,10 +115,7 @@ void linnet_act_pack_avx512(enum linnet_act act, const struct linnet_act_buf *ds
 		pack_f32(dst, x, ldx, t0, t1);
 		break;
 	case LINNET_ACT_Q32:
-		if (dst->n_tokens <= LINNET_Q32_FEW)
-			pack_q32_few(dst, x, ldx, t0, t1);
-		else
-			pack_q32_many(dst, x, ldx, t0, t1);
+		pack_q32(dst, x, ldx, t0, t1, LINNET_Q32_FEW);
 		break;
 	case LINNET_ACT_Q256:
 		linnet_q256_pack_avx512(dst, x, ldx, t0, t1);

@@ -7,6 +7,7 @@
 
 void linnet_kernels_avx2(struct linnet_kernels *k)
 {
+	linnet_kernels_avx2_mat(k);
 	linnet_kernels_avx2_ops(k);
 }
 

@@ -4,8 +4,29 @@
  * addresses alone.
  */
 #include "kernels/fill.h"
-#include "kernels/x86/act_avx512.h"
+#include "kernels/x86/act_layout.h"
+#include "kernels/x86/mat_avx2.h"
 #include "kernels/x86/mat_avx512.h"
+
+void linnet_kernels_avx2_mat(struct linnet_kernels *k)
+{
+	k->act_bytes = linnet_act_bytes_avx2;
+	k->act_pack = linnet_act_pack_avx2;
+	k->act_granule = LINNET_Q32_TILE;
+	k->matmul_scratch = linnet_matmul_scratch_avx2;
+	k->row_granule = 16;
+
+	k->matmul[LINNET_TYPE_F32] = linnet_matmul_f32_avx2;
+	k->matmul[LINNET_TYPE_F16] = linnet_matmul_f16_avx2;
+	k->matmul[LINNET_TYPE_BF16] = linnet_matmul_bf16_avx2;
+	k->matmul[LINNET_TYPE_Q4_0] = linnet_matmul_q4_0_avx2;
+	k->matmul[LINNET_TYPE_Q4_1] = linnet_matmul_q4_1_avx2;
+	k->matmul[LINNET_TYPE_Q5_0] = linnet_matmul_q5_0_avx2;
+	k->matmul[LINNET_TYPE_Q5_1] = linnet_matmul_q5_1_avx2;
+	k->matmul[LINNET_TYPE_Q8_0] = linnet_matmul_q8_0_avx2;
+	k->matmul[LINNET_TYPE_IQ4_NL] = linnet_matmul_iq4_nl_avx2;
+	k->matmul[LINNET_TYPE_MXFP4] = linnet_matmul_mxfp4_avx2;
+}
 
 void linnet_kernels_avx512_mat(struct linnet_kernels *k)
 {

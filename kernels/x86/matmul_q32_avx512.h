@@ -62,7 +62,7 @@ ALWAYS_INLINE void step(__m512 *acc, const uint8_t *const p[4], const struct lin
 	scale_floats(sc, &d, &m);
 	UNROLL
 	for (int t = 0; t < n_tok; t++, g++) {
-		const __m512i alo = _mm512_load_si512(g->lo), ahi = _mm512_load_si512(g->hi);
+		const __m512i alo = _mm512_load_si512(g->q), ahi = _mm512_load_si512(g->q + 64);
 		const __m512i meta = _mm512_load_si512(g->nsum);
 		__m512 da = _mm512_castsi512_ps(_mm512_permutexvar_epi32(
 			_mm512_add_epi32(rep, _mm512_set1_epi32(4)), meta));

@@ -13,34 +13,12 @@
 #define LINNET_KERNELS_X86_Q32_AVX512_H
 
 #include "kernels/x86/act_avx512.h"
+#include "kernels/x86/simd.h"
 
 #include <immintrin.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
-
-#define ALWAYS_INLINE	static inline __attribute__((always_inline))
-#ifdef __clang__
-#define UNROLL		_Pragma("clang loop unroll(full)")
-#else
-#define UNROLL		_Pragma("GCC unroll 16")
-#endif
-
-/* Not the intrinsic: gcc drops calls of a function that does nothing but prefetch. */
-ALWAYS_INLINE void prefetch_nta(const void *p)
-{
-	__asm__ volatile("prefetchnta %0" : : "m"(*(const char *)p));
-}
-
-ALWAYS_INLINE void prefetch_t0(const void *p)
-{
-	__asm__ volatile("prefetcht0 %0" : : "m"(*(const char *)p));
-}
-
-ALWAYS_INLINE void prefetch_t1(const void *p)
-{
-	__asm__ volatile("prefetcht1 %0" : : "m"(*(const char *)p));
-}
 
 #define X16(x) \
 	(x), (x) + 1, (x) + 2, (x) + 3, (x) + 4, (x) + 5, (x) + 6, (x) + 7, (x) + 8, (x) + 9, \

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Activations of the AVX2 level, by act: layouts of act_layout.h for F32 and Q32, a
+ * group with the elements of its 4 blocks in order. Q256 is the reference's unless
+ * the files of the K types say otherwise.
+ */
+#ifndef LINNET_KERNELS_X86_ACT_AVX2_H
+#define LINNET_KERNELS_X86_ACT_AVX2_H
+
+#include "kernels/x86/act_layout.h"
+
+#define LINNET_Q32_FEW		4	/* tokens up to which the layout is "few" */
+
+/* A panel of 16 rows, and as many as fit the second-level cache of a small core */
+#define LINNET_Q32_PANEL_BLOCK	(20 * 32)
+
+static inline size_t linnet_q32_panels(size_t n_cols, size_t n_tokens)
+{
+	size_t n = n_cols ? (128u << 10) / (n_cols / 32 * LINNET_Q32_PANEL_BLOCK) : 1;
+
+	if (n < 1 || n_tokens <= 2 * LINNET_Q32_TILE)
+		return 1;
+	return n < 8 ? n : 8;
+}
+
+#endif

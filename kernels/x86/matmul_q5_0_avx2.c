@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Products of Q5_0 weights, AVX2. Five bits as they are, biased by 16.
+ */
+#include "kernels/blocks.h"
+#include "kernels/x86/mat_avx2.h"
+#include "kernels/x86/q32_avx2.h"
+
+#define BLOCK_BYTES	sizeof(struct linnet_block_q5_0)
+#define BIAS_SHIFT	4
+#define SUMS16		4
+
+ALWAYS_INLINE __m256i load1(const uint8_t *p)
+{
+	return fifth_bits_of_block(nibbles_of_block(p + 6), p + 2);
+}
+
+ALWAYS_INLINE void scales4(const uint8_t *p, __m128 *d, __m128 *m)
+{
+	*d = halves4(p, BLOCK_BYTES);
+	*m = _mm_setzero_ps();
+}
+
+ALWAYS_INLINE void unpack8(__m256i q[8], __m256 *d, __m256 *m, const uint8_t *const *p, size_t at)
+{
+	const __m256i bits = dwords_of_rows(p, at + 2);
+
+	nibbles_of_rows(q, p, at + 6);
+	UNROLL
+	for (int k = 0; k < 8; k++)
+		q[k] = fifth_bits_of_rows(q[k], bits, k);
+	*d = halves_of_rows(p, at);
+	*m = _mm256_setzero_ps();
+}
+
+#include "kernels/x86/matmul_q32_avx2.h"
+
+void linnet_matmul_q5_0_avx2(const struct linnet_matmul *mm)
+{
+	matmul_q32(mm);
+}

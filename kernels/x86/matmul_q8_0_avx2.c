@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Products of Q8_0 weights, AVX2. Signed bytes as they are.
+ */
+#include "kernels/blocks.h"
+#include "kernels/x86/mat_avx2.h"
+#include "kernels/x86/q32_avx2.h"
+
+#define BLOCK_BYTES	sizeof(struct linnet_block_q8_0)
+#define SIGNED		1
+#define SUMS16		1
+
+ALWAYS_INLINE __m256i load1(const uint8_t *p)
+{
+	return _mm256_loadu_si256((const __m256i *)(p + 2));
+}
+
+ALWAYS_INLINE void scales4(const uint8_t *p, __m128 *d, __m128 *m)
+{
+	*d = halves4(p, BLOCK_BYTES);
+	*m = _mm_setzero_ps();
+}
+
+ALWAYS_INLINE void unpack8(__m256i q[8], __m256 *d, __m256 *m, const uint8_t *const *p, size_t at)
+{
+	transpose_rows(q, p, at + 2);
+	transpose_rows(q + 4, p, at + 18);
+	*d = halves_of_rows(p, at);
+	*m = _mm256_setzero_ps();
+}
+
+#include "kernels/x86/matmul_q32_avx2.h"
+
+void linnet_matmul_q8_0_avx2(const struct linnet_matmul *mm)
+{
+	matmul_q32(mm);
+}
