@@ -55,7 +55,7 @@ void term_progress(const char *label, uint64_t done, uint64_t total, const char 
 	part = total ? (double)done / (double)total : 0;
 	if (part > 1)
 		part = 1;
-	width = cols > 70 ? 30 : cols > 50 ? 12 : 4;
+	width = cols > 100 ? 30 : cols > 70 ? 18 : 4;
 	fill = (unsigned)(part * width + 0.5);
 	memset(bar, ' ', width);
 	memset(bar, '=', fill);
