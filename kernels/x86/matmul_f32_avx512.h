@@ -135,7 +135,7 @@ static void few(const struct linnet_matmul *mm)
 	const size_t quarter = (n + 3) / 4 + (n >= 64 ? ROWS_SKEW : 0);
 
 	for (size_t r = 0; r < quarter && r < n; r++) {
-		size_t row[4];
+		size_t row[4] = { 0 };
 		int n_rows = 0;
 
 		for (size_t i = r; i < n && n_rows < 4; i += quarter)
