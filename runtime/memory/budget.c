@@ -212,15 +212,14 @@ uint64_t linnet_budget_resident(void)
 	return statm(1);
 }
 
-int linnet_budget_available(const char *root, uint64_t *bytes)
+int linnet_budget_available(const char *root, uint64_t *machine, uint64_t *limits)
 {
 	uint64_t available = read_field(root, "/proc", "meminfo", "MemAvailable");
 
-	*bytes = UINT64_MAX;
-	if (available)
-		*bytes = available * 1024;
-	look_at_cgroups(root, bytes);
-	look_at_rlimit(RLIMIT_AS, statm(0), bytes);
-	look_at_rlimit(RLIMIT_DATA, statm(5), bytes);
-	return *bytes == UINT64_MAX ? -ENODATA : 0;
+	*machine = available ? available * 1024 : UINT64_MAX;
+	*limits = UINT64_MAX;
+	look_at_cgroups(root, limits);
+	look_at_rlimit(RLIMIT_AS, statm(0), limits);
+	look_at_rlimit(RLIMIT_DATA, statm(5), limits);
+	return available || *limits != UINT64_MAX ? 0 : -ENODATA;
 }

@@ -10,10 +10,11 @@
 #include <stdint.h>
 
 /*
- * Bytes that the process may take beyond what it has. root: "" or, for tests, a folder
- * that holds proc/ and the mounted control groups. -errno when nothing can be read.
+ * Bytes that the process may take beyond what it has: by the machine's free memory, and
+ * by the limits set for it (UINT64_MAX: none). root: "" or, for tests, a folder that
+ * holds proc/ and the mounted control groups. -ENODATA when neither is known.
  */
-int linnet_budget_available(const char *root, uint64_t *bytes);
+int linnet_budget_available(const char *root, uint64_t *machine, uint64_t *limits);
 
 /* Resident memory of the process, in bytes; 0 when it is not known. */
 uint64_t linnet_budget_resident(void);

@@ -23,6 +23,9 @@ static char *copy_str(const struct linnet_gguf *g, const char *key)
 	return strdup(s.p);
 }
 
+/* Page tables, sockets, rings: what a control group is charged beside pages. */
+#define KERNEL_BYTES (8u << 20)
+
 static void count(struct linnet_model *m)
 {
 	uint64_t by_type[LINNET_TYPE_COUNT] = { 0 };
@@ -70,14 +73,20 @@ static int open_weights(struct linnet_model *m, struct linnet_error *err)
 	return ops->open(&m->engine, &engine, err);
 }
 
-/* A tenth is left for others, and for what cannot be foreseen. */
+/*
+ * Of the machine's free memory a tenth is left for others. A control group's limit is
+ * for this process, but the kernel charges more to it than what the process maps.
+ */
 static uint64_t automatic_budget(void)
 {
-	uint64_t bytes;
+	uint64_t machine, limits, bytes;
 
-	if (linnet_budget_available("", &bytes))
+	if (linnet_budget_available("", &machine, &limits))
 		return LINNET_MEMORY_UNLIMITED;
-	return bytes - bytes / 10 + linnet_budget_resident();
+	bytes = machine - machine / 10;
+	limits -= limits / 64;
+	limits -= limits > KERNEL_BYTES ? KERNEL_BYTES : limits;
+	return (limits < bytes ? limits : bytes) + linnet_budget_resident();
 }
 
 int linnet_model_open(struct linnet_model **out, const char *path,

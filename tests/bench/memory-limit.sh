@@ -1,0 +1,186 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+# Speed of a model that is larger than its memory limit: linnet and, where llama-bench is
+# on the PATH, llama.cpp (mmap, without its repacked copy), side by side, each in a
+# control group of its own (version 1 or 2), from a cold page cache.
+#
+#   sh tests/bench/memory-limit.sh [-m MODEL] [-r "1.05 1.10 ..."] [-n TOKENS] [-t THREADS]
+#
+# Without -m a synthetic model of Llama-3.1-8B's shape in Q4_0 (4.7 GB) is made in
+# $TMPDIR. Prints, for each ratio of model to limit: tokens/s, gigabytes read for each
+# token, major faults, peak memory of the group, OOM kills, and the bound:
+#
+#   1 / max(time of a token in memory, (weights - resident) / disk rate)
+#
+# where resident is what linnet's plan keeps. Writes memory-limit.svg. Needs root.
+set -eu
+cd "$(dirname "$0")/../.."
+
+linnet=${LINNET_BUILD:-$PWD/build}/linnet
+python=${PYTHON:-/usr/bin/python3}
+ratios="0.70 1.05 1.10 1.25 1.50 2.00" tokens=8 threads=2 model=
+while getopts m:r:n:t: o; do
+	case $o in
+	m) model=$OPTARG ;;
+	r) ratios=$OPTARG ;;
+	n) tokens=$OPTARG ;;
+	t) threads=$OPTARG ;;
+	*) exit 2 ;;
+	esac
+done
+[ "$(id -u)" = 0 ] || { echo "memory-limit.sh: needs root to make control groups" >&2; exit 1; }
+[ -x "$linnet" ] || { echo "memory-limit.sh: $linnet is not built" >&2; exit 1; }
+
+tmp=$(mktemp -d "${TMPDIR:-/tmp}/linnet-limit.XXXXXX")
+if [ -f /sys/fs/cgroup/cgroup.controllers ]; then
+	group=/sys/fs/cgroup/linnet-limit.$$ limit=memory.max peak=memory.peak
+	echo +memory >/sys/fs/cgroup/cgroup.subtree_control
+else
+	group=/sys/fs/cgroup/memory/linnet-limit.$$ limit=memory.limit_in_bytes
+	peak=memory.max_usage_in_bytes
+fi
+cleanup()
+{
+	[ ! -d "$group" ] || rmdir "$group" || true
+	rm -rf "$tmp"
+}
+trap cleanup EXIT
+trap 'exit 1' INT TERM
+
+if [ -z "$model" ]; then
+	model=$tmp/llama-8b-q4_0.gguf
+	"$python" tests/tools/make_model.py --preset llama-8b --type q4_0 -o "$model"
+fi
+sync
+bytes=$(stat -c %s "$model")
+
+# inside LIMIT COMMAND...: run it in the group with a cold cache; leaves $tmp/out,
+# $tmp/time and sets status, peak_bytes and oom
+inside()
+{
+	mkdir "$group"
+	echo "$1" >"$group/$limit"
+	[ ! -e "$group/memory.swap.max" ] || echo 0 >"$group/memory.swap.max"
+	shift
+	sync
+	"$python" -c "import os,sys
+f = os.open(sys.argv[1], os.O_RDONLY)
+os.posix_fadvise(f, 0, 0, os.POSIX_FADV_DONTNEED)" "$model"
+	status=0
+	sh -c 'echo $$ >"$0/cgroup.procs"; shift 0; exec "$@"' "$group" \
+		"$python" -c '
+import json, resource, subprocess, sys
+out = open(sys.argv[1], "w")
+p = subprocess.Popen(sys.argv[3:], stdout=out, stderr=subprocess.DEVNULL)
+try:
+    code = p.wait(timeout=1800)
+except subprocess.TimeoutExpired:
+    p.kill()
+    code = p.wait()
+u = resource.getrusage(resource.RUSAGE_CHILDREN)
+json.dump({"code": code, "majflt": u.ru_majflt, "inblock": u.ru_inblock * 512, "rss": u.ru_maxrss * 1024},
+          open(sys.argv[2], "w"))' "$tmp/out" "$tmp/time" "$@" || status=$?
+	peak_bytes=$(cat "$group/$peak" 2>/dev/null || echo 0)
+	oom=0
+	if [ -f "$group/memory.events" ]; then
+		oom=$(sed -n 's/^oom_kill //p' "$group/memory.events")
+	elif [ -f "$group/memory.oom_control" ]; then
+		oom=$(sed -n 's/^oom_kill //p' "$group/memory.oom_control")
+	fi
+	rmdir "$group"
+}
+
+# row WHO RATIO LIMIT: append what was measured to the results
+row()
+{
+	"$python" - "$tmp/results" "$1" "$2" "$3" "$tmp/out" "$tmp/time" "$peak_bytes" "${oom:-0}" <<'PY'
+import json, sys
+results, who, ratio, limit, out, time, peak, oom = sys.argv[1:]
+r = dict(who=who, ratio=float(ratio), limit=int(limit), peak=int(peak), oom=int(oom), tps=0.0)
+try:
+    r.update(json.load(open(time)))
+except ValueError:
+    pass
+try:
+    r["tps"] = [t["avg_ts"] for t in json.load(open(out)) if t["n_gen"]][0]
+except (ValueError, LookupError):
+    pass
+with open(results, "a") as f:
+    f.write(json.dumps(r) + "\n")
+PY
+}
+
+for r in $ratios; do
+	bound=$(awk "BEGIN { printf \"%d\", $bytes / $r }")
+	rm -f "$tmp/time" "$tmp/out"
+	inside "$bound" "$linnet" bench -m "$model" -p 0 -n "$tokens" -t "$threads" -r 3 -o json
+	row linnet "$r" "$bound"
+	# the plan under the same limit: what is read for each token, and the disk's rate now
+	inside "$bound" "$linnet" plan -m "$model" -c 256 -t "$threads" --json
+	cp "$tmp/out" "$tmp/plan.$r"
+	if command -v llama-bench >/dev/null; then
+		rm -f "$tmp/time" "$tmp/out"
+		inside "$bound" llama-bench -m "$model" -p 0 -n "$tokens" -t "$threads" -r 3 \
+			--no-warmup --no-repack -o json
+		row llama.cpp "$r" "$bound"
+	fi
+done
+
+"$python" - "$tmp" "$bytes" "$tokens" <<'PY'
+import json, sys
+tmp, size, tokens = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+rows = [json.loads(line) for line in open(tmp + "/results")]
+fit = max([r["tps"] for r in rows if r["who"] == "linnet" and r["ratio"] < 1], default=0)
+print("%-10s %5s %9s %9s %9s %8s %9s %4s" % ("", "ratio", "tokens/s", "bound", "of bound", "faults",
+                                            "peak/lim", "OOM"))
+points = {}
+for r in rows:
+    bound = 0
+    try:
+        plan = json.load(open("%s/plan.%.2f" % (tmp, r["ratio"])))
+        read = plan["streamed"] / plan["disk_bytes_per_second"]
+        bound = 1 / max(read, 1 / fit if fit else 0) if read or fit else 0
+    except (OSError, ValueError, KeyError, ZeroDivisionError):
+        pass
+    print("%-10s %5.2f %9.3f %9.3f %8.0f%% %8d %8.0f%% %4d" %
+          (r["who"], r["ratio"], r["tps"], bound, 100 * r["tps"] / bound if bound else 0,
+           r.get("majflt", 0), 100 * r["peak"] / r["limit"], r["oom"]))
+    points.setdefault(r["who"], []).append((r["ratio"], r["tps"]))
+    if r["who"] == "linnet" and bound:
+        points.setdefault("bound", []).append((r["ratio"], bound))
+
+# a picture: tokens/s (logarithmic) over model/limit
+import math
+w, h, left, bottom = 640, 400, 70, 50
+xs = [p[0] for v in points.values() for p in v]
+ys = [p[1] for v in points.values() for p in v if p[1] > 0] or [1]
+x0, x1 = min(xs), max(xs) if max(xs) > min(xs) else min(xs) + 1
+y0, y1 = math.log10(min(ys)) - .2, math.log10(max(ys)) + .2
+X = lambda x: left + (x - x0) / (x1 - x0) * (w - left - 20)
+Y = lambda y: h - bottom - (math.log10(y) - y0) / (y1 - y0) * (h - bottom - 20)
+svg = ['<svg xmlns="http://www.w3.org/2000/svg" width="%d" height="%d" font-family="sans-serif" '
+       'font-size="13"><rect width="100%%" height="100%%" fill="white"/>' % (w, h)]
+for e in range(math.floor(y0), math.ceil(y1) + 1):
+    for m in (1, 2, 5):
+        v = m * 10 ** e
+        if y0 <= math.log10(v) <= y1:
+            svg.append('<line x1="%d" x2="%d" y1="%.1f" y2="%.1f" stroke="#ddd"/><text x="8" y="%.1f">%g'
+                       '</text>' % (left, w - 20, Y(v), Y(v), Y(v) + 4, v))
+for x in sorted(set(xs)):
+    svg.append('<text x="%.1f" y="%d" text-anchor="middle">%.2f</text>' % (X(x), h - bottom + 20, x))
+svg.append('<text x="%d" y="%d" text-anchor="middle">model size / memory limit</text>' % (w // 2, h - 8))
+svg.append('<text x="8" y="14">tokens/s</text>')
+for i, (who, pts) in enumerate(points.items()):
+    colour = {"linnet": "#0a7", "llama.cpp": "#c33", "bound": "#888"}[who]
+    pts = [p for p in sorted(pts) if p[1] > 0]
+    if not pts:
+        continue
+    svg.append('<polyline fill="none" stroke="%s" stroke-width="2" %s points="%s"/>' %
+               (colour, 'stroke-dasharray="4"' if who == "bound" else "",
+                " ".join("%.1f,%.1f" % (X(x), Y(y)) for x, y in pts)))
+    svg.append('<text x="%.1f" y="%.1f" fill="%s" text-anchor="end">%s</text>' %
+               (w - 22, Y(pts[-1][1]) - 6, colour, who))
+svg.append("</svg>")
+open("memory-limit.svg", "w").write("\n".join(svg))
+print("picture: memory-limit.svg")
+PY
