@@ -335,16 +335,30 @@ static void gate(struct build *bd)
 	linnet_builder_u32(&bd->b, bd->m->family->glu);
 }
 
-/* The network's first half, up to the gated activations. */
-static void feed_forward_in(struct build *bd, const struct linnet_layer *l)
+/* Products with the gate; those with the other matrix too, unless that is a part of its
+ * own: then src is quantized twice. */
+static void feed_forward_gate(struct build *bd, const struct linnet_layer *l)
+{
+	const struct act *a = &bd->act;
+
+	if (!l->tensor[LINNET_FFN_GATE])
+		return;
+	start_products(bd, a->norm, bd->hp->n_embd, bd->c->parts == 1 ? 2 : 1);
+	product(bd, l, a->gate, LINNET_FFN_GATE, LINNET_FFN_GATE_BIAS);
+	if (bd->c->parts == 1)
+		product(bd, l, a->up, LINNET_FFN_UP, LINNET_FFN_UP_BIAS);
+}
+
+static void feed_forward_up(struct build *bd, const struct linnet_layer *l)
 {
 	const struct act *a = &bd->act;
 	const uint32_t n = l->n_ff;
 
 	if (l->tensor[LINNET_FFN_GATE]) {
-		start_products(bd, a->norm, bd->hp->n_embd, 2);
-		product(bd, l, a->gate, LINNET_FFN_GATE, LINNET_FFN_GATE_BIAS);
-		product(bd, l, a->up, LINNET_FFN_UP, LINNET_FFN_UP_BIAS);
+		if (bd->c->parts != 1) {
+			start_products(bd, a->norm, bd->hp->n_embd, 1);
+			product(bd, l, a->up, LINNET_FFN_UP, LINNET_FFN_UP_BIAS);
+		}
 		gate(bd);
 		put_f32(bd, a->gate, n, TOKENS);
 		put_f32(bd, a->gate, n, TOKENS);
@@ -360,7 +374,7 @@ static void feed_forward_in(struct build *bd, const struct linnet_layer *l)
 	}
 }
 
-static void feed_forward_out(struct build *bd, const struct linnet_layer *l)
+static void feed_forward_down(struct build *bd, const struct linnet_layer *l)
 {
 	const uint32_t n = l->n_ff;
 
@@ -384,11 +398,11 @@ static void expert_product(struct build *bd, const struct linnet_layer *l, uint6
 	linnet_builder_none(&bd->b);
 }
 
-static void experts_in(struct build *bd, const struct linnet_layer *l)
+static void experts_gate(struct build *bd, const struct linnet_layer *l)
 {
 	const struct linnet_hparams *hp = bd->hp;
 	const struct act *a = &bd->act;
-	const uint32_t used = hp->n_expert_used, n = hp->n_ff_exp;
+	const uint32_t used = hp->n_expert_used;
 
 	start_products(bd, a->norm, hp->n_embd, 1);
 	put_f32(bd, a->router, hp->n_expert, TOKENS);
@@ -403,6 +417,13 @@ static void experts_in(struct build *bd, const struct linnet_layer *l)
 	put_f32(bd, a->router, hp->n_expert, TOKENS);
 
 	expert_product(bd, l, a->gate, a->norm, 1, LINNET_FFN_GATE_EXPS);
+}
+
+static void experts_up(struct build *bd, const struct linnet_layer *l)
+{
+	const uint32_t used = bd->hp->n_expert_used, n = bd->hp->n_ff_exp;
+	const struct act *a = &bd->act;
+
 	expert_product(bd, l, a->up, a->norm, 1, LINNET_FFN_UP_EXPS);
 	gate(bd);
 	put_f32_3(bd, a->gate, n, used, TOKENS);
@@ -410,7 +431,7 @@ static void experts_in(struct build *bd, const struct linnet_layer *l)
 	put_f32_3(bd, a->up, n, used, TOKENS);
 }
 
-static void experts_out(struct build *bd, const struct linnet_layer *l)
+static void experts_down(struct build *bd, const struct linnet_layer *l)
 {
 	const uint32_t n_embd = bd->hp->n_embd, used = bd->hp->n_expert_used;
 	const struct act *a = &bd->act;
@@ -427,21 +448,22 @@ static void layer_part(struct build *bd, uint32_t i, uint32_t part)
 {
 	const struct linnet_layer *l = &bd->m->layer[i];
 	const struct act *a = &bd->act;
+	const bool experts = bd->hp->n_expert;
 
-	if (part == 0) {
+	switch (part) {
+	case 0:
 		attention(bd, i);
-	} else if (part == 1) {
+		break;
+	case 1:
 		norm(bd, a->norm, a->x, bd->hp->n_embd, TOKENS, LINNET_FFN_NORM,
 		     l->tensor[LINNET_FFN_NORM]);
-		if (bd->hp->n_expert)
-			experts_in(bd, l);
-		else
-			feed_forward_in(bd, l);
-	} else {
-		if (bd->hp->n_expert)
-			experts_out(bd, l);
-		else
-			feed_forward_out(bd, l);
+		(experts ? experts_gate : feed_forward_gate)(bd, l);
+		break;
+	case 2:
+		(experts ? experts_up : feed_forward_up)(bd, l);
+		break;
+	default:
+		(experts ? experts_down : feed_forward_down)(bd, l);
 		residual(bd, l, LINNET_FFN_POST_NORM);
 	}
 }

@@ -13,13 +13,23 @@
 static uint32_t part_of(enum linnet_role role)
 {
 	switch (role) {
+	case LINNET_FFN_NORM:
+	case LINNET_FFN_GATE:
+	case LINNET_FFN_GATE_BIAS:
+	case LINNET_FFN_ROUTER:
+	case LINNET_FFN_GATE_EXPS:
+		return 1;
+	case LINNET_FFN_UP:
+	case LINNET_FFN_UP_BIAS:
+	case LINNET_FFN_UP_EXPS:
+		return 2;
 	case LINNET_FFN_DOWN:
 	case LINNET_FFN_DOWN_BIAS:
 	case LINNET_FFN_POST_NORM:
 	case LINNET_FFN_DOWN_EXPS:
-		return 2;
+		return 3;
 	default:
-		return role >= LINNET_FFN_NORM;
+		return 0;
 	}
 }
 

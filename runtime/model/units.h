@@ -10,7 +10,7 @@
 
 #include "model.h"
 
-#define LINNET_LAYER_PARTS 3	/* attention; gate and up; down */
+#define LINNET_LAYER_PARTS 4	/* attention; gate; up; down */
 
 struct linnet_units {
 	struct linnet_weight_unit *unit;

@@ -13,6 +13,9 @@
 
 #define DEFAULT_CTX 4096
 #define DEFAULT_BATCH 512
+/* Where weights are streamed: computing still takes longer than reading for so many
+ * tokens, and what a larger batch needs goes to weights. */
+#define SMALL_BATCH 128
 #define MAX_CTX (1u << 30)
 #define MAX_BATCH (1u << 20)
 
@@ -105,8 +108,10 @@ static int measure_fixed(struct linnet_session_plan *p, const struct linnet_mode
 	return 0;
 }
 
-static int too_small(const struct linnet_model *m, uint64_t least, struct linnet_error *err)
+static int too_small(const struct linnet_model *m, struct linnet_session_plan *p, uint64_t least,
+		     struct linnet_error *err)
 {
+	p->least = least;
 	return linnet_err(err, -ENOMEM,
 			  "%s: the memory budget is too small (memory, %" PRIu64
 			  " bytes; at least %" PRIu64 " are needed)",
@@ -122,10 +127,9 @@ static void count_gather(struct linnet_session_plan *p, const struct linnet_mode
 
 /* Decide what is resident, and fill in p->memory. */
 static int place_weights(struct linnet_session_plan *p, const struct linnet_model *m,
-			 struct linnet_error *err)
+			 uint64_t budget, struct linnet_error *err)
 {
 	struct linnet_memory_info *mem = &p->memory;
-	const uint64_t budget = m->opts.memory_bytes;
 	const struct linnet_units *u = m->units;
 	uint64_t fixed, least = 0;
 	int ret;
@@ -139,7 +143,7 @@ static int place_weights(struct linnet_session_plan *p, const struct linnet_mode
 	count_gather(p, m, u);
 	fixed = mem->kv + mem->scratch + mem->other;
 	if (m->units && m->planned_bytes + mem->kv + mem->scratch > budget)
-		return too_small(m, m->planned_bytes + mem->kv + mem->scratch, err);
+		return too_small(m, p, m->planned_bytes + mem->kv + mem->scratch, err);
 	if (!m->units && (fixed > budget || linnet_units_bytes(u) > budget - fixed)) {
 		linnet_units_free(p->units);
 		p->units = NULL;
@@ -147,17 +151,19 @@ static int place_weights(struct linnet_session_plan *p, const struct linnet_mode
 		if (ret)
 			return ret;
 		u = p->units;
+		if (p->n_batch_auto && p->n_batch > SMALL_BATCH && p->n_outputs <= SMALL_BATCH)
+			p->n_batch = SMALL_BATCH;
+		ret = build_graph(p, m, u, err);
+		if (!ret)
+			ret = measure_fixed(p, m, err);
+		if (ret)
+			return ret;
 		count_gather(p, m, u);
 		fixed = mem->kv + mem->scratch + mem->other;
 		ret = linnet_units_choose(p->units, fixed > budget ? 0 : budget - fixed,
 					  LINNET_RING_SLOTS, &least);
 		if (ret)
-			return too_small(m, fixed + least, err);
-	}
-	if (u->parts != 1) {
-		ret = build_graph(p, m, u, err);
-		if (ret)
-			return ret;
+			return too_small(m, p, fixed + least, err);
 	}
 	for (size_t i = 0; i < u->n_units; i++) {
 		const struct linnet_weight_unit *w = &u->unit[i];
@@ -174,9 +180,9 @@ static int place_weights(struct linnet_session_plan *p, const struct linnet_mode
 	return 0;
 }
 
-int linnet_session_plan_make(struct linnet_session_plan *p, const struct linnet_model *m,
-			     const struct linnet_session_options *options,
-			     struct linnet_error *err)
+static int make(struct linnet_session_plan *p, const struct linnet_model *m,
+		const struct linnet_session_options *options, uint64_t budget,
+		struct linnet_error *err)
 {
 	static const uint32_t kv_types[] = {
 		[LINNET_KV_F16] = LINNET_TYPE_F16,
@@ -203,7 +209,9 @@ int linnet_session_plan_make(struct linnet_session_plan *p, const struct linnet_
 	p->n_ctx = opts.n_ctx;
 	if (!p->n_ctx)
 		p->n_ctx = m->hp.n_ctx_train < DEFAULT_CTX ? m->hp.n_ctx_train : DEFAULT_CTX;
-	p->n_batch = opts.n_batch ? opts.n_batch : DEFAULT_BATCH;
+	p->n_batch_auto = !opts.n_batch;
+	p->n_batch = opts.n_batch ? opts.n_batch : m->units && m->units->parts != 1 ?
+		SMALL_BATCH : DEFAULT_BATCH;
 	if (p->n_batch > p->n_ctx)
 		p->n_batch = p->n_ctx;
 	p->n_outputs = opts.n_outputs ? opts.n_outputs : 1;
@@ -219,7 +227,7 @@ int linnet_session_plan_make(struct linnet_session_plan *p, const struct linnet_
 	if (!ret)
 		ret = measure_fixed(p, m, err);
 	if (!ret)
-		ret = place_weights(p, m, err);
+		ret = place_weights(p, m, budget, err);
 	if (ret)
 		goto err_free;
 	return 0;
@@ -227,6 +235,13 @@ int linnet_session_plan_make(struct linnet_session_plan *p, const struct linnet_
 err_free:
 	linnet_session_plan_free(p);
 	return ret;
+}
+
+int linnet_session_plan_make(struct linnet_session_plan *p, const struct linnet_model *m,
+			     const struct linnet_session_options *options,
+			     struct linnet_error *err)
+{
+	return make(p, m, options, m->opts.memory_bytes, err);
 }
 
 void linnet_session_plan_free(struct linnet_session_plan *p)
@@ -246,31 +261,10 @@ struct linnet_plan {
 	uint64_t least;
 };
 
-/* What it takes with every layer streamed. */
-static int find_least(struct linnet_plan *plan, const struct linnet_model *m,
-		      struct linnet_error *err)
-{
-	const struct linnet_memory_info *mem = &plan->p.memory;
-	struct linnet_units *u;
-	uint64_t least = 0;
-	int ret = linnet_units_make(&u, m, true, err);
-
-	if (ret)
-		return ret;
-	linnet_units_choose(u, 0, LINNET_RING_SLOTS, &least);
-	plan->least = least + mem->kv + mem->scratch + mem->other;
-	if (u->gather && !plan->units->gather)
-		plan->least += linnet_gather_bytes(m->global[LINNET_TOKEN_EMBD], plan->p.n_batch);
-	/* streaming does not always pay: the ring takes memory, too */
-	if (!mem->streamed && mem->total < plan->least)
-		plan->least = mem->total;
-	linnet_units_free(u);
-	return 0;
-}
-
 int linnet_plan_create(struct linnet_plan **out, const struct linnet_model *m,
 		       const struct linnet_session_options *opts, struct linnet_error *err)
 {
+	struct linnet_session_plan none;
 	struct linnet_plan *plan;
 	int ret;
 
@@ -280,17 +274,20 @@ int linnet_plan_create(struct linnet_plan **out, const struct linnet_model *m,
 	plan = calloc(1, sizeof(*plan));
 	if (!plan)
 		return linnet_err(err, -ENOMEM, "%s: out of memory", linnet_gguf_path(m->gguf));
-	ret = linnet_session_plan_make(&plan->p, m, opts, err);
+	ret = make(&plan->p, m, opts, m->opts.memory_bytes, err);
 	if (ret) {
 		free(plan);
 		return ret;
 	}
 	plan->units = m->units ? m->units : plan->p.units;
-	ret = find_least(plan, m, err);
-	if (ret) {
-		linnet_plan_destroy(plan);
-		return ret;
-	}
+	/* what is refused says what would not be */
+	ret = make(&none, m, opts, 0, NULL);
+	if (!ret)
+		linnet_session_plan_free(&none);
+	plan->least = none.least;
+	/* streaming does not always pay: the ring takes memory, too */
+	if (!plan->least || plan->p.memory.total < plan->least)
+		plan->least = plan->p.memory.total;
 	*out = plan;
 	return 0;
 }
@@ -321,7 +318,7 @@ uint64_t linnet_plan_least(const struct linnet_plan *p)
 
 int linnet_plan_unit(const struct linnet_plan *p, size_t i, struct linnet_plan_unit *unit)
 {
-	static const char *const parts[LINNET_LAYER_PARTS] = { "attention", "gate, up", "down" };
+	static const char *const parts[LINNET_LAYER_PARTS] = { "attention", "gate", "up", "down" };
 	const struct linnet_units *u = p->units;
 	struct linnet_plan_unit full = { .size = unit->size, .name = "layer", .layer = -1 };
 

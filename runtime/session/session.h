@@ -15,12 +15,14 @@
  */
 struct linnet_session_plan {
 	uint32_t n_ctx, n_batch, n_outputs, n_pages;
+	bool n_batch_auto;		/* the caller left it open */
 	uint32_t kv_type;
 	struct linnet_kv_layer *kv;	/* [n_layer] */
 	uint64_t kv_page_bytes;
 	struct linnet_graph graph;
 	struct linnet_units *units;	/* the plan's own, unless the model has some */
 	struct linnet_memory_info memory;
+	uint64_t least;			/* set when the budget is too small: what is not */
 };
 
 /* -ENOMEM: the model's memory budget is too small; the message says what is least. */

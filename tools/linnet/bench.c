@@ -107,8 +107,8 @@ static json_t *result_json(const struct bench *b, const struct result *r)
 	json_put(o, "model_type", json_text(model_type(type, &r->info)));
 	json_put(o, "model_size", json_integer((json_int_t)r->info.weight_bytes));
 	json_put(o, "model_n_params", json_integer((json_int_t)r->info.n_params));
-	json_put(o, "n_batch", json_integer(b->sargs.batch));
-	json_put(o, "n_ubatch", json_integer(b->sargs.batch));
+	json_put(o, "n_batch", json_integer(b->sargs.batch ? b->sargs.batch : 512));
+	json_put(o, "n_ubatch", json_integer(b->sargs.batch ? b->sargs.batch : 512));
 	json_put(o, "n_threads", json_integer(r->info.n_threads));
 	json_put(o, "type_k", json_text(kv_type_names[b->sargs.kv_type]));
 	json_put(o, "type_v", json_text(kv_type_names[b->sargs.kv_type]));
@@ -354,7 +354,7 @@ static int run_tests(struct bench *b, const struct opt_list *threads, const stru
 
 int cmd_bench(int argc, char **argv)
 {
-	struct bench b = { .reps = 5, .sargs.batch = 512 };
+	struct bench b = { .reps = 5 };
 	struct opt_list threads = { 0 }, depths = { 0 }, prompts = { 0 }, gens = { 0 };
 	const struct opt opts[] = {
 		OPTS_MODEL_FILE(&b.margs),

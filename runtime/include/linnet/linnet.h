@@ -143,7 +143,7 @@ uint64_t linnet_plan_least(const struct linnet_plan *p);
 /* Unit number i, in the order of a pass; -ENOENT past the end. */
 struct linnet_plan_unit {
 	size_t size;
-	const char *name;	/* "embeddings", "layer", "attention", "gate, up", "down", "output" */
+	const char *name;	/* "embeddings", "layer", "attention", "gate", "up", "down", "output" */
 	int32_t layer;		/* -1: of none */
 	uint64_t bytes;
 	bool streamed;
@@ -256,7 +256,7 @@ enum linnet_kv_type {
 struct linnet_session_options {
 	size_t size;
 	uint32_t n_ctx;			/* positions; 0: min(model's context, 4096) */
-	uint32_t n_batch;		/* tokens per pass; 0: 512 */
+	uint32_t n_batch;		/* tokens per pass; 0: 512, or 128 when memory is short */
 	uint32_t n_outputs;		/* rows of logits per pass; 0: 1 */
 	enum linnet_kv_type kv_type;
 };
