@@ -136,8 +136,8 @@ static int read_tokens(struct linnet_tokenizer *t, const struct linnet_gguf *g,
 	if (ret)
 		return ret;
 	if (!a.n || a.n > MAX_TOKENS)
-		return linnet_err(err, -EINVAL, "%s: " KEY("tokens") ": %zu tokens, 1 to %u expected",
-				  t->path, a.n, MAX_TOKENS);
+		return linnet_err(err, -EINVAL, "%s: " KEY("tokens")
+				  ": %zu tokens, 1 to %u expected", t->path, a.n, MAX_TOKENS);
 	t->token = a.data;
 	t->n_tokens = a.n;
 
@@ -160,7 +160,8 @@ static int read_tokens(struct linnet_tokenizer *t, const struct linnet_gguf *g,
 		same = vocab_find(t, s->p, s->n);
 		if (same >= 0)
 			return linnet_err(err, -EINVAL, "%s: " KEY("tokens")
-					  ": tokens %d and %u have the same text", t->path, same, i);
+					  ": tokens %d and %u have the same text", t->path,
+					  same, i);
 		slot = table_slot(&t->by_text, hash_text(s->p, s->n));
 		if (!slot)
 			return linnet_err(err, -EINVAL, "%s: " KEY("tokens")
@@ -675,8 +676,8 @@ static int create_pretokenizer(struct linnet_tokenizer *t, const struct linnet_g
 	/* A name with a zero byte in it is none of ours. */
 	ret = strlen(pre.p) == pre.n ? pretokenizer_create(&t->pre, pre.p, &traits) : -ENOTSUP;
 	if (ret == -ENOTSUP)
-		return linnet_err(err, ret, "%s: " KEY("pre") ": pre-tokenizer '%.64s' is not supported",
-				  t->path, pre.p);
+		return linnet_err(err, ret, "%s: " KEY("pre")
+				  ": pre-tokenizer '%.64s' is not supported", t->path, pre.p);
 	if (ret)
 		return no_memory(t, err);
 	t->ignore_merges = traits.ignore_merges;

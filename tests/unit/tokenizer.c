@@ -249,8 +249,8 @@ static bool round_trip(const struct vocab *v, const char *text, size_t n, bool l
 static void test_round_trip(const char *name, const struct vocab *v, bool lead, bool any_bytes)
 {
 	static const char *const pool[] = {
-		"a", "B", " ", "  ", "\n", "\r\n", "\t", "1", "23", "'s", "'LL", "!", "<|", "é", "ß",
-		"ẞ", "日", "本", "한", "\xF0\x9F\x98\x80", "\xCC\x81", "\xC2\xA0", "\xE1\xA0\x8E",
+		"a", "B", " ", "  ", "\n", "\r\n", "\t", "1", "23", "'s", "'LL", "!", "<|", "é",
+		"ß", 		"ẞ", "日", "本", "한", "\xF0\x9F\x98\x80", "\xCC\x81", "\xC2\xA0", "\xE1\xA0\x8E",
 		"\xE2\x80\xA8", "\xC2\x85", "\xEF\xBF\xBD", "the", " quick", "…", "。",
 		"\xF4\x8F\xBF\xBF",
 	};
@@ -928,8 +928,8 @@ static int stop(void *ctx, const char *text, size_t n)
 static void test_pretokenizers(void)
 {
 	static const char *const units[] = {
-		"a", "A", " ", "\n", "\r", "\t", "1", "!", "'", "日", "\xE3\x81\x82", "ß", "aB ", " 1",
-		"\xCC\x81", "a\xCC\x81", "\xFF", "a a", "  a", "\t\n", "\xE0\xA5\xA6", "가", "“",
+		"a", "A", " ", "\n", "\r", "\t", "1", "!", "'", "日", "\xE3\x81\x82", "ß", "aB ",
+		" 1", 		"\xCC\x81", "a\xCC\x81", "\xFF", "a a", "  a", "\t\n", "\xE0\xA5\xA6", "가", "“",
 	};
 	static const char *const kinds[] = {
 		"default", "gpt-2", "starcoder", "falcon", "llama-bpe", "qwen2", "qwen35",
@@ -943,8 +943,10 @@ static void test_pretokenizers(void)
 	char *text = malloc((1 << 20) + 16);
 	int calls = 0;
 
-	test_words("gpt-2", "I'll  see 12345 cats!\n\n ok  ", "I|'ll| | see| 12345| cats|!|\n\n| ok|  |");
-	test_words("llama-bpe", "I'LL  see 12345 cats!\n\n ok 1\n", "I|'LL| | see| |123|45| cats|!\n\n| ok| |1|\n|");
+	test_words("gpt-2", "I'll  see 12345 cats!\n\n ok  ",
+		   "I|'ll| | see| 12345| cats|!|\n\n| ok|  |");
+	test_words("llama-bpe", "I'LL  see 12345 cats!\n\n ok 1\n",
+		   "I|'LL| | see| |123|45| cats|!\n\n| ok| |1|\n|");
 	test_words("qwen2", "We'Ve 123 (x)\n\n\n  y", "We|'Ve| |1|2|3| (|x|)\n\n\n| | y|");
 	test_words("starcoder", "x1234 y", "x|1|2|3|4| y|");
 	test_words("falcon", "a,b 12345 $x", "a|,|b| |123|45| |$|x|");
@@ -953,7 +955,8 @@ static void test_pretokenizers(void)
 	test_words("deepseek-llm", "a b,c 12  日本", "a| b|,|c| |12|  |日本|");
 	test_words("deepseek-v3", "1234 (abc) _x日本", "123|4| (|abc|)| _|x|日本|");
 	test_words("tekken", "someWords ABCdef it's 12", "some|Words| ABCdef| it|'s| |1|2|");
-	test_words("gpt-4o", "someWords ABCdef it's 1234/\n", "some|Words| ABCdef| it's| |123|4|/\n|");
+	test_words("gpt-4o", "someWords ABCdef it's 1234/\n",
+		   "some|Words| ABCdef| it's| |123|4|/\n|");
 	test_words("bloom", "a,b c.d", "a|,|b| c|.|d|");
 	test_words("seed-coder", "a)\n\nb", "a|)|\n\n|b|");
 	test_words("gpt-2", "a\xFF\xFE" "b", "a|\xFF\xFE|b|");
