@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* Q256 activations of the AVX-512 level. Layouts in k_avx512.h, rule in kernels.h. */
 #include "kernels/x86/k_avx512.h"
-#include "kernels/ref/act.h"
 
+#include <immintrin.h>
 #include <string.h>
 
 #define F32_INF_BITS	0x7f800000u
@@ -38,74 +38,48 @@ static float quantize(int8_t q[256], const float *x)
 static __m512i sums16(const int8_t q[256])
 {
 	const __m512i ones = _mm512_set1_epi8(1);
-	__m512i s[4], t[4];
+	__m512i s[4], t01, t23, sum;
 
 	for (int v = 0; v < 4; v++)
 		s[v] = _mm512_dpbusd_epi32(_mm512_setzero_si512(), ones,
 					   _mm512_load_si512(q + 64 * v));
-	/* dword v of lane l: part of the sum of 16s number 4v + l */
-	linnet_transpose_lanes(t, s);
-	t[0] = _mm512_add_epi32(_mm512_add_epi32(t[0], t[1]), _mm512_add_epi32(t[2], t[3]));
+	/* the lanes of s[v] are the sums 4v.. + 3; gather those of a lane number */
+	t01 = _mm512_add_epi32(_mm512_unpacklo_epi32(s[0], s[1]), _mm512_unpackhi_epi32(s[0], s[1]));
+	t23 = _mm512_add_epi32(_mm512_unpacklo_epi32(s[2], s[3]), _mm512_unpackhi_epi32(s[2], s[3]));
+	sum = _mm512_add_epi32(_mm512_unpacklo_epi64(t01, t23), _mm512_unpackhi_epi64(t01, t23));
 	return _mm512_permutexvar_epi32(_mm512_set_epi32(15, 11, 7, 3, 14, 10, 6, 2, 13, 9, 5, 1,
-							 12, 8, 4, 0), t[0]);
+							 12, 8, 4, 0), sum);
 }
 
-/* Neighbours added */
-static __m256i sums32(__m512i sum16)
+static void pack_block(struct linnet_act256 *dst, const float *x)
 {
-	__m512i s = _mm512_add_epi32(sum16, _mm512_srli_epi64(sum16, 32));
-
-	return _mm512_cvtepi64_epi32(s);
-}
-
-static void pack_vec(struct linnet_vec256 *dst, const float *x)
-{
-	__m512i s;
-
-	dst->d = quantize(dst->q, x);
-	s = sums16(dst->q);
-	_mm256_store_si256((__m256i *)dst->sum16, _mm512_cvtepi32_epi16(s));
-	_mm_store_si128((__m128i *)dst->sum32, _mm256_cvtepi32_epi16(sums32(s)));
-}
-
-static void pack_tile(struct linnet_tile256 *dst, int t, const float *x)
-{
-	int8_t *q = (int8_t *)dst->q[t];
+	int8_t *q = (int8_t *)dst->q;
 	__m512i s;
 	__m256i s32;
 
-	dst->d[t] = quantize(q, x);
+	dst->d = quantize(q, x);
 	s = sums16(q);
-	s32 = sums32(s);
-	_mm256_store_si256((__m256i *)dst->sum16[t], _mm512_cvtepi32_epi16(s));
-	_mm_store_si128((__m128i *)dst->sum32[t], _mm256_cvtepi32_epi16(s32));
-	_mm512_store_si512(dst->off16[t], _mm512_slli_epi32(_mm512_sub_epi32(
+	s32 = _mm512_cvtepi64_epi32(_mm512_add_epi32(s, _mm512_srli_epi64(s, 32)));
+	_mm512_store_si512(dst->off16, _mm512_slli_epi32(_mm512_sub_epi32(
 		_mm512_setzero_si512(), s), 5));
-	_mm256_store_si256((__m256i *)dst->off32[t], _mm256_slli_epi32(_mm256_sub_epi32(
+	_mm256_store_si256((__m256i *)dst->off32, _mm256_slli_epi32(_mm256_sub_epi32(
 		_mm256_setzero_si256(), s32), 7));
-	dst->sum256[t] = _mm512_reduce_add_epi32(s);
+	_mm256_store_si256((__m256i *)dst->sum16, _mm512_cvtepi32_epi16(s));
+	_mm_store_si128((__m128i *)dst->sum32, _mm256_cvtepi32_epi16(s32));
+	dst->sum256 = _mm512_reduce_add_epi32(s);
 }
 
 size_t linnet_q256_bytes_avx512(size_t n_cols, size_t n_tokens)
 {
-	if (n_tokens == 1)
-		return n_cols / 256 * sizeof(struct linnet_vec256);
-	return n_cols / 256 * linnet_tiles(n_tokens) * sizeof(struct linnet_tile256);
+	return n_cols / 256 * n_tokens * sizeof(struct linnet_act256);
 }
 
 void linnet_q256_pack_avx512(const struct linnet_act_buf *dst, const float *x, size_t ldx,
 			     size_t t0, size_t t1)
 {
-	size_t n_tiles = linnet_tiles(dst->n_tokens);
+	struct linnet_act256 *a = dst->buf;
 
 	for (size_t t = t0; t < t1; t++)
-		for (size_t b = 0; b < dst->n_cols / 256; b++) {
-			const float *src = x + t * ldx + b * 256;
-
-			if (dst->n_tokens == 1)
-				pack_vec((struct linnet_vec256 *)dst->buf + b, src);
-			else
-				pack_tile((struct linnet_tile256 *)dst->buf + b * n_tiles +
-					  t / LINNET_TILE, t % LINNET_TILE, src);
-		}
+		for (size_t b = 0; b < dst->n_cols / 256; b++)
+			pack_block(a + b * dst->n_tokens + t, x + t * ldx + b * 256);
 }

@@ -6,10 +6,10 @@
 #define MATMUL(type)								\
 static void matmul_##type(const struct linnet_matmul *mm)			\
 {										\
-	if (mm->act->n_tokens == 1)						\
-		linnet_vec_##type##_avx512(mm);					\
+	if (mm->act->n_tokens <= LINNET_Q256_FEW)						\
+		linnet_few_##type##_avx512(mm);					\
 	else									\
-		linnet_mat_##type##_avx512(mm);					\
+		linnet_many_##type##_avx512(mm);					\
 }
 
 MATMUL(q2_k)
@@ -21,9 +21,7 @@ MATMUL(iq4_xs)
 
 size_t linnet_q256_scratch_avx512(size_t n_tokens)
 {
-	if (n_tokens == 1)
-		return LINNET_VEC256_SCRATCH;
-	return linnet_mat_k_scratch_avx512(n_tokens);
+	return n_tokens <= LINNET_Q256_FEW ? 0 : linnet_many_k_scratch_avx512(n_tokens);
 }
 
 void linnet_kernels_avx512_k(struct linnet_kernels *k)

@@ -1,0 +1,513 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * One super-block of 16 rows, unpacked with a row per lane: raw dwords are transposed
+ * first, so whatever a type packs into bits is undone for 16 rows at once and the sums
+ * of a row need no horizontal step.
+ *
+ * Weights come as unsigned bytes, 16 at a time (a group, four vectors) and in the order
+ * that the type stores them; the caller's put() takes them. What must be added to get
+ * the type's integers is named at each unpacker.
+ */
+#ifndef LINNET_KERNELS_X86_ROWS_K_AVX512_H
+#define LINNET_KERNELS_X86_ROWS_K_AVX512_H
+
+#include "kernels/blocks.h"
+#include "kernels/x86/k_avx512.h"
+
+#include <immintrin.h>
+#include <stdbool.h>
+#include <string.h>
+
+#define ALWAYS_INLINE	static inline __attribute__((always_inline))
+#ifdef __clang__
+#define UNROLL		_Pragma("clang loop unroll(full)")
+#else
+#define UNROLL		_Pragma("GCC unroll 16")
+#endif
+
+struct rows {
+	const uint8_t *p[16];	/* the super-block in each row */
+	size_t block_bytes;
+	const uint8_t *ahead;	/* what the L2 cache is to get next */
+	size_t step;		/* bytes that ahead moves per 256 bytes read: 256 or 0 */
+};
+
+/* All but the weights; what a type does not have is not written. */
+struct head {
+	__m512i scale[16];	/* per group; per two groups where sub-blocks have 32 */
+	__m512i min[8];		/* int16 pairs of neighbours */
+	__m512 d, dmin;
+};
+
+/* Weights of group j: w[i] has elements 16j + 4i .. + 3 */
+typedef void put_fn(void *ctx, int j, const __m512i w[4]);
+
+/* Compilers may drop a helper that does nothing but __builtin_prefetch(). */
+ALWAYS_INLINE void prefetch_l1(const void *p)
+{
+	__asm__ volatile("prefetcht0 %0" : : "m"(*(const char *)p));
+}
+
+ALWAYS_INLINE void prefetch_l2(const void *p)
+{
+	__asm__ volatile("prefetcht1 %0" : : "m"(*(const char *)p));
+}
+
+ALWAYS_INLINE __m512i load_lanes(const uint8_t *p0, const uint8_t *p1, const uint8_t *p2,
+				 const uint8_t *p3)
+{
+	__m512i x = _mm512_castsi128_si512(_mm_loadu_si128((const void *)p0));
+
+	x = _mm512_inserti32x4(x, _mm_loadu_si128((const void *)p1), 1);
+	x = _mm512_inserti32x4(x, _mm_loadu_si128((const void *)p2), 2);
+	return _mm512_inserti32x4(x, _mm_loadu_si128((const void *)p3), 3);
+}
+
+/*
+ * out[i]: dword i of the 16 bytes at an offset, of all rows.
+ *
+ * Sixteen streams side by side are more than hardware prefetchers follow. So each call
+ * also moves one stream through the rows after these into L2, as many bytes as it reads,
+ * and gets what it reads now of the next super-block into L1: of four rows, for calls
+ * for the same cache line come in fours.
+ */
+ALWAYS_INLINE void read16(__m512i out[4], struct rows *r, int offset)
+{
+	__m512i in[4], t0, t1, t2, t3;
+
+	for (int i = 0; i < 4; i++) {
+		in[i] = load_lanes(r->p[i] + offset, r->p[i + 4] + offset, r->p[i + 8] + offset,
+				   r->p[i + 12] + offset);
+		prefetch_l2(r->ahead + 64 * i);
+		prefetch_l1(r->p[offset / 16 % 4 * 4 + i] + offset + r->block_bytes);
+	}
+	r->ahead += r->step;
+	t0 = _mm512_unpacklo_epi32(in[0], in[1]);
+	t1 = _mm512_unpackhi_epi32(in[0], in[1]);
+	t2 = _mm512_unpacklo_epi32(in[2], in[3]);
+	t3 = _mm512_unpackhi_epi32(in[2], in[3]);
+	out[0] = _mm512_unpacklo_epi64(t0, t2);
+	out[1] = _mm512_unpackhi_epi64(t0, t2);
+	out[2] = _mm512_unpacklo_epi64(t1, t3);
+	out[3] = _mm512_unpackhi_epi64(t1, t3);
+}
+
+/* Low and high halves of dwords, as floats */
+ALWAYS_INLINE __m512 low_half(__m512i x)
+{
+	return _mm512_cvtph_ps(_mm512_cvtepi32_epi16(x));
+}
+
+ALWAYS_INLINE __m512 high_half(__m512i x)
+{
+	return _mm512_cvtph_ps(_mm512_cvtepi32_epi16(_mm512_srli_epi32(x, 16)));
+}
+
+ALWAYS_INLINE __m512i and8(__m512i x, int mask)
+{
+	return _mm512_and_si512(x, _mm512_set1_epi8((char)mask));
+}
+
+/* x >> n & mask of bytes, for masks that keep no bit of a neighbour */
+ALWAYS_INLINE __m512i shift_and8(__m512i x, int n, int mask)
+{
+	return and8(_mm512_srli_epi32(x, (unsigned int)n), mask);
+}
+
+/* Bits [from, from + n) of bytes to [to, to + n), the rest 0 */
+ALWAYS_INLINE __m512i move_bits(__m512i x, int from, int to, int n)
+{
+	uint64_t matrix = 0;
+
+	for (int i = 0; i < n; i++)
+		matrix |= 1ull << (from + i) << (8 * (7 - to - i));
+	return _mm512_gf2p8affine_epi64_epi8(x, _mm512_set1_epi64((int64_t)matrix), 0);
+}
+
+/* Byte b of each dword, zero-extended */
+ALWAYS_INLINE __m512i byte_of(__m512i x, int b)
+{
+	return _mm512_and_si512(_mm512_srli_epi32(x, 8 * (unsigned int)b), _mm512_set1_epi32(255));
+}
+
+/* ... sign-extended */
+ALWAYS_INLINE __m512i signed_byte_of(__m512i x, int b)
+{
+	return _mm512_srai_epi32(_mm512_slli_epi32(x, 24 - 8 * (unsigned int)b), 24);
+}
+
+/* ... in all four bytes */
+ALWAYS_INLINE __m512i spread_byte_of(__m512i x, int b)
+{
+	const __m128i first = _mm_setr_epi8(0, 0, 0, 0, 4, 4, 4, 4, 8, 8, 8, 8, 12, 12, 12, 12);
+
+	return _mm512_shuffle_epi8(x, _mm512_broadcast_i32x4(
+		_mm_add_epi8(first, _mm_set1_epi8((char)b))));
+}
+
+/* Bytes of four minima into two pairs */
+ALWAYS_INLINE void widen_mins(__m512i pair[2], __m512i x)
+{
+	const __m128i first = _mm_setr_epi8(0, -1, 1, -1, 4, -1, 5, -1, 8, -1, 9, -1, 12, -1, 13,
+					    -1);
+	const __m128i second = _mm_setr_epi8(2, -1, 3, -1, 6, -1, 7, -1, 10, -1, 11, -1, 14, -1,
+					     15, -1);
+
+	pair[0] = _mm512_shuffle_epi8(x, _mm512_broadcast_i32x4(first));
+	pair[1] = _mm512_shuffle_epi8(x, _mm512_broadcast_i32x4(second));
+}
+
+/* Q4_K and Q5_K */
+ALWAYS_INLINE void head6(struct head *h, struct rows *r)
+{
+	__m512i x[4], scale[2], min[2];
+
+	read16(x, r, 0);
+	h->d = low_half(x[0]);
+	h->dmin = high_half(x[0]);
+	scale[0] = and8(x[1], 63);
+	min[0] = and8(x[2], 63);
+	scale[1] = _mm512_or_si512(and8(x[3], 15), shift_and8(x[1], 2, 0x30));
+	min[1] = _mm512_or_si512(shift_and8(x[3], 4, 15), shift_and8(x[2], 2, 0x30));
+	UNROLL
+	for (int j = 0; j < 8; j++)
+		h->scale[j] = byte_of(scale[j / 4], j % 4);
+	for (int i = 0; i < 2; i++)
+		widen_mins(h->min + 2 * i, min[i]);
+}
+
+/* Nothing to add */
+ALWAYS_INLINE void head_q4_k(struct head *h, struct rows *r)
+{
+	head6(h, r);
+}
+
+ALWAYS_INLINE void weights_q4_k(struct rows *r, put_fn *put, void *ctx)
+{
+	UNROLL
+	for (int c = 0; c < 8; c++) {
+		__m512i x[4], low[4], high[4];
+
+		read16(x, r, 16 + 16 * c);
+		for (int i = 0; i < 4; i++) {
+			low[i] = and8(x[i], 15);
+			high[i] = move_bits(x[i], 4, 0, 4);
+		}
+		put(ctx, c / 2 * 4 + c % 2, low);
+		put(ctx, c / 2 * 4 + c % 2 + 2, high);
+	}
+}
+
+/* Nothing to add */
+ALWAYS_INLINE void head_q5_k(struct head *h, struct rows *r)
+{
+	head6(h, r);
+}
+
+ALWAYS_INLINE void weights_q5_k(struct rows *r, put_fn *put, void *ctx)
+{
+	__m512i fifth[2][4];
+
+	read16(fifth[0], r, 16);
+	read16(fifth[1], r, 32);
+	UNROLL
+	for (int c = 0; c < 8; c++) {
+		__m512i x[4], low[4], high[4];
+
+		read16(x, r, 48 + 16 * c);
+		for (int i = 0; i < 4; i++) {
+			__m512i f = fifth[c % 2][i];
+
+			low[i] = _mm512_or_si512(and8(x[i], 15), move_bits(f, c / 2 * 2, 4, 1));
+			high[i] = _mm512_or_si512(move_bits(x[i], 4, 0, 4),
+						  move_bits(f, c / 2 * 2 + 1, 4, 1));
+		}
+		put(ctx, c / 2 * 4 + c % 2, low);
+		put(ctx, c / 2 * 4 + c % 2 + 2, high);
+	}
+}
+
+/* Add -32 */
+ALWAYS_INLINE void head_q6_k(struct head *h, struct rows *r)
+{
+	__m512i x[4];
+
+	read16(x, r, 192);
+	UNROLL
+	for (int j = 0; j < 16; j++)
+		h->scale[j] = signed_byte_of(x[j / 4], j % 4);
+	read16(x, r, 194);	/* the block's last 16 bytes end in d */
+	h->d = high_half(x[3]);
+}
+
+ALWAYS_INLINE void weights_q6_k(struct rows *r, put_fn *put, void *ctx)
+{
+	UNROLL
+	for (int h = 0; h < 2; h++) {
+		__m512i top[2][4];
+
+		read16(top[0], r, 128 + 32 * h);
+		read16(top[1], r, 144 + 32 * h);
+		UNROLL
+		for (int c = 0; c < 4; c++) {
+			__m512i x[4], low[4], high[4];
+
+			read16(x, r, 64 * h + 16 * c);
+			for (int i = 0; i < 4; i++) {
+				__m512i f = top[c % 2][i];
+
+				low[i] = _mm512_or_si512(and8(x[i], 15),
+							 move_bits(f, c / 2 * 2, 4, 2));
+				high[i] = _mm512_or_si512(move_bits(x[i], 4, 0, 4),
+							  move_bits(f, c / 2 * 2 + 4, 4, 2));
+			}
+			put(ctx, 8 * h + c, low);
+			put(ctx, 8 * h + c + 4, high);
+		}
+	}
+}
+
+/* Add -128 */
+ALWAYS_INLINE void head_iq4_xs(struct head *h, struct rows *r)
+{
+	__m512i x[4];
+
+	read16(x, r, 0);
+	h->d = low_half(x[0]);
+	UNROLL
+	for (int j = 0; j < 8; j++) {
+		__m512i low = _mm512_and_si512(_mm512_srli_epi32(x[1], 4 * (unsigned int)j),
+					       _mm512_set1_epi32(15));
+		__m512i high = _mm512_and_si512(_mm512_srli_epi32(x[0], 12 + 2 * (unsigned int)j),
+						_mm512_set1_epi32(0x30));
+
+		h->scale[j] = _mm512_sub_epi32(_mm512_or_si512(low, high), _mm512_set1_epi32(32));
+	}
+}
+
+ALWAYS_INLINE void weights_iq4_xs(struct rows *r, put_fn *put, void *ctx)
+{
+	const __m128i table = _mm_loadu_si128((const void *)linnet_iq4_values);
+	const __m512i values = _mm512_broadcast_i32x4(_mm_xor_si128(table, _mm_set1_epi8(-128)));
+
+	UNROLL
+	for (int j = 0; j < 8; j++) {
+		__m512i x[4], low[4], high[4];
+
+		read16(x, r, 8 + 16 * j);
+		for (int i = 0; i < 4; i++) {
+			low[i] = _mm512_shuffle_epi8(values, and8(x[i], 15));
+			high[i] = _mm512_shuffle_epi8(values, move_bits(x[i], 4, 0, 4));
+		}
+		put(ctx, 2 * j, low);
+		put(ctx, 2 * j + 1, high);
+	}
+}
+
+/* Q2_K; its scales as bytes too */
+ALWAYS_INLINE void head_bytes_q2_k(struct head *h, __m512i scales[4], struct rows *r)
+{
+	__m512i x[4], tail[4];
+
+	read16(x, r, 0);
+	read16(tail, r, 68);		/* the block's last 16 bytes end in d, dmin */
+	h->d = low_half(tail[3]);
+	h->dmin = high_half(tail[3]);
+	for (int i = 0; i < 4; i++) {
+		scales[i] = and8(x[i], 15);
+		widen_mins(h->min + 2 * i, shift_and8(x[i], 4, 15));
+	}
+}
+
+/* Nothing to add */
+ALWAYS_INLINE void head_q2_k(struct head *h, struct rows *r)
+{
+	__m512i scales[4];
+
+	head_bytes_q2_k(h, scales, r);
+	UNROLL
+	for (int j = 0; j < 16; j++)
+		h->scale[j] = byte_of(scales[j / 4], j % 4);
+}
+
+ALWAYS_INLINE void weights_q2_k(struct rows *r, put_fn *put, void *ctx)
+{
+	UNROLL
+	for (int c = 0; c < 4; c++) {
+		__m512i x[4];
+
+		read16(x, r, 16 + 16 * c);
+		UNROLL
+		for (int k = 0; k < 4; k++) {
+			__m512i w[4];
+
+			for (int i = 0; i < 4; i++)
+				w[i] = k ? move_bits(x[i], 2 * k, 0, 2) : and8(x[i], 3);
+			put(ctx, c / 2 * 8 + 2 * k + c % 2, w);
+		}
+	}
+}
+
+/* Q3_K: d, and scales + 32 as bytes */
+ALWAYS_INLINE void head_bytes_q3_k(struct head *h, __m512i scales[4], struct rows *r)
+{
+	__m512i x[4], s[3];
+
+	read16(x, r, 94);		/* the block's last 16 bytes end in scales, d */
+	h->d = high_half(x[3]);
+	for (int i = 0; i < 3; i++)
+		s[i] = _mm512_shrdi_epi32(x[i], x[i + 1], 16);
+	scales[0] = _mm512_or_si512(and8(s[0], 15), and8(_mm512_slli_epi32(s[2], 4), 0x30));
+	scales[1] = _mm512_or_si512(and8(s[1], 15), and8(_mm512_slli_epi32(s[2], 2), 0x30));
+	scales[2] = _mm512_or_si512(shift_and8(s[0], 4, 15), and8(s[2], 0x30));
+	scales[3] = _mm512_or_si512(shift_and8(s[1], 4, 15), shift_and8(s[2], 2, 0x30));
+}
+
+/* Add -4 */
+ALWAYS_INLINE void head_q3_k(struct head *h, struct rows *r)
+{
+	__m512i scales[4];
+
+	head_bytes_q3_k(h, scales, r);
+	UNROLL
+	for (int j = 0; j < 16; j++)
+		h->scale[j] = _mm512_sub_epi32(byte_of(scales[j / 4], j % 4),
+					       _mm512_set1_epi32(32));
+}
+
+ALWAYS_INLINE void weights_q3_k(struct rows *r, put_fn *put, void *ctx)
+{
+	__m512i third[2][4];
+
+	read16(third[0], r, 0);
+	read16(third[1], r, 16);
+	UNROLL
+	for (int c = 0; c < 4; c++) {
+		__m512i x[4];
+
+		read16(x, r, 32 + 16 * c);
+		UNROLL
+		for (int k = 0; k < 4; k++) {
+			__m512i w[4];
+
+			for (int i = 0; i < 4; i++)
+				w[i] = _mm512_or_si512(
+					k ? move_bits(x[i], 2 * k, 0, 2) : and8(x[i], 3),
+					move_bits(third[c % 2][i], c / 2 * 4 + k, 2, 1));
+			put(ctx, c / 2 * 8 + 2 * k + c % 2, w);
+		}
+	}
+}
+
+/* x + y in the bytes that have the bit in `bits` */
+ALWAYS_INLINE __m512i add_where(__m512i x, __m512i bits, int bit, __m512i y)
+{
+	__mmask64 k = _mm512_test_epi8_mask(bits, _mm512_set1_epi8((char)(1 << bit)));
+
+	return _mm512_mask_add_epi8(x, k, x, y);
+}
+
+/* Weight times scale, at most 3 * 15. Nothing to add; fills d and minima alone. */
+ALWAYS_INLINE void products_q2_k(struct head *h, struct rows *r, put_fn *put, void *ctx)
+{
+	__m512i scales[4];
+
+	head_bytes_q2_k(h, scales, r);
+	UNROLL
+	for (int c = 0; c < 4; c++) {
+		__m512i x[4];
+
+		read16(x, r, 16 + 16 * c);
+		UNROLL
+		for (int k = 0; k < 4; k++) {
+			const int j = c / 2 * 8 + 2 * k + c % 2;
+			__m512i s1 = spread_byte_of(scales[j / 4], j % 4);
+			__m512i s2 = _mm512_add_epi8(s1, s1), w[4];
+
+			for (int i = 0; i < 4; i++) {
+				w[i] = add_where(_mm512_setzero_si512(), x[i], 2 * k, s1);
+				w[i] = add_where(w[i], x[i], 2 * k + 1, s2);
+			}
+			put(ctx, j, w);
+		}
+	}
+}
+
+/* (Weight - 4) * (scale - 32), which is in [-124, 128]. Add -124; fills d alone. */
+ALWAYS_INLINE void products_q3_k(struct head *h, struct rows *r, put_fn *put, void *ctx)
+{
+	__m512i scales[4], third[2][4];
+
+	head_bytes_q3_k(h, scales, r);
+	for (int i = 0; i < 4; i++)
+		scales[i] = _mm512_sub_epi8(scales[i], _mm512_set1_epi8(32));
+	read16(third[0], r, 0);
+	read16(third[1], r, 16);
+	UNROLL
+	for (int c = 0; c < 4; c++) {
+		__m512i x[4];
+
+		read16(x, r, 32 + 16 * c);
+		UNROLL
+		for (int k = 0; k < 4; k++) {
+			const int j = c / 2 * 8 + 2 * k + c % 2;
+			__m512i s1 = spread_byte_of(scales[j / 4], j % 4);
+			__m512i s2 = _mm512_add_epi8(s1, s1), s4 = _mm512_add_epi8(s2, s2);
+			__m512i none = _mm512_sub_epi8(_mm512_set1_epi8(124), s4), w[4];
+
+			for (int i = 0; i < 4; i++) {
+				w[i] = add_where(none, x[i], 2 * k, s1);
+				w[i] = add_where(w[i], x[i], 2 * k + 1, s2);
+				w[i] = add_where(w[i], third[c % 2][i], c / 2 * 4 + k, s4);
+			}
+			put(ctx, j, w);
+		}
+	}
+}
+
+/* Dword i of an array of int16 */
+ALWAYS_INLINE __m512i broadcast_pair(const int16_t *p, int i)
+{
+	int32_t x;
+
+	memcpy(&x, p + 2 * i, sizeof(x));
+	return _mm512_set1_epi32(x);
+}
+
+/* The contract's step of a chain */
+ALWAYS_INLINE __m512 chain(__m512 acc, __m512 d_w, float d_a, __m512i isum)
+{
+	return _mm512_fmadd_ps(_mm512_mul_ps(d_w, _mm512_set1_ps(d_a)), _mm512_cvtepi32_ps(isum),
+			       acc);
+}
+
+ALWAYS_INLINE __m512 chain_min(__m512 acc, __m512 d_w, __m512 dmin_w, float d_a, __m512i isum,
+			       __m512i msum)
+{
+	__m512 d = _mm512_mul_ps(d_w, _mm512_set1_ps(d_a));
+	__m512 min = _mm512_mul_ps(_mm512_mul_ps(dmin_w, _mm512_set1_ps(d_a)),
+				   _mm512_cvtepi32_ps(msum));
+
+	return _mm512_add_ps(acc, _mm512_fmsub_ps(d, _mm512_cvtepi32_ps(isum), min));
+}
+
+/* n rows from row on; those that are not there are the last one again. */
+ALWAYS_INLINE void rows_start(struct rows *r, const struct linnet_matmul *mm, size_t row,
+			      size_t n)
+{
+	for (size_t i = 0; i < 16; i++)
+		r->p[i] = (const uint8_t *)mm->w + (row + (i < n ? i : n - 1)) * mm->row_bytes;
+}
+
+ALWAYS_INLINE void rows_next(struct rows *r)
+{
+	for (int i = 0; i < 16; i++)
+		r->p[i] += r->block_bytes;
+}
+
+ALWAYS_INLINE __mmask16 row_mask(size_t n)
+{
+	return n < 16 ? (__mmask16)((1u << n) - 1) : (__mmask16)0xffff;
+}
+
+#endif
