@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 /* Deep enough that the disk works on while a thread computes, shallow enough that an
  * urgent read does not wait behind much. */
@@ -75,6 +76,14 @@ void linnet_queue_read(struct linnet_queue *q, struct linnet_read *r)
 	q->last = &r->next;
 }
 
+/* The file ends where the read came to, or so it must be taken. */
+static bool at_end(const struct linnet_read *r)
+{
+	struct stat st;
+
+	return fstat(r->fd, &st) || (uint64_t)st.st_size <= r->offset + r->got;
+}
+
 /* Take note of an end; true when the read is over. */
 static bool finish(struct linnet_read *r, int *result)
 {
@@ -90,7 +99,11 @@ static bool finish(struct linnet_read *r, int *result)
 	*result = 0;
 	if (r->got >= r->need)
 		return true;
-	/* go on at a block's border: what comes after it is read again */
+	/* Go on at a block's border: what comes after it is read again. When the file ends
+	 * there, that would go on for ever. */
+	*result = -ENODATA;
+	if (r->got % r->align && at_end(r))
+		return true;
 	r->got -= r->got % r->align;
 	return false;
 }

@@ -66,7 +66,7 @@ int linnet_queue_refused(const struct linnet_queue *q);
 struct linnet_queue_backend {
 	/* Start a read; the back end always has room for `depth` of them. */
 	void (*start)(void *b, struct linnet_read *r);
-	/* Make the kernel see what was started. */
+	/* Make the kernel see what was started. What it refuses for good ends with an error. */
 	void (*flush)(void *b);
 	/* Take one end: the read with ->result set (bytes or -errno), or NULL when there
 	 * is none; block: wait for one (NULL after a signal). */

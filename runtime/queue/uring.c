@@ -7,35 +7,58 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+/* One request; a multiple of every block size. A longer read is continued. */
+#define MAX_BYTES ((size_t)1 << 30)
+
 struct uring {
 	struct io_uring ring;
-	unsigned unsubmitted;
+	struct linnet_read *first, **last;	/* in the ring, not seen by the kernel */
+	int broken;				/* -errno: the kernel takes no requests */
 };
+
+static struct linnet_read *take(struct uring *u)
+{
+	struct linnet_read *r = u->first;
+
+	u->first = r->next;
+	if (!u->first)
+		u->last = &u->first;
+	return r;
+}
 
 static void uring_flush(void *b)
 {
 	struct uring *u = b;
 
-	while (u->unsubmitted) {
+	while (u->first && !u->broken) {
 		int n = io_uring_submit(&u->ring);
 
-		/* EAGAIN, EBUSY: the kernel lacks room now; the next call tries again */
-		if (n < 0 && n != -EINTR)
+		/* the kernel lacks room now; the next call tries again */
+		if (n == -EAGAIN || n == -EBUSY)
 			return;
-		if (n > 0)
-			u->unsubmitted -= n;
+		if (n < 0 && n != -EINTR)
+			u->broken = n;
+		for (; n > 0 && u->first; n--)
+			take(u);
 	}
 }
 
 static void uring_start(void *b, struct linnet_read *r)
 {
 	struct uring *u = b;
-	struct io_uring_sqe *sqe = io_uring_get_sqe(&u->ring);
+	size_t n = r->bytes - r->got;
 
-	/* the ring has an entry for each read that may be in flight */
-	io_uring_prep_read(sqe, r->fd, r->buf + r->got, r->bytes - r->got, r->offset + r->got);
-	io_uring_sqe_set_data(sqe, r);
-	u->unsubmitted++;
+	r->next = NULL;
+	*u->last = r;
+	u->last = &r->next;
+	if (!u->broken) {
+		/* the ring has an entry for each read that may be in flight */
+		struct io_uring_sqe *sqe = io_uring_get_sqe(&u->ring);
+
+		io_uring_prep_read(sqe, r->fd, r->buf + r->got, n < MAX_BYTES ? n : MAX_BYTES,
+				   r->offset + r->got);
+		io_uring_sqe_set_data(sqe, r);
+	}
 }
 
 static struct linnet_read *uring_reap(void *b, bool block)
@@ -44,9 +67,15 @@ static struct linnet_read *uring_reap(void *b, bool block)
 	struct io_uring_cqe *cqe;
 	struct linnet_read *r;
 
+	if (u->broken && u->first) {
+		/* never to be submitted, so nobody will write to its buffer */
+		r = take(u);
+		r->result = u->broken;
+		return r;
+	}
 	if (block) {
 		uring_flush(u);
-		if (u->unsubmitted) {
+		if (u->first) {
 			/* no room in the kernel: what it has may not be ours */
 			usleep(1000);
 			return NULL;
@@ -90,6 +119,7 @@ int linnet_queue_uring(void **out, const struct linnet_queue_backend **ops, unsi
 		free(u);
 		return ret;
 	}
+	u->last = &u->first;
 	*out = u;
 	*ops = &uring_ops;
 	return 0;
