@@ -639,7 +639,7 @@ static size_t attention_layout(struct attention *a, char *base, const struct lin
 	size_t total = 0;
 
 	for (int i = 0; i < 9; i++) {
-		p[i] = base + total;
+		p[i] = base ? base + total : NULL;
 		total += align_up(size[i]);
 	}
 	if (base) {

@@ -436,6 +436,8 @@ static const char *check_operand(struct linnet_stream *s, const struct linnet_op
 		}
 		if (spec->flags & WRITE && nb < dense)
 			return "rows that are written overlap";
+		if (spec->types & WEIGHT && nb < dense)
+			return "rows of weights overlap";
 		if (nb > INT64_MAX || __builtin_mul_overflow(ne, nb, &dense) ||
 		    __builtin_mul_overflow(ne - 1, nb, &step) ||
 		    __builtin_add_overflow(end, step, &end))

@@ -86,8 +86,9 @@ static void softcap(float *dst, const float *src, float cap, size_t n)
 
 static void copy_rest(float *dst, const float *src, size_t r, size_t n)
 {
+	/* a hostile stream's operands may overlap in part */
 	if (dst != src)
-		memcpy(dst + r, src + r, (n - r) * sizeof(*dst));
+		memmove(dst + r, src + r, (n - r) * sizeof(*dst));
 }
 
 static void rope_norm(float *dst, const float *src, const float *table, size_t r, size_t n)

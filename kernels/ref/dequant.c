@@ -11,7 +11,8 @@
 
 static void dequantize_f32(float *x, const void *row, size_t n)
 {
-	memcpy(x, row, n * sizeof(*x));
+	/* a hostile stream's operands may overlap in part */
+	memmove(x, row, n * sizeof(*x));
 }
 
 static void dequantize_f16(float *x, const void *row, size_t n)

@@ -206,7 +206,8 @@ enum linnet_kv_role {
  * @offset: bytes from the start of the slot
  * @ne: elements of each dimension, innermost first
  * @nb: bytes between neighbours of dimension 1, 2, 3. The innermost dimension
- *	is dense: whole blocks of @type
+ *	is dense: whole blocks of @type. Neighbours may overlap only where an
+ *	operand is read and is neither a weight nor a table of rows
  */
 struct linnet_operand {
 	__u16 slot;
