@@ -71,10 +71,15 @@ ALWAYS_INLINE void step(__m128 *acc, const uint8_t *p, const struct linnet_q32_g
 
 		UNROLL
 		for (int i = 0; i < 4; i++)
-			s[i] = widen_pairs(pairs(w[i], _mm256_load_si256(
-							 (const __m256i *)(g->q + i * 32))));
-		s[0] = _mm256_hadd_epi32(_mm256_hadd_epi32(s[0], s[1]),
-					 _mm256_hadd_epi32(s[2], s[3]));
+			s[i] = pairs(w[i], _mm256_load_si256((const __m256i *)(g->q + i * 32)));
+		if (SUMS16 >= 4) {	/* in 16 bits down to two words of each block */
+			s[0] = widen_pairs(_mm256_hadd_epi16(_mm256_hadd_epi16(s[0], s[1]),
+							     _mm256_hadd_epi16(s[2], s[3])));
+		} else {
+			s[0] = _mm256_hadd_epi32(widen_pairs(s[0]), widen_pairs(s[1]));
+			s[2] = _mm256_hadd_epi32(widen_pairs(s[2]), widen_pairs(s[3]));
+			s[0] = _mm256_hadd_epi32(s[0], s[2]);
+		}
 		sum = _mm_add_epi32(_mm256_castsi256_si128(s[0]),
 				    _mm256_extracti128_si256(s[0], 1));
 #ifdef BIAS_SHIFT
