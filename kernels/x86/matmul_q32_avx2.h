@@ -239,12 +239,15 @@ ALWAYS_INLINE void tile(const struct tile_out *o, const struct panel_block *w,
 
 					if (k % SUMS16)
 						v = _mm256_add_epi16(part[j][h], v);
+					/* the order keeps few sums alive; gcc would change it */
+					__asm__("" : "+x"(v));
 					part[j][h] = v;
 					if ((k + 1) % SUMS16)
 						continue;
 					v = widen_pairs(v);
 					if (k + 1 > SUMS16)
 						v = _mm256_add_epi32(s[j][h], v);
+					__asm__("" : "+x"(v));
 					s[j][h] = v;
 				}
 			}
