@@ -4,9 +4,10 @@
  * a type defines ELEM_BYTES and load8(p) (8 elements as floats), includes this file
  * and calls matmul_f32().
  *
- * Two registers hold the 16 chains of the summation order. One token goes over 4 rows
- * at a time; more go in tiles of 2 rows times 3 tokens, a block of rows that stays in
- * the second-level cache meeting all tokens.
+ * Two registers hold the 16 chains of the summation order. A tile is 4 rows of one
+ * token or 2 rows of up to 3. For one tile of tokens its rows are far apart, since the
+ * memory likes few long streams most; for more, a block of rows that stays in the
+ * second-level cache meets all tokens.
  */
 #ifndef LINNET_KERNELS_X86_MATMUL_F32_AVX2_H
 #define LINNET_KERNELS_X86_MATMUL_F32_AVX2_H
@@ -16,6 +17,7 @@
 #define TILE_ROWS	4
 #define TILE_TOKENS	3
 #define STEP_AHEAD	1920
+#define ROWS_SKEW	3
 #define ROWS_BYTES	(128u << 10)
 
 /* All chains, in the order of the reference */
@@ -103,9 +105,9 @@ ALWAYS_INLINE void tile(float y[TILE_TOKENS][TILE_ROWS], const uint8_t *const *r
 	}
 }
 
-/* Rows [r, r + n_rows) and tokens [t0, t0 + n_tok) */
-static void run_tile(const struct linnet_matmul *mm, size_t r, size_t n_rows, size_t t0,
-		     size_t n_tok)
+/* Rows r + i * apart for i < n_rows, and tokens [t0, t0 + n_tok) */
+static void run_tile(const struct linnet_matmul *mm, size_t r, size_t apart, size_t n_rows,
+		     size_t t0, size_t n_tok)
 {
 	const size_t n = mm->act->n_cols, ldx = linnet_f32_ld(n);
 	const float *x = (const float *)mm->act->buf + t0 * ldx;
@@ -113,7 +115,7 @@ static void run_tile(const struct linnet_matmul *mm, size_t r, size_t n_rows, si
 	const uint8_t *p[TILE_ROWS];
 
 	for (size_t i = 0; i < TILE_ROWS; i++)
-		p[i] = (const uint8_t *)mm->w + (r + (i < n_rows ? i : 0)) * mm->row_bytes;
+		p[i] = (const uint8_t *)mm->w + (r + (i < n_rows ? i * apart : 0)) * mm->row_bytes;
 	if (n_tok == 1)
 		tile(y, p, x, ldx, n, 4, 1);
 	else if (n_tok == 2)
@@ -121,12 +123,26 @@ static void run_tile(const struct linnet_matmul *mm, size_t r, size_t n_rows, si
 	else
 		tile(y, p, x, ldx, n, 2, 3);
 	for (size_t t = 0; t < n_tok; t++)
-		for (size_t i = 0; i < n_rows; i++)
-			mm->y[(t0 + t) * mm->ldy + (r + i - mm->row0)] =
-				mm->bias ? y[t][i] + mm->bias[r + i] : y[t][i];
+		for (size_t i = 0; i < n_rows; i++) {
+			const size_t row = r + i * apart;
+
+			mm->y[(t0 + t) * mm->ldy + (row - mm->row0)] =
+				mm->bias ? y[t][i] + mm->bias[row] : y[t][i];
+		}
 }
 
-static void matmul_f32(const struct linnet_matmul *mm)
+/* One tile of tokens: far rows */
+static void few(const struct linnet_matmul *mm)
+{
+	const size_t n_tok = mm->act->n_tokens, rows = n_tok == 1 ? 4 : 2;
+	const size_t n = mm->row1 - mm->row0;
+	const size_t apart = (n + rows - 1) / rows + (n >= 64 ? ROWS_SKEW : 0);
+
+	for (size_t r = 0; r < apart && r < n; r++)
+		run_tile(mm, mm->row0 + r, apart, (n - r + apart - 1) / apart, 0, n_tok);
+}
+
+static void many(const struct linnet_matmul *mm)
 {
 	const size_t n_tok = mm->act->n_tokens;
 	const size_t fit = ROWS_BYTES / (mm->row_bytes + 1) / 4 * 4, block = fit ? fit : 4;
@@ -139,9 +155,19 @@ static void matmul_f32(const struct linnet_matmul *mm)
 			const size_t step = tok == 1 ? 4 : 2;
 
 			for (size_t r = r0; r < r1; r += step)
-				run_tile(mm, r, r1 - r < step ? r1 - r : step, t, tok);
+				run_tile(mm, r, 1, r1 - r < step ? r1 - r : step, t, tok);
 		}
 	}
+}
+
+static void matmul_f32(const struct linnet_matmul *mm)
+{
+	if (mm->act->n_tokens == 0)
+		return;
+	if (mm->act->n_tokens <= TILE_TOKENS)
+		few(mm);
+	else
+		many(mm);
 }
 
 #endif
