@@ -12,7 +12,7 @@
 
 static inline int8_t *group_q(struct linnet_q32_group *g, size_t b, size_t half)
 {
-	return g->q + b * 32 + half * 16;
+	return g->q + b / 2 * 64 + half * 32 + b % 2 * 16;
 }
 
 /* Largest of 8 dwords, unsigned */
@@ -42,7 +42,8 @@ static inline void quantize_block(struct linnet_q32_group *g, size_t b, const fl
 	bits = top_of(top);
 	memcpy(&a, &bits, sizeof(a));
 	if (a < 1e-30f || bits >= 0x7f800000) {
-		memset(group_q(g, b, 0), 0, 32);
+		memset(group_q(g, b, 0), 0, 16);
+		memset(group_q(g, b, 1), 0, 16);
 		g->nsum[b] = 0;
 		g->d[b] = bits >= 0x7f800000 ? a / 127.0f : 0.0f;
 		g->dsum[b] = g->d[b] * 0.0f;
@@ -58,8 +59,9 @@ static inline void quantize_block(struct linnet_q32_group *g, size_t b, const fl
 	t = _mm_add_epi32(t, _mm_shuffle_epi32(t, 0x4e));
 	t = _mm_add_epi32(t, _mm_shuffle_epi32(t, 0xb1));
 	q[0] = _mm256_packs_epi16(_mm256_packs_epi32(q[0], q[1]), _mm256_packs_epi32(q[2], q[3]));
-	_mm256_storeu_si256((__m256i *)group_q(g, b, 0),
-			    _mm256_permutevar8x32_epi32(q[0], order));
+	q[0] = _mm256_permutevar8x32_epi32(q[0], order);
+	_mm_store_si128((__m128i *)group_q(g, b, 0), _mm256_castsi256_si128(q[0]));
+	_mm_store_si128((__m128i *)group_q(g, b, 1), _mm256_extracti128_si256(q[0], 1));
 	g->nsum[b] = -_mm_cvtsi128_si32(t);
 	g->d[b] = d;
 	g->dsum[b] = d * (float)_mm_cvtsi128_si32(t);

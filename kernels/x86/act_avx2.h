@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Activations of the AVX2 level, by act: layouts of act_layout.h for F32 and Q32, a
- * group with the elements of its 4 blocks in order. Q256 is the reference's unless
+ * Activations of the AVX2 level, by act: layouts of act_layout.h for F32 and Q32, with
+ * elements 0..15 of blocks 0 and 1 of a group, their elements 16..31, and then blocks
+ * 2 and 3 likewise. Q256 is the reference's unless
  * the files of the K types say otherwise.
  */
 #ifndef LINNET_KERNELS_X86_ACT_AVX2_H

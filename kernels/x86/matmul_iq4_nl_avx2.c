@@ -22,9 +22,11 @@ ALWAYS_INLINE __m256i values(__m256i nibbles)
 	return _mm256_shuffle_epi8(table, nibbles);
 }
 
-ALWAYS_INLINE __m256i load1(const uint8_t *p)
+ALWAYS_INLINE void load2(const uint8_t *p, __m256i *lo, __m256i *hi)
 {
-	return values(nibbles_of_block(p + 2));
+	nibbles_of_blocks(lo, hi, p + 2, BLOCK_BYTES);
+	*lo = values(*lo);
+	*hi = values(*hi);
 }
 
 ALWAYS_INLINE void scales4(const uint8_t *p, __m128 *d, __m128 *m)

@@ -23,9 +23,11 @@ ALWAYS_INLINE __m256i values(__m256i nibbles)
 	return _mm256_shuffle_epi8(table, nibbles);
 }
 
-ALWAYS_INLINE __m256i load1(const uint8_t *p)
+ALWAYS_INLINE void load2(const uint8_t *p, __m256i *lo, __m256i *hi)
 {
-	return values(nibbles_of_block(p + 1));
+	nibbles_of_blocks(lo, hi, p + 1, BLOCK_BYTES);
+	*lo = values(*lo);
+	*hi = values(*hi);
 }
 
 /* 2^(e - 128): exponent e - 1, and a subnormal for e < 2 */

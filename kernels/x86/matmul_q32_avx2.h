@@ -7,12 +7,12 @@
  *	HAS_MIN		they are unsigned without a bias, and the type has a minimum; or
  *	SIGNED		they are signed
  *	SUMS16		how many sums of two products fit 16 bits together (1 for SIGNED)
- *	load1(p)			a block in order, reading no byte outside it
+ *	load2(p, &lo, &hi)		2 blocks, first form of q32_avx2.h
  *	scales4(p, &d, &m)		scales (minima) of 4 blocks at p
  *	unpack8(q, &d, &m, p, at)	8 rows of a block
  *
  * includes this file and calls matmul_q32(). See matmul_q32_avx512.h for the plan:
- * few tokens go over rows as they lie, here one row and 4 blocks a step; many go over
+ * few tokens go over rows as they lie, here 4 blocks of a row a step; many go over
  * panels of 16 rows in tiles of 4 tokens.
  */
 #ifndef LINNET_KERNELS_X86_MATMUL_Q32_AVX2_H
@@ -52,6 +52,7 @@ ALWAYS_INLINE int32_t dword(const int8_t *q)
 
 #define STEP_BYTES	(4 * BLOCK_BYTES)
 #define STEP_AHEAD	2560
+#define ROWS_SKEW	3
 
 /* acc[t] += 4 blocks of a row times the group of token t; lane i is chain i */
 ALWAYS_INLINE void step(__m128 *acc, const uint8_t *p, const struct linnet_q32_group *g,
@@ -60,9 +61,8 @@ ALWAYS_INLINE void step(__m128 *acc, const uint8_t *p, const struct linnet_q32_g
 	__m256i w[4];
 	__m128 d, m;
 
-	UNROLL
-	for (int i = 0; i < 4; i++)
-		w[i] = load1(p + i * BLOCK_BYTES);
+	load2(p, &w[0], &w[1]);
+	load2(p + 2 * BLOCK_BYTES, &w[2], &w[3]);
 	scales4(p, &d, &m);
 	UNROLL
 	for (int t = 0; t < n_tok; t++, g++) {
@@ -72,16 +72,18 @@ ALWAYS_INLINE void step(__m128 *acc, const uint8_t *p, const struct linnet_q32_g
 		UNROLL
 		for (int i = 0; i < 4; i++)
 			s[i] = pairs(w[i], _mm256_load_si256((const __m256i *)(g->q + i * 32)));
-		if (SUMS16 >= 4) {	/* in 16 bits down to two words of each block */
-			s[0] = widen_pairs(_mm256_hadd_epi16(_mm256_hadd_epi16(s[0], s[1]),
-							     _mm256_hadd_epi16(s[2], s[3])));
+		/* down to two dwords of blocks 0 and 2 in the lower lane, 1 and 3 above */
+		if (SUMS16 >= 4) {
+			s[0] = widen_pairs(_mm256_hadd_epi16(_mm256_add_epi16(s[0], s[1]),
+							     _mm256_add_epi16(s[2], s[3])));
 		} else {
-			s[0] = _mm256_hadd_epi32(widen_pairs(s[0]), widen_pairs(s[1]));
-			s[2] = _mm256_hadd_epi32(widen_pairs(s[2]), widen_pairs(s[3]));
+			s[0] = _mm256_add_epi32(widen_pairs(s[0]), widen_pairs(s[1]));
+			s[2] = _mm256_add_epi32(widen_pairs(s[2]), widen_pairs(s[3]));
 			s[0] = _mm256_hadd_epi32(s[0], s[2]);
 		}
-		sum = _mm_add_epi32(_mm256_castsi256_si128(s[0]),
-				    _mm256_extracti128_si256(s[0], 1));
+		s[0] = _mm256_hadd_epi32(s[0], s[0]);
+		sum = _mm_unpacklo_epi32(_mm256_castsi256_si128(s[0]),
+					 _mm256_extracti128_si256(s[0], 1));
 #ifdef BIAS_SHIFT
 		sum = _mm_add_epi32(sum, _mm_slli_epi32(load128(g->nsum), BIAS_SHIFT));
 #endif
@@ -93,41 +95,61 @@ ALWAYS_INLINE void step(__m128 *acc, const uint8_t *p, const struct linnet_q32_g
 	}
 }
 
-/* n_tok is a constant */
-ALWAYS_INLINE void few(const struct linnet_matmul *mm, const int n_tok)
+/* n_rows at once and n_tok are constants. The rows are far apart: long streams. */
+ALWAYS_INLINE void few(const struct linnet_matmul *mm, const int n_rows, const int n_tok)
 {
 	const size_t n_blocks = mm->act->n_cols / 32, tail_blocks = n_blocks % 4;
-	const size_t groups = linnet_q32_groups(mm->act->n_cols);
+	const size_t groups = linnet_q32_groups(mm->act->n_cols), n = mm->row1 - mm->row0;
+	const size_t apart = (n + n_rows - 1) / n_rows + (n_rows > 1 && n >= 64 ? ROWS_SKEW : 0);
+	const uint8_t *w = (const uint8_t *)mm->w + mm->row0 * mm->row_bytes;
 
-	for (size_t r = mm->row0; r < mm->row1; r++) {
+	for (size_t r = 0; r < apart && r < n; r++) {
 		const struct linnet_q32_group *g = mm->act->buf;
-		const uint8_t *p = (const uint8_t *)mm->w + r * mm->row_bytes;
-		uint8_t tail[STEP_BYTES];
-		__m128 acc[LINNET_Q32_FEW];
+		uint8_t tail[4][STEP_BYTES];
+		const uint8_t *p[4];
+		__m128 acc[4][LINNET_Q32_FEW];
 
 		UNROLL
-		for (int t = 0; t < n_tok; t++)
-			acc[t] = _mm_setzero_ps();
-		for (size_t left = groups; left; left--, g += n_tok, p += STEP_BYTES) {
+		for (int i = 0; i < n_rows; i++) {
+			p[i] = w + (r + i * apart < n ? r + i * apart : r) * mm->row_bytes;
+			UNROLL
+			for (int t = 0; t < n_tok; t++)
+				acc[i][t] = _mm_setzero_ps();
+		}
+		for (size_t left = groups; left; left--, g += n_tok) {
 			if (left == 1 && tail_blocks) {
 				/* missing blocks: d and the activations are 0 */
 				memset(tail, 0, sizeof(tail));
-				memcpy(tail, p, tail_blocks * BLOCK_BYTES);
-				p = tail;
+				for (int i = 0; i < n_rows; i++) {
+					memcpy(tail[i], p[i], tail_blocks * BLOCK_BYTES);
+					p[i] = tail[i];
+				}
 			}
-			prefetch_t0(p + STEP_AHEAD);
 			UNROLL
-			for (int at = STEP_BYTES - 64; at > 0; at -= 64)
-				prefetch_t0(p + STEP_AHEAD + at);
-			step(acc, p, g, n_tok);
+			for (int i = 0; i < n_rows; i++) {
+				prefetch_t0(p[i] + STEP_AHEAD);
+				UNROLL
+				for (int at = STEP_BYTES - 64; at > 0; at -= 64)
+					prefetch_t0(p[i] + STEP_AHEAD + at);
+				step(acc[i], p[i], g, n_tok);
+				p[i] += STEP_BYTES;
+			}
 		}
 		UNROLL
-		for (int t = 0; t < n_tok; t++) {
-			float c[4], y;
+		for (int i = 0; i < n_rows; i++) {
+			const size_t row = r + i * apart;
 
-			_mm_storeu_ps(c, acc[t]);
-			y = ((c[0] + c[1]) + c[2]) + c[3];
-			mm->y[t * mm->ldy + (r - mm->row0)] = mm->bias ? y + mm->bias[r] : y;
+			if (row >= n)
+				break;
+			UNROLL
+			for (int t = 0; t < n_tok; t++) {
+				float c[4], y;
+
+				_mm_storeu_ps(c, acc[i][t]);
+				y = ((c[0] + c[1]) + c[2]) + c[3];
+				mm->y[t * mm->ldy + row] =
+					mm->bias ? y + mm->bias[mm->row0 + row] : y;
+			}
 		}
 	}
 }
@@ -136,16 +158,16 @@ static void run_few(const struct linnet_matmul *mm)
 {
 	switch (mm->act->n_tokens) {
 	case 1:
-		few(mm, 1);
+		few(mm, 4, 1);
 		break;
 	case 2:
-		few(mm, 2);
+		few(mm, 2, 2);
 		break;
 	case 3:
-		few(mm, 3);
+		few(mm, 2, 3);
 		break;
 	case 4:
-		few(mm, 4);
+		few(mm, 2, 4);
 		break;
 	}
 }

@@ -10,9 +10,9 @@
 #define HAS_MIN		1
 #define SUMS16		8
 
-ALWAYS_INLINE __m256i load1(const uint8_t *p)
+ALWAYS_INLINE void load2(const uint8_t *p, __m256i *lo, __m256i *hi)
 {
-	return nibbles_of_block(p + 4);
+	nibbles_of_blocks(lo, hi, p + 4, BLOCK_BYTES);
 }
 
 ALWAYS_INLINE void scales4(const uint8_t *p, __m128 *d, __m128 *m)

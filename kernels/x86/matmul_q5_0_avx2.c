@@ -10,9 +10,10 @@
 #define BIAS_SHIFT	4
 #define SUMS16		4
 
-ALWAYS_INLINE __m256i load1(const uint8_t *p)
+ALWAYS_INLINE void load2(const uint8_t *p, __m256i *lo, __m256i *hi)
 {
-	return fifth_bits_of_block(nibbles_of_block(p + 6), p + 2);
+	nibbles_of_blocks(lo, hi, p + 6, BLOCK_BYTES);
+	fifth_bits_of_blocks(lo, hi, p + 2, BLOCK_BYTES);
 }
 
 ALWAYS_INLINE void scales4(const uint8_t *p, __m128 *d, __m128 *m)

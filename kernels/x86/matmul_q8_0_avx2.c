@@ -10,9 +10,10 @@
 #define SIGNED		1
 #define SUMS16		1
 
-ALWAYS_INLINE __m256i load1(const uint8_t *p)
+ALWAYS_INLINE void load2(const uint8_t *p, __m256i *lo, __m256i *hi)
 {
-	return _mm256_loadu_si256((const __m256i *)(p + 2));
+	*lo = lanes(p + 2, BLOCK_BYTES);
+	*hi = lanes(p + 18, BLOCK_BYTES);
 }
 
 ALWAYS_INLINE void scales4(const uint8_t *p, __m128 *d, __m128 *m)

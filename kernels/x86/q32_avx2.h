@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Pieces of the AVX2 products of the Q32 types. Two forms of unpacked weights: the 32
- * elements of a block in order, and 8 rows of a block, where q[k] has elements
- * 4k..4k+3 of row r in dword r. Weights are unsigned bytes (the type's integer plus a
+ * Pieces of the AVX2 products of the Q32 types. Two forms of unpacked weights:
+ *
+ *	2 blocks of a row: lane i of lo and hi has elements 0..15 and 16..31 of block i
+ *	8 rows of a block: q[k] has elements 4k..4k+3 of row r in dword r
+ *
+ * Weights are unsigned bytes (the type's integer plus a
  * bias, which the products take off again) or, for large integers, signed ones.
  */
 #ifndef LINNET_KERNELS_X86_Q32_AVX2_H
@@ -26,13 +29,19 @@ ALWAYS_INLINE __m256i low_nibbles(__m256i q)
 	return _mm256_and_si256(q, _mm256_set1_epi8(15));
 }
 
-/* 16 bytes of nibbles as 32 elements in order */
-ALWAYS_INLINE __m256i nibbles_of_block(const uint8_t *p)
+/* 16 bytes at p and at p + step in the lanes */
+ALWAYS_INLINE __m256i lanes(const uint8_t *p, size_t step)
 {
-	const __m128i q = load128(p);
+	return _mm256_inserti128_si256(_mm256_castsi128_si256(load128(p)), load128(p + step), 1);
+}
 
-	return low_nibbles(_mm256_inserti128_si256(_mm256_castsi128_si256(q),
-						   _mm_srli_epi16(q, 4), 1));
+/* The nibbles at p and at p + step, first form */
+ALWAYS_INLINE void nibbles_of_blocks(__m256i *lo, __m256i *hi, const uint8_t *p, size_t step)
+{
+	const __m256i q = lanes(p, step);
+
+	*lo = low_nibbles(q);
+	*hi = low_nibbles(_mm256_srli_epi16(q, 4));
 }
 
 /* q with 16 added to byte i when bit bit(i) of x is set, x being the bytes that hold them */
@@ -43,16 +52,22 @@ ALWAYS_INLINE __m256i add_fifth_bits(__m256i q, __m256i x, __m256i bit)
 	return _mm256_or_si256(q, _mm256_and_si256(set, _mm256_set1_epi8(16)));
 }
 
-/* The 32 fifth bits at p on top of the elements of a block in order */
-ALWAYS_INLINE __m256i fifth_bits_of_block(__m256i q, const uint8_t *p)
+/* The fifth bits at p and at p + step on top of two blocks */
+ALWAYS_INLINE void fifth_bits_of_blocks(__m256i *lo, __m256i *hi, const uint8_t *p, size_t step)
 {
-	const __m256i byte = _mm256_setr_epi64x(0, 0x0101010101010101, 0x0202020202020202,
-						0x0303030303030303);
-	int32_t bits;
+	const __m256i byte = _mm256_broadcastsi128_si256(
+		_mm_setr_epi8(0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1));
+	const __m256i bit = _mm256_set1_epi64x((long long)0x8040201008040201);
+	int32_t b0, b1;
+	__m256i bits;
 
-	memcpy(&bits, p, 4);
-	return add_fifth_bits(q, _mm256_shuffle_epi8(_mm256_set1_epi32(bits), byte),
-			      _mm256_set1_epi64x((long long)0x8040201008040201));
+	memcpy(&b0, p, 4);
+	memcpy(&b1, p + step, 4);
+	bits = _mm256_inserti128_si256(_mm256_castsi128_si256(_mm_cvtsi32_si128(b0)),
+				       _mm_cvtsi32_si128(b1), 1);
+	*lo = add_fifth_bits(*lo, _mm256_shuffle_epi8(bits, byte), bit);
+	*hi = add_fifth_bits(*hi, _mm256_shuffle_epi8(bits, _mm256_add_epi8(byte,
+						      _mm256_set1_epi8(2))), bit);
 }
 
 /* The fifth bits 4k..4k+3 of 8 rows, bits having all 32 of a row in its dword */
@@ -69,14 +84,17 @@ ALWAYS_INLINE __m256i fifth_bits_of_rows(__m256i q, __m256i bits, int k)
 /* Halves at p + at of blocks that are step bytes apart, four of them */
 ALWAYS_INLINE __m128 halves4(const uint8_t *p, size_t step)
 {
+	__m128i all = _mm_setzero_si128();
 	uint16_t h[4];
-	uint64_t all;
 
 	UNROLL
 	for (int i = 0; i < 4; i++)
 		memcpy(&h[i], p + (size_t)i * step, 2);
-	all = h[0] | (uint64_t)h[1] << 16 | (uint64_t)h[2] << 32 | (uint64_t)h[3] << 48;
-	return _mm_cvtph_ps(_mm_cvtsi64_si128((long long)all));
+	all = _mm_insert_epi16(all, h[0], 0);
+	all = _mm_insert_epi16(all, h[1], 1);
+	all = _mm_insert_epi16(all, h[2], 2);
+	all = _mm_insert_epi16(all, h[3], 3);
+	return _mm_cvtph_ps(all);
 }
 
 /* 16 bytes at p[r] + at of 8 rows: dword r of d[k] is bytes 4k..4k+3 of row r. */
