@@ -108,6 +108,8 @@ struct linnet_kernels {
 	/* x[0..n) of a row; exact. n is a multiple of the block. */
 	void (*dequantize[LINNET_TYPE_COUNT])(float *x, const void *row, size_t n);
 
+	/* Never shrinks with n_tokens, and n tokens take at most what act_granule tokens
+	 * take, times the granules they begin. */
 	size_t (*act_bytes)(enum linnet_act act, size_t n_cols, size_t n_tokens);
 	/* Pack tokens [t0, t1) of x (row t at x + t * ldx). Calls for disjoint
 	 * ranges may run at the same time when their borders are multiples of
@@ -118,6 +120,7 @@ struct linnet_kernels {
 
 	/* Products; NULL for types that have none. */
 	void (*matmul[LINNET_TYPE_COUNT])(const struct linnet_matmul *mm);
+	/* Never shrinks with n_tokens. */
 	size_t (*matmul_scratch)(uint32_t type, size_t n_cols, size_t n_tokens);
 	/* Rows that a split between threads should be a multiple of. */
 	size_t row_granule;

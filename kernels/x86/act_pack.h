@@ -75,10 +75,15 @@ static void pack_q32_many(const struct linnet_act_buf *dst, const float *x, size
 
 static size_t q32_bytes(size_t n_cols, size_t n_tokens, size_t few)
 {
+	const size_t groups = linnet_q32_groups(n_cols) * sizeof(struct linnet_q32_group);
+	size_t tiles;
+
 	if (n_tokens <= few)
-		return linnet_q32_groups(n_cols) * n_tokens * sizeof(struct linnet_q32_group);
-	return (n_cols / 32 * linnet_q32_tiles(n_tokens) * sizeof(struct linnet_q32_tile) + 63) /
-	       64 * 64;
+		return groups * n_tokens;
+	tiles = (n_cols / 32 * linnet_q32_tiles(n_tokens) * sizeof(struct linnet_q32_tile) + 63) /
+		64 * 64;
+	/* in short rows groups are filled in part, and tiles would take less */
+	return tiles > groups * few ? tiles : groups * few;
 }
 
 static void pack_q32(const struct linnet_act_buf *dst, const float *x, size_t ldx,
