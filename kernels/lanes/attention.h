@@ -28,7 +28,7 @@
 #define PAGE		LINNET_KV_PAGE
 #define GROUP		4		/* tiles whose scores are made together */
 #define AHEAD_BYTES	12288		/* least distance of the prefetches */
-#define MAX_QUERIES	8		/* of any block */
+#define MAX_SUMS	32		/* of any block */
 
 /*
  * Packed queries, F16 and F32: float [n][dk].
@@ -130,108 +130,95 @@ static const uint8_t *ahead_of(const struct ahead *a, size_t at)
 
 /* ---- scores ---- */
 
-/* s[i * PAGE + ...] of nq queries and some tiles */
+/*
+ * For loops whose bounds the compiler knows once a function is inlined. They are not
+ * nested: j counts query j / m, vector or tile j % m. clang unrolls early enough to keep
+ * the arrays in registers only when told to unroll in full.
+ */
+#ifdef __clang__
+#define UNROLL	_Pragma("clang loop unroll(full)")
+#else
+#define UNROLL	_Pragma("GCC unroll 32")
+#endif
+
+/* s[i * PAGE + ...] of nq queries and m tiles */
 V16_INLINE void scores_floats(float *s, const float *q, size_t dk, const uint8_t *k,
 			      const uint8_t *ahead, float scale, const int size, const int nq,
-			      const int tiles)
+			      const int m)
 {
-	size_t tile_bytes = TILE * size * dk, d = 0;
-	v16 acc[MAX_QUERIES][GROUP], x[GROUP];
+	size_t tile_bytes = TILE * size * dk;
+	v16 acc[MAX_SUMS], x[GROUP];
 
-#pragma GCC unroll 8
-	for (int i = 0; i < nq; i++)
-#pragma GCC unroll 4
-		for (int t = 0; t < tiles; t++)
-			acc[i][t] = v16_zero();
-	for (; d < dk; d++) {
-#pragma GCC unroll 4
-		for (int t = 0; t < tiles; t++) {
+	UNROLL
+	for (int j = 0; j < nq * m; j++)
+		acc[j] = v16_zero();
+	for (size_t d = 0; d < dk; d++) {
+		UNROLL
+		for (int t = 0; t < m; t++) {
 			x[t] = load_floats(k + t * tile_bytes + size * TILE * d, size);
 			v16_prefetch(ahead + t * tile_bytes + size * TILE * d);
 		}
-#pragma GCC unroll 8
-		for (int i = 0; i < nq; i++) {
-			v16 y = v16_set(q[i * dk + d]);
-
-#pragma GCC unroll 4
-			for (int t = 0; t < tiles; t++)
-				acc[i][t] = v16_fma(y, x[t], acc[i][t]);
-		}
+		UNROLL
+		for (int j = 0; j < nq * m; j++)
+			acc[j] = v16_fma(v16_set(q[j / m * dk + d]), x[j % m], acc[j]);
 	}
-#pragma GCC unroll 8
-	for (int i = 0; i < nq; i++)
-#pragma GCC unroll 4
-		for (int t = 0; t < tiles; t++)
-			v16_store(s + i * PAGE + TILE * t, v16_mul(acc[i][t], v16_set(scale)));
+	UNROLL
+	for (int j = 0; j < nq * m; j++)
+		v16_store(s + j / m * PAGE + TILE * (j % m), v16_mul(acc[j], v16_set(scale)));
 }
 
 V16_INLINE void scores_q8_0(float *s, const uint8_t *q, size_t dk, const uint8_t *k,
-			    const uint8_t *ahead, float scale, const int nq, const int tiles)
+			    const uint8_t *ahead, float scale, const int nq, const int m)
 {
 	size_t tile_bytes = TILE * (dk / 32 * 34), stride = query_stride(LINNET_TYPE_Q8_0, dk);
-	v16 acc[MAX_QUERIES][GROUP];
+	const float *steps = (const float *)q;
+	const int32_t *sums = (const int32_t *)(q + 4 * (dk / 32));
+	const int32_t *digits = sums + 2 * (dk / 32);
+	v16 acc[MAX_SUMS], step[GROUP];
 
-#pragma GCC unroll 8
-	for (int i = 0; i < nq; i++)
-#pragma GCC unroll 4
-		for (int t = 0; t < tiles; t++)
-			acc[i][t] = v16_zero();
+	stride /= 4;	/* of floats and of int32 */
+	UNROLL
+	for (int j = 0; j < nq * m; j++)
+		acc[j] = v16_zero();
 	for (size_t b = 0; b < dk / 32; b++) {
-		v16_int high[MAX_QUERIES][GROUP], low[MAX_QUERIES][GROUP];
+		v16_int high[MAX_SUMS], low[MAX_SUMS];
 
-#pragma GCC unroll 8
-		for (int i = 0; i < nq; i++) {
-			const int32_t *sum = (const int32_t *)(q + i * stride + 4 * (dk / 32)) + 2 * b;
-
-#pragma GCC unroll 4
-			for (int t = 0; t < tiles; t++) {
-				high[i][t] = v16_dot_begin(sum[0]);
-				low[i][t] = v16_dot_begin(sum[1]);
-			}
+		UNROLL
+		for (int j = 0; j < nq * m; j++) {
+			high[j] = v16_dot_begin(sums[j / m * stride + 2 * b]);
+			low[j] = v16_dot_begin(sums[j / m * stride + 2 * b + 1]);
 		}
-#pragma GCC unroll 4
-		for (int t = 0; t < tiles; t++)
+		UNROLL
+		for (int t = 0; t < m; t++) {
+			step[t] = v16_load_f16(k + t * tile_bytes + 2 * TILE * b);
 			v16_prefetch(ahead + t * tile_bytes + 544 * b + 512);
-#pragma GCC unroll 2
+		}
 		for (size_t d = 8 * b; d < 8 * b + 8; d++) {
 			v16_bytes x[GROUP];
 
-#pragma GCC unroll 4
-			for (int t = 0; t < tiles; t++) {
+			UNROLL
+			for (int t = 0; t < m; t++) {
 				x[t] = v16_load_bytes(k + t * tile_bytes + dk + 4 * TILE * d);
 				v16_prefetch(ahead + t * tile_bytes + 32 * b + 4 * TILE * d);
 			}
-#pragma GCC unroll 8
-			for (int i = 0; i < nq; i++) {
-				const int32_t *digits =
-					(const int32_t *)(q + i * stride + 12 * (dk / 32)) + 2 * d;
-
-#pragma GCC unroll 4
-				for (int t = 0; t < tiles; t++) {
-					high[i][t] = v16_dot(high[i][t], x[t], digits[0]);
-					low[i][t] = v16_dot(low[i][t], x[t], digits[1]);
-				}
+			UNROLL
+			for (int j = 0; j < nq * m; j++) {
+				high[j] = v16_dot(high[j], x[j % m], digits[j / m * stride + 2 * d]);
+				low[j] = v16_dot(low[j], x[j % m], digits[j / m * stride + 2 * d + 1]);
 			}
 		}
-#pragma GCC unroll 4
-		for (int t = 0; t < tiles; t++) {
-			v16 step = v16_load_f16(k + t * tile_bytes + 2 * TILE * b);
+		UNROLL
+		for (int j = 0; j < nq * m; j++) {
+			v16 dot = v16_fma(v16_from_int(low[j]), v16_set(1 / 254.0f),
+					  v16_from_int(high[j]));
 
-#pragma GCC unroll 8
-			for (int i = 0; i < nq; i++) {
-				float y = ((const float *)(q + i * stride))[b];
-				v16 x = v16_fma(v16_from_int(low[i][t]), v16_set(1 / 254.0f),
-						v16_from_int(high[i][t]));
-
-				acc[i][t] = v16_fma(x, v16_mul(step, v16_set(y)), acc[i][t]);
-			}
+			acc[j] = v16_fma(dot, v16_mul(step[j % m], v16_set(steps[j / m * stride + b])),
+					 acc[j]);
 		}
 	}
-#pragma GCC unroll 8
-	for (int i = 0; i < nq; i++)
-#pragma GCC unroll 4
-		for (int t = 0; t < tiles; t++)
-			v16_store(s + i * PAGE + TILE * t, v16_mul(acc[i][t], v16_set(scale)));
+	UNROLL
+	for (int j = 0; j < nq * m; j++)
+		v16_store(s + j / m * PAGE + TILE * (j % m), v16_mul(acc[j], v16_set(scale)));
 }
 
 /* ---- exp ---- */
@@ -270,99 +257,79 @@ static void soften(float *s, size_t lo, size_t hi, float cap, struct linnet_attn
 
 /* ---- values ---- */
 
-/* out[i * ld + ...] of nq queries, nv vectors of dimensions: n positions whose rows are
+/* out[i * ld + ...] of nq queries, m vectors of dimensions: n positions whose rows are
  * row_bytes apart. part: elements of the only vector, 16 unless it is the last. */
 V16_INLINE void values_floats(float *out, size_t ld, const float *e, size_t n, const uint8_t *v,
 			      size_t row_bytes, const uint8_t *ahead, size_t part, const int size,
-			      const int nq, const int nv)
+			      const int nq, const int m)
 {
-	v16 acc[MAX_QUERIES][4], x[4];
-	bool whole = nv > 1 || part == 16;
+	v16 acc[MAX_SUMS], x[GROUP];
+	bool whole = m > 1 || part == 16;
 
-#pragma GCC unroll 8
-	for (int i = 0; i < nq; i++)
-#pragma GCC unroll 4
-		for (int j = 0; j < nv; j++)
-			acc[i][j] = whole ? v16_load(out + i * ld + 16 * j) :
-					    v16_load_n(out + i * ld, part);
+	UNROLL
+	for (int j = 0; j < nq * m; j++)
+		acc[j] = whole ? v16_load(out + j / m * ld + 16 * (j % m)) :
+				 v16_load_n(out + j * ld, part);
 	for (size_t p = 0; p < n; p++) {
-#pragma GCC unroll 4
-		for (int j = 0; j < nv; j++) {
-			x[j] = whole ? load_floats(v + p * row_bytes + 16 * size * j, size) :
+		UNROLL
+		for (int t = 0; t < m; t++) {
+			x[t] = whole ? load_floats(v + p * row_bytes + 16 * size * t, size) :
 				       load_floats_n(v + p * row_bytes, size, part);
-			if (size == 4 || !(j & 1))
-				v16_prefetch(ahead + 16 * size * (p * nv + j));
+			if (size == 4 || !(t & 1))
+				v16_prefetch(ahead + 16 * size * (p * m + t));
 		}
-#pragma GCC unroll 8
-		for (int i = 0; i < nq; i++) {
-			v16 w = v16_set(e[i * PAGE + p]);
-
-#pragma GCC unroll 4
-			for (int j = 0; j < nv; j++)
-				acc[i][j] = v16_fma(w, x[j], acc[i][j]);
-		}
+		UNROLL
+		for (int j = 0; j < nq * m; j++)
+			acc[j] = v16_fma(v16_set(e[j / m * PAGE + p]), x[j % m], acc[j]);
 	}
-#pragma GCC unroll 8
-	for (int i = 0; i < nq; i++)
-#pragma GCC unroll 4
-		for (int j = 0; j < nv; j++) {
-			if (whole)
-				v16_store(out + i * ld + 16 * j, acc[i][j]);
-			else
-				v16_store_n(out + i * ld, acc[i][j], part);
-		}
+	UNROLL
+	for (int j = 0; j < nq * m; j++) {
+		if (whole)
+			v16_store(out + j / m * ld + 16 * (j % m), acc[j]);
+		else
+			v16_store_n(out + j * ld, acc[j], part);
+	}
 }
 
-/* Positions [lo, hi) of a head's block v; dimensions d0 and up, 16 * nv of them. */
+/* Positions [lo, hi) of a head's block v; dimensions d0 and up, 16 * m of them. */
 V16_INLINE void values_q8_0(float *out, size_t ld, const float *e, size_t lo, size_t hi,
 			    const uint8_t *v, size_t dv, size_t d0, const uint8_t *ahead,
-			    const int nq, const int nv)
+			    const int nq, const int m)
 {
 	size_t tile_bytes = TILE * (dv / 32 * 34);
-	v16 acc[MAX_QUERIES][4], x[4];
+	v16 acc[MAX_SUMS], x[GROUP];
 
-#pragma GCC unroll 8
-	for (int i = 0; i < nq; i++)
-#pragma GCC unroll 4
-		for (int j = 0; j < nv; j++)
-			acc[i][j] = v16_load(out + i * ld + 16 * j);
+	UNROLL
+	for (int j = 0; j < nq * m; j++)
+		acc[j] = v16_load(out + j / m * ld + 16 * (j % m));
 	for (size_t t = lo / TILE * TILE; t < hi; t += TILE) {
 		const uint8_t *tile = v + t / TILE * tile_bytes;
 		const int8_t *row = (const int8_t *)tile + dv + d0;
-		float w[MAX_QUERIES][2][TILE];
 		size_t first = t < lo ? lo - t : 0, last = hi - t < TILE ? hi - t : TILE;
+		float w[MAX_SUMS / 2][TILE];	/* e_p * dv_p, a row for two vectors */
 
-		/* e_p * dv_p */
-#pragma GCC unroll 2
-		for (int b = 0; b < nv / 2; b++) {
-			v16 step = v16_load_f16(tile + 2 * TILE * (d0 / 32 + b));
-
-#pragma GCC unroll 8
-			for (int i = 0; i < nq; i++)
-				v16_store(w[i][b], v16_mul(v16_load(e + i * PAGE + t), step));
-		}
+		UNROLL
+		for (int j = 0; j < nq * m / 2; j++)
+			v16_store(w[j], v16_mul(v16_load(e + 2 * j / m * PAGE + t),
+						v16_load_f16(tile + 2 * TILE *
+							     (d0 / 32 + j % (m / 2)))));
 		v16_prefetch(ahead);
 		v16_prefetch(ahead + 64);
-		ahead += 32 * nv;
+		ahead += 32 * m;
 		for (size_t p = first; p < last; p++) {
-#pragma GCC unroll 4
-			for (int j = 0; j < nv; j++)
-				x[j] = v16_load_i8(row + p * dv + 16 * j);
+			UNROLL
+			for (int i = 0; i < m; i++)
+				x[i] = v16_load_i8(row + p * dv + 16 * i);
 			v16_prefetch(ahead);
-			ahead += 16 * nv;
-#pragma GCC unroll 8
-			for (int i = 0; i < nq; i++)
-#pragma GCC unroll 4
-				for (int j = 0; j < nv; j++)
-					acc[i][j] = v16_fma(v16_set(w[i][j / 2][p]), x[j],
-							    acc[i][j]);
+			ahead += 16 * m;
+			UNROLL
+			for (int j = 0; j < nq * m; j++)
+				acc[j] = v16_fma(v16_set(w[j / 2][p]), x[j % m], acc[j]);
 		}
 	}
-#pragma GCC unroll 8
-	for (int i = 0; i < nq; i++)
-#pragma GCC unroll 4
-		for (int j = 0; j < nv; j++)
-			v16_store(out + i * ld + 16 * j, acc[i][j]);
+	UNROLL
+	for (int j = 0; j < nq * m; j++)
+		v16_store(out + j / m * ld + 16 * (j % m), acc[j]);
 }
 
 /* ---- blocks of queries ---- */
