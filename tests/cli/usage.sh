@@ -4,7 +4,7 @@
 # that names the option and the value.
 . "$(dirname "$0")/lib.sh"
 
-commands="run info bench perplexity logits tokenize"
+commands="run chat info bench perplexity logits tokenize"
 
 expect 0 "help" help
 check "help lists every command" sh -c "for c in $commands; do grep -q \"^  \$c \" $out || exit 1; done"

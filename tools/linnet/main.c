@@ -18,6 +18,7 @@ static const struct command {
 	const char *summary;
 } commands[] = {
 	{ "run", cmd_run, "write text after a prompt" },
+	{ "chat", cmd_chat, "talk with a model, using its chat template" },
 	{ "info", cmd_info, "show what a model file holds and needs" },
 	{ "plan", cmd_plan, "show what stays in memory, what is read again, and the speed" },
 	{ "bench", cmd_bench, "measure prompt and generation speed" },
