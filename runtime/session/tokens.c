@@ -2,10 +2,8 @@
 /* The public face of a model's tokenizer and chat template. */
 #include "runtime/model/model.h"
 #include "runtime/text/chat.h"
-#include "runtime/util/error.h"
 
 #include <errno.h>
-#include <string.h>
 
 int64_t linnet_tokenize(const struct linnet_model *m, const char *text, size_t n, unsigned flags,
 			int32_t *ids, size_t cap)
@@ -49,17 +47,6 @@ int linnet_chat_format(const struct linnet_model *m, const char *tmpl,
 		       const struct linnet_chat_message *messages, size_t n,
 		       bool add_generation_prompt, char **text, struct linnet_error *err)
 {
-	struct linnet_str source = { tmpl, tmpl ? strlen(tmpl) : 0 };
-
-	if (!tmpl) {
-		int ret = linnet_chat_template(m->gguf, &source, err);
-
-		if (ret == -ENOENT)
-			return linnet_err(err, ret, "%s: no chat template (tokenizer.chat_template)",
-					  linnet_gguf_path(m->gguf));
-		if (ret)
-			return ret;
-	}
-	return linnet_chat_render(m->tokenizer, &source, messages, n, add_generation_prompt, text,
-				  err);
+	return linnet_chat_render(m->gguf, m->tokenizer, tmpl, messages, n, add_generation_prompt,
+				  text, err);
 }

@@ -8,12 +8,13 @@
 
 #include "runtime/util/error.h"
 
-int jinja_create(struct jinja **out, struct linnet_error *err)
+int jinja_create(struct jinja **out, const char *name, struct linnet_error *err)
 {
 	struct jinja *j = calloc(1, sizeof(*j));
 
 	if (!j)
-		return linnet_err(err, -ENOMEM, "no memory for a chat template");
+		return linnet_err(err, -ENOMEM, "%s: no memory", name);
+	j->name = name;
 	j->err = err;
 	*out = j;
 	return 0;

@@ -60,10 +60,11 @@ struct jinja_value {
 };
 
 /*
- * Everything for one rendering. Strings that are given to it must outlive it. err
- * gets the message of whatever fails later, and may be NULL.
+ * Everything for one rendering. Strings that are given to it must outlive it; name
+ * is what errors call the template. err gets the message of whatever fails later,
+ * and may be NULL.
  */
-int jinja_create(struct jinja **out, struct linnet_error *err);
+int jinja_create(struct jinja **out, const char *name, struct linnet_error *err);
 void jinja_destroy(struct jinja *j);
 
 /* Values live as long as j. Those that allocate return 0 or -errno. */

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 /*
- * What a template can call: filters, tests, functions, and the methods of strings
- * and dicts. They do what Jinja's and Python's of the same name do, with the
- * limits that jinja.h names.
+ * What a template can call: filters, tests, functions and the methods of dicts
+ * (those of strings are in jinja_string.c). They do what Jinja's and Python's of
+ * the same name do, with the limits that jinja.h names.
  */
 #include "jinja_int.h"
 
@@ -16,11 +16,6 @@
 #include "runtime/util/overflow.h"
 
 #define MAX_RANGE 100000
-#define MAX_REPEAT (1u << 20)
-
-#define BUILTIN(fn) \
-	static int fn(struct jinja *j, const struct jinja_value *self, const struct jinja_call *c, \
-		      struct jinja_value *out)
 
 /* ------------------------------------------------------------- arguments */
 
@@ -66,7 +61,7 @@ int jinja_builtin_call(struct jinja *j, const struct jinja_builtin *f,
 	return f->call(j, self, &c, out);
 }
 
-static int want_string(struct jinja *j, const struct jinja_value *v, const char *what)
+int jinja_want_string(struct jinja *j, const struct jinja_value *v, const char *what)
 {
 	if (v && v->type == JINJA_STRING)
 		return 0;
@@ -74,536 +69,18 @@ static int want_string(struct jinja *j, const struct jinja_value *v, const char 
 			   v ? jinja_type_name(v) : "nothing");
 }
 
-static bool is_integer(const struct jinja_value *v)
+int jinja_want_int(struct jinja *j, const struct jinja_value *v, const char *what, int64_t *out)
 {
-	return v->type == JINJA_INT || v->type == JINJA_BOOL;
-}
-
-static int64_t as_int(const struct jinja_value *v)
-{
-	return v->type == JINJA_BOOL ? v->b : v->i;
-}
-
-static int want_int(struct jinja *j, const struct jinja_value *v, const char *what, int64_t *out)
-{
-	if (!v || !is_integer(v))
+	if (!v || !jinja_is_integer(v))
 		return jinja_error(j, -EINVAL, "%s wants an integer, not %s", what,
 				   v ? jinja_type_name(v) : "nothing");
-	*out = as_int(v);
+	*out = jinja_as_int(v);
 	return 0;
 }
 
 static bool flag(const struct jinja_value *v, bool otherwise)
 {
 	return v ? jinja_is_true(v) : otherwise;
-}
-
-static char upper(char c)
-{
-	return c >= 'a' && c <= 'z' ? c - 'a' + 'A' : c;
-}
-
-static char lower(char c)
-{
-	return c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c;
-}
-
-static bool is_letter(char c)
-{
-	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c & 0x80);
-}
-
-/* -------------------------------------------------------- changing strings */
-
-/* A character of s at `at` that is in `set` (NULL: is white space); its length. */
-static size_t in_set(const struct linnet_str *s, size_t at, const struct linnet_str *set)
-{
-	size_t len = jinja_char_len(s->p + at, s->n - at);
-
-	if (!set)
-		return jinja_is_space(s->p + at, s->n - at) ? len : 0;
-	for (size_t i = 0; i < set->n;) {
-		size_t n = jinja_char_len(set->p + i, set->n - i);
-
-		if (n == len && !memcmp(set->p + i, s->p + at, n))
-			return len;
-		i += n;
-	}
-	return 0;
-}
-
-static int strip(struct jinja *j, const struct jinja_value *text, const struct jinja_value *chars,
-		 bool left, bool right, struct jinja_value *out)
-{
-	struct linnet_str s = text->str;
-	const struct linnet_str *set = NULL;
-	size_t len;
-
-	if (chars && chars->type != JINJA_NONE) {
-		if (want_string(j, chars, "strip"))
-			return -EINVAL;
-		set = &chars->str;
-	}
-	if (jinja_work(j, s.n / 64))
-		return -E2BIG;
-	while (left && s.n && (len = in_set(&s, 0, set))) {
-		s.p += len;
-		s.n -= len;
-		if (jinja_work(j, 1))
-			return -E2BIG;
-	}
-	while (right && s.n) {
-		/* Back to where the last character begins. */
-		size_t at = s.n - 1;
-
-		while (at && s.n - at < 4 && (s.p[at] & 0xC0) == 0x80)
-			at--;
-		if (at + jinja_char_len(s.p + at, s.n - at) != s.n)
-			at = s.n - 1;
-		if (!in_set(&s, at, set))
-			break;
-		s.n = at;
-		if (jinja_work(j, 1))
-			return -E2BIG;
-	}
-	*out = jinja_string(s.p, s.n);
-	return 0;
-}
-
-enum letter_case { CASE_UPPER, CASE_LOWER, CASE_TITLE, CASE_CAPITAL };
-
-static int change_case(struct jinja *j, const struct jinja_value *v, enum letter_case to,
-		       struct jinja_value *out)
-{
-	struct jinja_value text;
-	bool start = true;
-	char *p;
-	int ret = jinja_to_string(j, v, &text);
-
-	/* A copy of its own: the one that is there may be somebody's. */
-	if (!ret)
-		ret = jinja_copy_string(j, text.str.p, text.str.n, out);
-	if (ret)
-		return ret;
-	p = (char *)out->str.p;
-	for (size_t i = 0; i < out->str.n; i++) {
-		if (to == CASE_UPPER || (start && to != CASE_LOWER))
-			p[i] = upper(p[i]);
-		else
-			p[i] = lower(p[i]);
-		start = to == CASE_TITLE && !is_letter(p[i]) && p[i] != '\'';
-	}
-	return 0;
-}
-
-static int replace(struct jinja *j, const struct linnet_str *s, const struct jinja_value *from,
-		   const struct jinja_value *to, const struct jinja_value *count,
-		   struct jinja_value *out)
-{
-	struct jinja_buf b = { .j = j };
-	int64_t left = INT64_MAX;
-	size_t at = 0;
-
-	if (want_string(j, from, "replace") || want_string(j, to, "replace"))
-		return -EINVAL;
-	if (count && count->type != JINJA_NONE) {
-		if (want_int(j, count, "replace", &left))
-			return -EINVAL;
-		if (left < 0)
-			left = INT64_MAX;
-	}
-	while (left-- && !b.ret) {
-		const char *p = memmem(s->p + at, s->n - at, from->str.p, from->str.n);
-		size_t end;
-
-		if (!p)
-			break;
-		end = p - s->p;
-		if (!from->str.n) {
-			/* Between all characters, before the first and after the last. */
-			jinja_put(&b, to->str.p, to->str.n);
-			if (at == s->n) {
-				b.ret = b.ret ? b.ret : jinja_work(j, 1);
-				return jinja_buf_string(&b, out);
-			}
-			end = at + jinja_char_len(s->p + at, s->n - at);
-			jinja_put(&b, s->p + at, end - at);
-			at = end;
-		} else {
-			jinja_put(&b, s->p + at, end - at);
-			jinja_put(&b, to->str.p, to->str.n);
-			at = end + from->str.n;
-		}
-		if (!b.ret)
-			b.ret = jinja_work(j, 1);
-	}
-	jinja_put(&b, s->p + at, s->n - at);
-	return jinja_buf_string(&b, out);
-}
-
-/* "{}" and "{name}" replaced by the arguments; formats after a colon are not there. */
-BUILTIN(string_format)
-{
-	struct jinja_buf b = { .j = j };
-	const struct linnet_str *s = &self->str;
-	size_t next = 0;
-
-	for (size_t at = 0; at < s->n && !b.ret; at++) {
-		const struct jinja_value *v = NULL;
-		struct linnet_str field;
-		const char *end;
-
-		if (s->p[at] != '{' && s->p[at] != '}') {
-			jinja_put(&b, s->p + at, 1);
-			continue;
-		}
-		if (at + 1 < s->n && s->p[at + 1] == s->p[at]) {
-			jinja_put(&b, s->p + at++, 1);
-			continue;
-		}
-		end = memchr(s->p + at, '}', s->n - at);
-		if (s->p[at] == '}' || !end) {
-			b.ret = jinja_error(j, -EINVAL, "format: a single '%c'", s->p[at]);
-			break;
-		}
-		field = (struct linnet_str){ s->p + at + 1, end - s->p - at - 1 };
-		if (memchr(field.p, ':', field.n) || memchr(field.p, '!', field.n) ||
-		    memchr(field.p, '.', field.n) || memchr(field.p, '[', field.n)) {
-			b.ret = jinja_error(j, -ENOTSUP, "format: '{%.*s}' is not supported",
-					    SHOWN(field.n), field.p);
-			break;
-		}
-		if (!field.n || (field.p[0] >= '0' && field.p[0] <= '9')) {
-			size_t i = 0;
-
-			for (size_t k = 0; k < field.n && i < 1000; k++)
-				i = i * 10 + (field.p[k] & 15);
-			i = field.n ? i : next++;
-			if (i < c->n && !c->arg[i].name.p)
-				v = &c->arg[i].v;
-		}
-		for (size_t i = 0; i < c->n && field.n; i++) {
-			if (c->arg[i].name.p && c->arg[i].name.n == field.n &&
-			    !memcmp(c->arg[i].name.p, field.p, field.n))
-				v = &c->arg[i].v;
-		}
-		if (!v)
-			b.ret = jinja_error(j, -EINVAL, "format: no argument for '{%.*s}'",
-					    SHOWN(field.n), field.p);
-		else
-			jinja_put_value(&b, v);
-		at = end - s->p;
-	}
-	return jinja_buf_string(&b, out);
-}
-
-BUILTIN(string_upper)
-{
-	return change_case(j, self, CASE_UPPER, out);
-}
-
-BUILTIN(string_lower)
-{
-	return change_case(j, self, CASE_LOWER, out);
-}
-
-BUILTIN(string_title)
-{
-	return change_case(j, self, CASE_TITLE, out);
-}
-
-BUILTIN(string_capitalize)
-{
-	return change_case(j, self, CASE_CAPITAL, out);
-}
-
-BUILTIN(string_strip)
-{
-	return strip(j, self, c->bound[0], true, true, out);
-}
-
-BUILTIN(string_lstrip)
-{
-	return strip(j, self, c->bound[0], true, false, out);
-}
-
-BUILTIN(string_rstrip)
-{
-	return strip(j, self, c->bound[0], false, true, out);
-}
-
-BUILTIN(string_replace)
-{
-	return replace(j, &self->str, c->bound[0], c->bound[1], c->bound[2], out);
-}
-
-static int add_part(struct jinja *j, struct jinja_value *list, const char *p, size_t n)
-{
-	int ret = jinja_work(j, 1);
-
-	return ret ? ret : jinja_append(j, list, jinja_string(p, n));
-}
-
-static int split_spaces(struct jinja *j, const struct linnet_str *s, int64_t max,
-			struct jinja_value *out)
-{
-	size_t at = 0, len;
-	int ret = 0;
-
-	while (!ret) {
-		size_t start;
-
-		while (at < s->n && (len = in_set(s, at, NULL)))
-			at += len;
-		if (at == s->n)
-			break;
-		start = at;
-		if (max-- == 0)
-			return add_part(j, out, s->p + at, s->n - at);
-		while (at < s->n && !in_set(s, at, NULL))
-			at += jinja_char_len(s->p + at, s->n - at);
-		ret = add_part(j, out, s->p + start, at - start);
-	}
-	return ret;
-}
-
-BUILTIN(string_split)
-{
-	const struct linnet_str *s = &self->str, *sep;
-	int64_t max = -1;
-	size_t at = 0;
-	int ret;
-
-	if (c->bound[1] && want_int(j, c->bound[1], "split", &max))
-		return -EINVAL;
-	ret = jinja_new_list(j, out);
-	if (!ret)
-		ret = jinja_work(j, s->n / 64);
-	if (ret)
-		return ret;
-	if (!c->bound[0] || c->bound[0]->type == JINJA_NONE)
-		return split_spaces(j, s, max, out);
-	if (want_string(j, c->bound[0], "split"))
-		return -EINVAL;
-	sep = &c->bound[0]->str;
-	if (!sep->n)
-		return jinja_error(j, -EINVAL, "split wants a separator that is not empty");
-	while (!ret && max-- != 0) {
-		const char *p = memmem(s->p + at, s->n - at, sep->p, sep->n);
-
-		if (!p)
-			break;
-		ret = add_part(j, out, s->p + at, p - s->p - at);
-		at = p - s->p + sep->n;
-	}
-	return ret ? ret : add_part(j, out, s->p + at, s->n - at);
-}
-
-BUILTIN(string_rsplit)
-{
-	const struct linnet_str *s = &self->str, *sep;
-	size_t end = s->n, at;
-	int64_t max = -1;
-	int ret;
-
-	if (c->bound[1] && want_int(j, c->bound[1], "rsplit", &max))
-		return -EINVAL;
-	if (max < 0)
-		return string_split(j, self, c, out);
-	if (want_string(j, c->bound[0], "rsplit"))
-		return -EINVAL;
-	sep = &c->bound[0]->str;
-	ret = jinja_new_list(j, out);
-	if (!sep->n)
-		return jinja_error(j, -EINVAL, "rsplit wants a separator that is not empty");
-	for (at = s->n; at-- > 0 && max > 0 && !ret;) {
-		if (jinja_work(j, 1))
-			return -E2BIG;
-		if (end - at < sep->n || memcmp(s->p + at, sep->p, sep->n))
-			continue;
-		ret = add_part(j, out, s->p + at + sep->n, end - at - sep->n);
-		end = at;
-		max--;
-	}
-	if (!ret)
-		ret = add_part(j, out, s->p, end);
-	for (size_t a = 0, b = out->list->n; !ret && a + 1 < b; a++) {
-		struct jinja_value v = out->list->v[a];
-
-		out->list->v[a] = out->list->v[--b];
-		out->list->v[b] = v;
-	}
-	return ret;
-}
-
-BUILTIN(string_splitlines)
-{
-	const struct linnet_str *s = &self->str;
-	size_t at = 0;
-	int ret = jinja_new_list(j, out);
-
-	while (at < s->n && !ret) {
-		const char *end = memchr(s->p + at, '\n', s->n - at);
-		size_t stop = end ? (size_t)(end - s->p) : s->n;
-		size_t cut = stop > at && s->p[stop - 1] == '\r' ? stop - 1 : stop;
-
-		ret = add_part(j, out, s->p + at, cut - at);
-		at = stop + 1;
-	}
-	return ret;
-}
-
-/* Does s begin (or end) with what v says, a string or a tuple of them? */
-static int has_affix(struct jinja *j, const struct linnet_str *s, const struct jinja_value *v,
-		     bool end, bool *out)
-{
-	*out = false;
-	if (v && v->type == JINJA_LIST) {
-		for (size_t i = 0; i < v->list->n && !*out; i++) {
-			if (v->list->v[i].type == JINJA_LIST)
-				return want_string(j, &v->list->v[i], "startswith");
-			if (has_affix(j, s, &v->list->v[i], end, out))
-				return -EINVAL;
-		}
-		return 0;
-	}
-	if (want_string(j, v, end ? "endswith" : "startswith"))
-		return -EINVAL;
-	*out = v->str.n <= s->n &&
-	       !memcmp(end ? s->p + s->n - v->str.n : s->p, v->str.p, v->str.n);
-	return jinja_work(j, 1);
-}
-
-BUILTIN(string_startswith)
-{
-	bool yes;
-	int ret = has_affix(j, &self->str, c->bound[0], false, &yes);
-
-	*out = jinja_bool(yes);
-	return ret;
-}
-
-BUILTIN(string_endswith)
-{
-	bool yes;
-	int ret = has_affix(j, &self->str, c->bound[0], true, &yes);
-
-	*out = jinja_bool(yes);
-	return ret;
-}
-
-BUILTIN(string_removeprefix)
-{
-	bool yes;
-	int ret = has_affix(j, &self->str, c->bound[0], false, &yes);
-
-	*out = *self;
-	if (!ret && yes && c->bound[0]->type == JINJA_STRING)
-		*out = jinja_string(self->str.p + c->bound[0]->str.n,
-				    self->str.n - c->bound[0]->str.n);
-	return ret;
-}
-
-BUILTIN(string_removesuffix)
-{
-	bool yes;
-	int ret = has_affix(j, &self->str, c->bound[0], true, &yes);
-
-	*out = *self;
-	if (!ret && yes && c->bound[0]->type == JINJA_STRING)
-		*out = jinja_string(self->str.p, self->str.n - c->bound[0]->str.n);
-	return ret;
-}
-
-BUILTIN(string_find)
-{
-	const struct linnet_str *s = &self->str;
-	const char *p;
-
-	if (want_string(j, c->bound[0], "find"))
-		return -EINVAL;
-	p = memmem(s->p, s->n, c->bound[0]->str.p, c->bound[0]->str.n);
-	*out = jinja_int(-1);
-	if (p)
-		*out = jinja_int(jinja_str_length(&(struct linnet_str){ s->p, p - s->p }));
-	return jinja_work(j, s->n / 16);
-}
-
-BUILTIN(string_count)
-{
-	const struct linnet_str *s = &self->str;
-	const char *p = s->p;
-	int64_t n = 0;
-
-	if (want_string(j, c->bound[0], "count"))
-		return -EINVAL;
-	if (!c->bound[0]->str.n) {
-		*out = jinja_int(jinja_str_length(s) + 1);
-		return jinja_work(j, s->n / 16);
-	}
-	for (;; n++) {
-		p = memmem(p, s->p + s->n - p, c->bound[0]->str.p, c->bound[0]->str.n);
-		if (!p)
-			break;
-		p += c->bound[0]->str.n;
-	}
-	*out = jinja_int(n);
-	return jinja_work(j, s->n / 16);
-}
-
-static int join(struct jinja *j, const struct jinja_list *list, const struct linnet_str *sep,
-		const struct linnet_str *attr, struct jinja_value *out)
-{
-	struct jinja_buf b = { .j = j };
-
-	for (size_t i = 0; i < list->n && !b.ret; i++) {
-		struct jinja_value v = list->v[i];
-
-		b.ret = jinja_work(j, 1);
-		if (attr && !b.ret)
-			b.ret = jinja_attr(j, &list->v[i], attr, &v);
-		if (i)
-			jinja_put(&b, sep->p, sep->n);
-		if (!b.ret)
-			jinja_put_value(&b, &v);
-	}
-	return jinja_buf_string(&b, out);
-}
-
-BUILTIN(string_join)
-{
-	struct jinja_list *list;
-	int ret;
-
-	if (!c->bound[0])
-		return jinja_error(j, -EINVAL, "join wants a list");
-	ret = jinja_to_list(j, c->bound[0], &list);
-	for (size_t i = 0; !ret && i < list->n; i++)
-		ret = want_string(j, &list->v[i], "join");
-	return ret ? ret : join(j, list, &self->str, NULL, out);
-}
-
-BUILTIN(string_isdigit)
-{
-	bool yes = self->str.n;
-
-	for (size_t i = 0; i < self->str.n; i++)
-		yes = yes && self->str.p[i] >= '0' && self->str.p[i] <= '9';
-	*out = jinja_bool(yes);
-	return jinja_work(j, self->str.n / 64);
-}
-
-BUILTIN(string_isspace)
-{
-	bool yes = self->str.n;
-	size_t len;
-
-	for (size_t at = 0; at < self->str.n && yes; at += len) {
-		len = in_set(&self->str, at, NULL);
-		yes = len;
-	}
-	*out = jinja_bool(yes);
-	return jinja_work(j, self->str.n / 64);
 }
 
 /* ------------------------------------------------------- methods of dicts */
@@ -664,12 +141,32 @@ BUILTIN(dict_get)
 
 /* ---------------------------------------------------------------- filters */
 
+BUILTIN(filter_upper)
+{
+	return jinja_change_case(j, self, JINJA_CASE_UPPER, out);
+}
+
+BUILTIN(filter_lower)
+{
+	return jinja_change_case(j, self, JINJA_CASE_LOWER, out);
+}
+
+BUILTIN(filter_title)
+{
+	return jinja_change_case(j, self, JINJA_CASE_TITLE, out);
+}
+
+BUILTIN(filter_capitalize)
+{
+	return jinja_change_case(j, self, JINJA_CASE_CAPITAL, out);
+}
+
 BUILTIN(filter_trim)
 {
 	struct jinja_value text;
 	int ret = jinja_to_string(j, self, &text);
 
-	return ret ? ret : strip(j, &text, c->bound[0], true, true, out);
+	return ret ? ret : jinja_strip(j, &text, c->bound[0], true, true, out);
 }
 
 BUILTIN(filter_length)
@@ -702,7 +199,7 @@ BUILTIN(filter_replace)
 	struct jinja_value text;
 	int ret = jinja_to_string(j, self, &text);
 
-	return ret ? ret : replace(j, &text.str, c->bound[0], c->bound[1], c->bound[2], out);
+	return ret ? ret : jinja_replace(j, &text.str, c->bound[0], c->bound[1], c->bound[2], out);
 }
 
 BUILTIN(filter_join)
@@ -712,10 +209,10 @@ BUILTIN(filter_join)
 	int ret = jinja_to_list(j, self, &list);
 
 	if (!ret && c->bound[0])
-		ret = want_string(j, c->bound[0], "join");
+		ret = jinja_want_string(j, c->bound[0], "join");
 	if (!ret && c->bound[1])
-		ret = want_string(j, c->bound[1], "join");
-	return ret ? ret : join(j, list, c->bound[0] ? &c->bound[0]->str : &nothing,
+		ret = jinja_want_string(j, c->bound[1], "join");
+	return ret ? ret : jinja_join(j, list, c->bound[0] ? &c->bound[0]->str : &nothing,
 				c->bound[1] ? &c->bound[1]->str : NULL, out);
 }
 
@@ -795,7 +292,7 @@ BUILTIN(filter_reverse)
 		list->v[b] = v;
 	}
 	if (self->type == JINJA_STRING)
-		return join(j, list, &(struct linnet_str){ "", 0 }, NULL, out);
+		return jinja_join(j, list, &(struct linnet_str){ "", 0 }, NULL, out);
 	return 0;
 }
 
@@ -805,7 +302,7 @@ BUILTIN(filter_tojson)
 	int64_t indent = -1;
 
 	if (c->bound[0] && c->bound[0]->type != JINJA_NONE) {
-		if (want_int(j, c->bound[0], "tojson", &indent))
+		if (jinja_want_int(j, c->bound[0], "tojson", &indent))
 			return -EINVAL;
 		indent = indent < 0 ? 0 : indent > 64 ? 64 : indent;
 	}
@@ -858,8 +355,8 @@ BUILTIN(filter_int)
 	double f;
 
 	*out = c->bound[0] ? *c->bound[0] : zero;
-	if (is_integer(self)) {
-		*out = jinja_int(as_int(self));
+	if (jinja_is_integer(self)) {
+		*out = jinja_int(jinja_as_int(self));
 		return 0;
 	}
 	if (self->type == JINJA_STRING && parse_int(&self->str, &i)) {
@@ -877,17 +374,18 @@ BUILTIN(filter_float)
 {
 	double f = 0;
 
-	if (c->bound[0] && c->bound[0]->type != JINJA_FLOAT && !is_integer(c->bound[0]))
+	if (c->bound[0] && c->bound[0]->type != JINJA_FLOAT && !jinja_is_integer(c->bound[0]))
 		return jinja_error(j, -EINVAL, "float wants a number as its default");
 	*out = (struct jinja_value){ .type = JINJA_FLOAT };
-	if (is_integer(self))
-		out->f = as_int(self);
+	if (jinja_is_integer(self))
+		out->f = jinja_as_int(self);
 	else if (self->type == JINJA_FLOAT)
 		out->f = self->f;
 	else if (self->type == JINJA_STRING && parse_float(&self->str, &f))
 		out->f = f;
 	else if (c->bound[0])
-		out->f = c->bound[0]->type == JINJA_FLOAT ? c->bound[0]->f : as_int(c->bound[0]);
+		out->f = c->bound[0]->type == JINJA_FLOAT ? c->bound[0]->f :
+			 jinja_as_int(c->bound[0]);
 	return 0;
 }
 
@@ -898,9 +396,9 @@ BUILTIN(filter_abs)
 		out->f = fabs(self->f);
 		return 0;
 	}
-	if (!is_integer(self) || as_int(self) == INT64_MIN)
+	if (!jinja_is_integer(self) || jinja_as_int(self) == INT64_MIN)
 		return jinja_error(j, -EINVAL, "abs wants a number, not %s", jinja_type_name(self));
-	*out = jinja_int(as_int(self) < 0 ? -as_int(self) : as_int(self));
+	*out = jinja_int(jinja_as_int(self) < 0 ? -jinja_as_int(self) : jinja_as_int(self));
 	return 0;
 }
 
@@ -909,16 +407,16 @@ BUILTIN(filter_round)
 	int64_t digits = 0;
 	double f, scale;
 
-	if (self->type != JINJA_FLOAT && !is_integer(self))
+	if (self->type != JINJA_FLOAT && !jinja_is_integer(self))
 		return jinja_error(j, -EINVAL, "round wants a number, not %s",
 				   jinja_type_name(self));
-	if (c->bound[0] && want_int(j, c->bound[0], "round", &digits))
+	if (c->bound[0] && jinja_want_int(j, c->bound[0], "round", &digits))
 		return -EINVAL;
 	if (digits < -300 || digits > 300)
 		return jinja_error(j, -EINVAL, "round to more than 300 digits");
-	f = self->type == JINJA_FLOAT ? self->f : as_int(self);
+	f = self->type == JINJA_FLOAT ? self->f : jinja_as_int(self);
 	scale = pow(10, digits);
-	if (!c->bound[1] && is_integer(self) && digits >= 0) {
+	if (!c->bound[1] && jinja_is_integer(self) && digits >= 0) {
 		*out = *self;
 		return 0;
 	}
@@ -949,7 +447,7 @@ BUILTIN(filter_indent)
 	if (c->bound[0] && c->bound[0]->type == JINJA_STRING) {
 		by = *c->bound[0];
 	} else if (c->bound[0]) {
-		if (want_int(j, c->bound[0], "indent", &width))
+		if (jinja_want_int(j, c->bound[0], "indent", &width))
 			return -EINVAL;
 		memset(spaces, ' ', sizeof(spaces));
 		if (width < 0 || width > (int64_t)sizeof(spaces))
@@ -986,7 +484,7 @@ BUILTIN(filter_escape)
 		struct jinja_value from = jinja_string(entities[i][0], 1);
 		struct jinja_value to = jinja_string(entities[i][1], strlen(entities[i][1]));
 
-		ret = replace(j, &text.str, &from, &to, NULL, &text);
+		ret = jinja_replace(j, &text.str, &from, &to, NULL, &text);
 	}
 	*out = text;
 	return ret;
@@ -1051,7 +549,7 @@ BUILTIN(filter_map)
 			otherwise = &c->arg[i].v;
 	}
 	if (!path) {
-		if (!c->n || c->arg[0].name.p || want_string(j, &c->arg[0].v, "map"))
+		if (!c->n || c->arg[0].name.p || jinja_want_string(j, &c->arg[0].v, "map"))
 			return jinja_error(j, -EINVAL, "map wants a filter or attribute=");
 		f = jinja_find_filter(&c->arg[0].v.str);
 		if (!f)
@@ -1095,7 +593,7 @@ static int choose(struct jinja *j, const struct jinja_value *self, const struct 
 	if (attr && (!c->n || c->arg[0].name.p))
 		return jinja_error(j, -EINVAL, "selectattr and rejectattr want an attribute");
 	if (c->n > skip) {
-		if (want_string(j, &c->arg[skip].v, "a filter with a test"))
+		if (jinja_want_string(j, &c->arg[skip].v, "a filter with a test"))
 			return -EINVAL;
 		test = jinja_find_test(&c->arg[skip].v.str);
 		if (!test)
@@ -1151,7 +649,7 @@ static int sort_key(struct jinja *j, const struct jinja_value *v, const struct j
 	if (attr && attr->type != JINJA_NONE)
 		ret = get_path(j, v, attr, out);
 	if (!ret && out->type == JINJA_STRING && !case_sensitive)
-		ret = change_case(j, out, CASE_LOWER, out);
+		ret = jinja_change_case(j, out, JINJA_CASE_LOWER, out);
 	return ret;
 }
 
@@ -1220,7 +718,7 @@ BUILTIN(filter_dictsort)
 		return jinja_error(j, -EINVAL, "dictsort wants a dict, not %s",
 				   jinja_type_name(self));
 	if (c->bound[1]) {
-		if (want_string(j, c->bound[1], "dictsort"))
+		if (jinja_want_string(j, c->bound[1], "dictsort"))
 			return -EINVAL;
 		by.i = jinja_is_name(&c->bound[1]->str, "value");
 	}
@@ -1298,16 +796,16 @@ BUILTIN(filter_sum)
 			ret = jinja_work(j, 1);
 		if (ret)
 			break;
-		if (is_integer(&v) && is_integer(&total)) {
+		if (jinja_is_integer(&v) && jinja_is_integer(&total)) {
 			int64_t sum;
 
-			if (linnet_add_overflow(as_int(&v), as_int(&total), &sum))
+			if (linnet_add_overflow(jinja_as_int(&v), jinja_as_int(&total), &sum))
 				return jinja_error(j, -EINVAL, "a sum needs more than 64 bits");
 			total = jinja_int(sum);
-		} else if ((is_integer(&v) || v.type == JINJA_FLOAT) &&
-			   (is_integer(&total) || total.type == JINJA_FLOAT)) {
-			double a = v.type == JINJA_FLOAT ? v.f : as_int(&v);
-			double b = total.type == JINJA_FLOAT ? total.f : as_int(&total);
+		} else if ((jinja_is_integer(&v) || v.type == JINJA_FLOAT) &&
+			   (jinja_is_integer(&total) || total.type == JINJA_FLOAT)) {
+			double a = v.type == JINJA_FLOAT ? v.f : jinja_as_int(&v);
+			double b = total.type == JINJA_FLOAT ? total.f : jinja_as_int(&total);
 
 			total = (struct jinja_value){ .type = JINJA_FLOAT, .f = a + b };
 		} else {
@@ -1321,7 +819,7 @@ BUILTIN(filter_sum)
 
 static const struct jinja_builtin filters[] = {
 	{ "abs", "", filter_abs },
-	{ "capitalize", "", string_capitalize },
+	{ "capitalize", "", filter_capitalize },
 	{ "count", "", filter_length },
 	{ "d", "default_value,boolean", filter_default },
 	{ "default", "default_value,boolean", filter_default },
@@ -1337,7 +835,7 @@ static const struct jinja_builtin filters[] = {
 	{ "last", "", filter_last },
 	{ "length", "", filter_length },
 	{ "list", "", filter_list },
-	{ "lower", "", string_lower },
+	{ "lower", "", filter_lower },
 	{ "map", "*", filter_map },
 	{ "max", "case_sensitive,attribute", filter_max },
 	{ "min", "case_sensitive,attribute", filter_min },
@@ -1352,11 +850,11 @@ static const struct jinja_builtin filters[] = {
 	{ "sort", "reverse,case_sensitive,attribute", filter_sort },
 	{ "string", "", filter_string },
 	{ "sum", "attribute,start", filter_sum },
-	{ "title", "", string_title },
+	{ "title", "", filter_title },
 	{ "tojson", "indent,ensure_ascii", filter_tojson },
 	{ "trim", "chars", filter_trim },
 	{ "unique", "case_sensitive,attribute", filter_unique },
-	{ "upper", "", string_upper },
+	{ "upper", "", filter_upper },
 };
 
 /* ------------------------------------------------------------------ tests */
@@ -1371,7 +869,7 @@ TEST(test_mapping, self->type == JINJA_DICT)
 TEST(test_boolean, self->type == JINJA_BOOL)
 TEST(test_integer, self->type == JINJA_INT)
 TEST(test_float, self->type == JINJA_FLOAT)
-TEST(test_number, is_integer(self) || self->type == JINJA_FLOAT)
+TEST(test_number, jinja_is_integer(self) || self->type == JINJA_FLOAT)
 TEST(test_true, self->type == JINJA_BOOL && self->b)
 TEST(test_false, self->type == JINJA_BOOL && !self->b)
 /* An undefined value has no elements, but can be asked for them. */
@@ -1385,7 +883,7 @@ TEST(test_callable, self->type == JINJA_MACRO || self->type == JINJA_FUNCTION ||
 BUILTIN(test_odd)
 {
 	int64_t i = 0;
-	int ret = want_int(j, self, "odd", &i);
+	int ret = jinja_want_int(j, self, "odd", &i);
 
 	*out = jinja_bool(!ret && i % 2);
 	return ret;
@@ -1394,7 +892,7 @@ BUILTIN(test_odd)
 BUILTIN(test_even)
 {
 	int64_t i = 0;
-	int ret = want_int(j, self, "even", &i);
+	int ret = jinja_want_int(j, self, "even", &i);
 
 	*out = jinja_bool(!ret && !(i % 2));
 	return ret;
@@ -1404,8 +902,8 @@ BUILTIN(test_divisibleby)
 {
 	int64_t i = 0, by = 0;
 
-	if (want_int(j, self, "divisibleby", &i) ||
-	    want_int(j, c->bound[0], "divisibleby", &by))
+	if (jinja_want_int(j, self, "divisibleby", &i) ||
+	    jinja_want_int(j, c->bound[0], "divisibleby", &by))
 		return -EINVAL;
 	if (!by)
 		return jinja_error(j, -EINVAL, "division by zero");
@@ -1413,32 +911,30 @@ BUILTIN(test_divisibleby)
 	return 0;
 }
 
+/* All letters are of one case, and there are some. */
+static int test_case(struct jinja *j, const struct jinja_value *self, enum jinja_case is,
+		     enum jinja_case other, struct jinja_value *out)
+{
+	struct jinja_value text, same, changed;
+	int ret = jinja_to_string(j, self, &text);
+
+	if (!ret)
+		ret = jinja_change_case(j, &text, is, &same);
+	if (!ret)
+		ret = jinja_change_case(j, &text, other, &changed);
+	*out = jinja_bool(!ret && !memcmp(text.str.p, same.str.p, text.str.n) &&
+			  memcmp(text.str.p, changed.str.p, text.str.n));
+	return ret;
+}
+
 BUILTIN(test_lower)
 {
-	struct jinja_value text;
-	int ret = jinja_to_string(j, self, &text);
-	bool yes = true, any = false;
-
-	for (size_t i = 0; !ret && i < text.str.n; i++) {
-		yes = yes && lower(text.str.p[i]) == text.str.p[i];
-		any = any || upper(text.str.p[i]) != text.str.p[i];
-	}
-	*out = jinja_bool(yes && any);
-	return ret;
+	return test_case(j, self, JINJA_CASE_LOWER, JINJA_CASE_UPPER, out);
 }
 
 BUILTIN(test_upper)
 {
-	struct jinja_value text;
-	int ret = jinja_to_string(j, self, &text);
-	bool yes = true, any = false;
-
-	for (size_t i = 0; !ret && i < text.str.n; i++) {
-		yes = yes && upper(text.str.p[i]) == text.str.p[i];
-		any = any || lower(text.str.p[i]) != text.str.p[i];
-	}
-	*out = jinja_bool(yes && any);
-	return ret;
+	return test_case(j, self, JINJA_CASE_UPPER, JINJA_CASE_LOWER, out);
 }
 
 static int want_other(struct jinja *j, const struct jinja_call *c)
@@ -1557,7 +1053,7 @@ BUILTIN(function_range)
 	if (!c->n || c->n > 3)
 		return jinja_error(j, -EINVAL, "range wants one to three integers");
 	for (size_t i = 0; i < c->n; i++) {
-		if (want_int(j, &c->arg[i].v, "range", &part[c->n == 1 ? 1 : i]))
+		if (jinja_want_int(j, &c->arg[i].v, "range", &part[c->n == 1 ? 1 : i]))
 			return -EINVAL;
 	}
 	if (!part[2])
@@ -1627,7 +1123,7 @@ BUILTIN(function_strftime)
 	time_t now = time(NULL);
 	struct tm tm;
 
-	if (want_string(j, c->bound[0], "strftime_now"))
+	if (jinja_want_string(j, c->bound[0], "strftime_now"))
 		return -EINVAL;
 	if (c->bound[0]->str.n >= sizeof(format))
 		return jinja_error(j, -E2BIG, "a date format of %zu bytes", c->bound[0]->str.n);
@@ -1646,30 +1142,6 @@ static const struct jinja_builtin functions[] = {
 	{ "strftime_now", "format", function_strftime },
 };
 
-static const struct jinja_builtin string_methods[] = {
-	{ "capitalize", "", string_capitalize },
-	{ "count", "sub", string_count },
-	{ "endswith", "suffix", string_endswith },
-	{ "find", "sub", string_find },
-	{ "format", "*", string_format },
-	{ "isdigit", "", string_isdigit },
-	{ "isspace", "", string_isspace },
-	{ "join", "iterable", string_join },
-	{ "lower", "", string_lower },
-	{ "lstrip", "chars", string_lstrip },
-	{ "removeprefix", "prefix", string_removeprefix },
-	{ "removesuffix", "suffix", string_removesuffix },
-	{ "replace", "old,new,count", string_replace },
-	{ "rsplit", "sep,maxsplit", string_rsplit },
-	{ "rstrip", "chars", string_rstrip },
-	{ "split", "sep,maxsplit", string_split },
-	{ "splitlines", "", string_splitlines },
-	{ "startswith", "prefix", string_startswith },
-	{ "strip", "chars", string_strip },
-	{ "title", "", string_title },
-	{ "upper", "", string_upper },
-};
-
 static const struct jinja_builtin dict_methods[] = {
 	{ "get", "key,default", dict_get },
 	{ "items", "", dict_items },
@@ -1677,8 +1149,8 @@ static const struct jinja_builtin dict_methods[] = {
 	{ "values", "", dict_values },
 };
 
-static const struct jinja_builtin *find(const struct jinja_builtin *table, size_t n,
-					const struct linnet_str *name)
+const struct jinja_builtin *jinja_find(const struct jinja_builtin *table, size_t n,
+				       const struct linnet_str *name)
 {
 	for (size_t i = 0; i < n; i++) {
 		if (jinja_is_name(name, table[i].name))
@@ -1687,7 +1159,7 @@ static const struct jinja_builtin *find(const struct jinja_builtin *table, size_
 	return NULL;
 }
 
-#define FIND(table, name) find(table, sizeof(table) / sizeof((table)[0]), name)
+#define FIND(table, name) jinja_find(table, sizeof(table) / sizeof((table)[0]), name)
 
 const struct jinja_builtin *jinja_find_filter(const struct linnet_str *name)
 {
@@ -1707,7 +1179,7 @@ const struct jinja_builtin *jinja_find_function(const struct linnet_str *name)
 const struct jinja_builtin *jinja_find_method(enum jinja_type type, const struct linnet_str *name)
 {
 	if (type == JINJA_STRING)
-		return FIND(string_methods, name);
+		return jinja_find_string_method(name);
 	if (type == JINJA_DICT)
 		return FIND(dict_methods, name);
 	return NULL;

@@ -100,10 +100,9 @@ static int eval_bound(struct jinja *j, struct jinja_frame *f, const struct jinja
 	ret = eval(j, f, node, &v);
 	if (ret || v.type == JINJA_NONE)
 		return ret;
-	if (v.type != JINJA_INT && v.type != JINJA_BOOL)
-		return jinja_error(j, -EINVAL, "a slice wants integers, not %s",
-				   jinja_type_name(&v));
-	*value = v.type == JINJA_BOOL ? v.b : v.i;
+	ret = jinja_want_int(j, &v, "a slice", value);
+	if (ret)
+		return ret;
 	*given = true;
 	return 0;
 }
@@ -316,24 +315,14 @@ static int eval_builtin(struct jinja *j, struct jinja_frame *f, const struct jin
 	return ret;
 }
 
-static bool is_integer(const struct jinja_value *v)
-{
-	return v->type == JINJA_INT || v->type == JINJA_BOOL;
-}
-
 static bool is_number(const struct jinja_value *v)
 {
-	return is_integer(v) || v->type == JINJA_FLOAT;
-}
-
-static int64_t as_int(const struct jinja_value *v)
-{
-	return v->type == JINJA_BOOL ? v->b : v->i;
+	return jinja_is_integer(v) || v->type == JINJA_FLOAT;
 }
 
 static double as_float(const struct jinja_value *v)
 {
-	return v->type == JINJA_FLOAT ? v->f : as_int(v);
+	return v->type == JINJA_FLOAT ? v->f : jinja_as_int(v);
 }
 
 static int power(struct jinja *j, int64_t base, int64_t n, struct jinja_value *out)
@@ -357,10 +346,10 @@ static int power(struct jinja *j, int64_t base, int64_t n, struct jinja_value *o
 static int arithmetic(struct jinja *j, unsigned op, const struct jinja_value *a,
 		      const struct jinja_value *b, struct jinja_value *out)
 {
-	int64_t x = as_int(a), y = as_int(b), i;
+	int64_t x = jinja_as_int(a), y = jinja_as_int(b), i;
 	bool overflow = false;
 
-	if (!is_integer(a) || !is_integer(b) || op == '/') {
+	if (!jinja_is_integer(a) || !jinja_is_integer(b) || op == '/') {
 		double p = as_float(a), q = as_float(b), r = 0;
 
 		if ((op == '/' || op == OP2('/', '/') || op == '%') && q == 0)
@@ -493,10 +482,12 @@ static int eval_binary(struct jinja *j, struct jinja_frame *f, const struct jinj
 	if (node->op == '+' && a.type == JINJA_LIST && b.type == JINJA_LIST &&
 	    a.list->tuple == b.list->tuple)
 		return add_lists(j, a.list, b.list, out);
-	if (node->op == '*' && is_integer(&b) && (a.type == JINJA_STRING || a.type == JINJA_LIST))
-		return repeat(j, &a, as_int(&b), out);
-	if (node->op == '*' && is_integer(&a) && (b.type == JINJA_STRING || b.type == JINJA_LIST))
-		return repeat(j, &b, as_int(&a), out);
+	if (node->op == '*' && jinja_is_integer(&b) &&
+	    (a.type == JINJA_STRING || a.type == JINJA_LIST))
+		return repeat(j, &a, jinja_as_int(&b), out);
+	if (node->op == '*' && jinja_is_integer(&a) &&
+	    (b.type == JINJA_STRING || b.type == JINJA_LIST))
+		return repeat(j, &b, jinja_as_int(&a), out);
 	if (node->op == '%' && a.type == JINJA_STRING)
 		return jinja_error(j, -ENOTSUP, "formatting with %% is not supported");
 	if (a.type == JINJA_UNDEFINED || b.type == JINJA_UNDEFINED) {

@@ -183,6 +183,7 @@ struct jinja_buf {
 };
 
 struct jinja {
+	const char *name;
 	struct linnet_error *err;
 	struct linnet_arena arena;
 	char *str_top, *str_end;	/* room for strings */
@@ -255,6 +256,48 @@ const struct jinja_builtin *jinja_find_test(const struct linnet_str *name);
 const struct jinja_builtin *jinja_find_function(const struct linnet_str *name);
 const struct jinja_builtin *jinja_find_method(enum jinja_type type,
 					      const struct linnet_str *name);
+
+const struct jinja_builtin *jinja_find_string_method(const struct linnet_str *name);
+const struct jinja_builtin *jinja_find(const struct jinja_builtin *table, size_t n,
+				       const struct linnet_str *name);
+
+/* The arguments and results of every builtin. */
+#define BUILTIN(fn) \
+	static int fn(struct jinja *j, const struct jinja_value *self, const struct jinja_call *c, \
+		      struct jinja_value *out)
+
+static inline bool jinja_is_integer(const struct jinja_value *v)
+{
+	return v->type == JINJA_INT || v->type == JINJA_BOOL;
+}
+
+static inline int64_t jinja_as_int(const struct jinja_value *v)
+{
+	return v->type == JINJA_BOOL ? v->b : v->i;
+}
+
+/* -EINVAL and an error that names `what` when v (may be NULL) is none. */
+int jinja_want_string(struct jinja *j, const struct jinja_value *v, const char *what);
+int jinja_want_int(struct jinja *j, const struct jinja_value *v, const char *what, int64_t *out);
+
+enum jinja_case {
+	JINJA_CASE_UPPER,
+	JINJA_CASE_LOWER,
+	JINJA_CASE_TITLE,
+	JINJA_CASE_CAPITAL,
+};
+
+int jinja_change_case(struct jinja *j, const struct jinja_value *v, enum jinja_case to,
+		      struct jinja_value *out);
+/* Take characters off the ends: those in chars, or white space. text is a string. */
+int jinja_strip(struct jinja *j, const struct jinja_value *text, const struct jinja_value *chars,
+		bool left, bool right, struct jinja_value *out);
+int jinja_replace(struct jinja *j, const struct linnet_str *s, const struct jinja_value *from,
+		  const struct jinja_value *to, const struct jinja_value *count,
+		  struct jinja_value *out);
+/* The elements, or an attribute of each, as text with sep between. */
+int jinja_join(struct jinja *j, const struct jinja_list *list, const struct linnet_str *sep,
+	       const struct linnet_str *attr, struct jinja_value *out);
 
 int jinja_run(struct jinja *j, const struct jinja_node *block);
 

@@ -31,7 +31,7 @@ int jinja_error(struct jinja *j, int code, const char *fmt, ...)
 		if ((unsigned char)*p < 0x20)
 			*p = ' ';
 	}
-	return linnet_err(j->err, code, "chat template, line %u: %s", j->line, what);
+	return linnet_err(j->err, code, "%s: line %u: %s", j->name, j->line, what);
 }
 
 int jinja_work(struct jinja *j, size_t n)

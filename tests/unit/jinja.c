@@ -436,7 +436,7 @@ static int render(const char *tmpl, size_t n, char **text, struct linnet_error *
 	struct jinja *j;
 	int ret;
 
-	if (jinja_create(&j, err))
+	if (jinja_create(&j, "chat template", err))
 		abort();
 	if (jinja_new_list(j, &list))
 		abort();
@@ -481,7 +481,7 @@ static void test_bad(const char *what, const struct bad *cases, size_t n)
 		int ret = render(cases[i].tmpl, strlen(cases[i].tmpl), &text, &err);
 
 		if (!test_ok(ret == cases[i].ret && err.code == ret &&
-			     strstr(err.message, "chat template, line ") &&
+			     strstr(err.message, "chat template: line ") &&
 			     strstr(err.message, cases[i].message), "%s %zu: %s", what, i,
 			     err.message))
 			printf("# %s\n# gives %d %s\n", cases[i].tmpl, ret,
@@ -810,7 +810,6 @@ static void test_families(void)
 	struct linnet_tokenizer *t = NULL;
 	struct linnet_gguf *g = NULL;
 	struct linnet_error err = { 0 };
-	struct linnet_str tmpl;
 	struct gguf_file f;
 	struct bytes b;
 	int fd = mkstemp(path);
@@ -838,33 +837,63 @@ static void test_families(void)
 		test_ok(false, "vocabulary for templates: %s", err.message);
 		goto out;
 	}
-	test_ok(!linnet_chat_template(g, &tmpl, &err) && tmpl.n == strlen(families[0].tmpl),
-		"the model's template");
+	test_ok(!linnet_chat_render(g, t, NULL, talk, N(talk), true, &text, &err) &&
+		!strcmp(text, families[0].text), "the model's template");
+	free(text);
 	for (size_t i = 0; i < N(families); i++) {
 		size_t first = families[i].first;
 		int ret;
 
-		tmpl = (struct linnet_str){ families[i].tmpl, strlen(families[i].tmpl) };
 		text = NULL;
 		memset(&err, 0, sizeof(err));
-		ret = linnet_chat_render(t, &tmpl, talk + first, N(talk) - first, true, &text,
-					 &err);
+		ret = linnet_chat_render(g, t, families[i].tmpl, talk + first, N(talk) - first,
+					 true, &text, &err);
 		if (!test_ok(families[i].text ? !ret && !strcmp(text, families[i].text) :
 			     ret == -EINVAL && strstr(err.message, families[i].why), "%s",
 			     families[i].name))
 			printf("# %s\n", ret ? err.message : text);
 		free(text);
 	}
-	tmpl = (struct linnet_str){ "{{ 'a\\0b' }}", 12 };
-	test_ok(linnet_chat_render(t, &tmpl, talk, 1, true, &text, &err) == -EINVAL && !text &&
-		strstr(err.message, "zero byte"), "a zero byte in the text");
-	tmpl = (struct linnet_str){ "{{ bos_token }}{{ messages }}", 29 };
-	test_ok(!linnet_chat_render(NULL, &tmpl, NULL, 0, true, &text, &err) &&
-		!strcmp(text, "[]"), "no vocabulary, no messages");
+	text = NULL;
+	test_ok(linnet_chat_render(g, t, "{{ 'a\\0b' }}", talk, 1, true, &text, &err) == -EINVAL &&
+		!text && strstr(err.message, "zero byte"), "a zero byte in the text");
+	test_ok(!linnet_chat_render(g, NULL, "{{ bos_token }}{{ messages }}", NULL, 0, true, &text,
+				    &err) && !strcmp(text, "[]"), "no vocabulary, no messages");
 	free(text);
-	test_ok(linnet_chat_render(t, &tmpl, &(struct linnet_chat_message){ "user", NULL }, 1, true,
-				   &text, &err) == -EINVAL && strstr(err.message, "no content"),
-		"a message without content");
+	test_ok(linnet_chat_render(g, t, NULL, &(struct linnet_chat_message){ "user", NULL }, 1,
+				   true, &text, &err) == -EINVAL &&
+		strstr(err.message, "no content"), "a message without content");
+	linnet_tokenizer_destroy(t);
+	linnet_gguf_close(g);
+	t = NULL;
+	g = NULL;
+	free(b.p);
+
+	gguf_init(&f);
+	gguf_kv_str(&f, "general.architecture", "llama");
+	gguf_kv_str(&f, "tokenizer.chat_template", "\n{{ nobody.home }}");
+	b = gguf_bytes(&f);
+	if (write_file(path, b.p, b.n) || linnet_gguf_open(&g, path, &err)) {
+		test_ok(false, "file with a bad template: %s", err.message);
+		goto out;
+	}
+	test_ok(linnet_chat_render(g, NULL, NULL, talk, 1, true, &text, &err) == -EINVAL &&
+		strstr(err.message, path) &&
+		strstr(err.message, "tokenizer.chat_template: line 2: "),
+		"the error names file and line: %s", err.message);
+	linnet_gguf_close(g);
+	g = NULL;
+	free(b.p);
+
+	gguf_init(&f);
+	gguf_kv_str(&f, "general.architecture", "llama");
+	b = gguf_bytes(&f);
+	if (write_file(path, b.p, b.n) || linnet_gguf_open(&g, path, &err)) {
+		test_ok(false, "file without a template: %s", err.message);
+		goto out;
+	}
+	test_ok(linnet_chat_render(g, NULL, NULL, talk, 1, true, &text, &err) == -ENOENT,
+		"no template: %s", err.message);
 out:
 	linnet_tokenizer_destroy(t);
 	linnet_gguf_close(g);
