@@ -194,7 +194,7 @@ static __attribute__((noinline))
 void pack_panel(struct panel_block *dst, const uint8_t *w, size_t row_bytes, size_t n_rows,
 		size_t n_blocks, bool first, bool more)
 {
-	const size_t span = PANEL_ROWS * row_bytes / n_blocks;
+	const size_t span = n_blocks ? PANEL_ROWS * row_bytes / n_blocks : 0;
 	const uint8_t *next = w + PANEL_ROWS * row_bytes;
 	struct panel_block *chain[LINNET_Q32_CHAINS];
 	const uint8_t *p[PANEL_ROWS];

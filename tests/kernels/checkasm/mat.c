@@ -103,6 +103,8 @@ static void random_activations(struct checkasm *c, float *x, size_t n, enum valu
 {
 	for (size_t i = 0; i < n; i++)
 		x[i] = checkasm_normal(c);
+	if (!n)
+		return;
 	if (v == EXTREME) {
 		for (size_t i = 0; i < n; i++)
 			x[i] = i / 64 % 2 ? 3.0f : -3.0f;
@@ -209,7 +211,7 @@ static bool check_matmul(struct checkasm *c)
 		.row0 = s.row0, .row1 = s.row1,
 	};
 
-	x = checkasm_alloc(c, ((s.n_tokens - 1) * s.ldx + s.n_cols) * 4, 4,
+	x = checkasm_alloc(c, s.n_tokens ? ((s.n_tokens - 1) * s.ldx + s.n_cols) * 4 : 0, 4,
 			   checkasm_range(c, 0, CHECKASM_AT_COUNT - 1));
 	w = checkasm_alloc(c, s.n_rows * s.row_bytes, 1,
 			   checkasm_range(c, 0, CHECKASM_AT_COUNT - 1));
@@ -322,7 +324,7 @@ static void bench_case(struct checkasm *c, size_t n_rows, size_t n_cols, size_t 
 		.row1 = n_rows, .act = &act, .scratch = s.p,
 	};
 	double peak = 0, best = 1e30, best_read = 1e30, best_pack = 1e30, end;
-	volatile uint64_t sink = 0;
+	uint64_t sink = 0;
 	size_t first = n_rows < 64 ? n_rows : 64;
 
 	for (size_t i = 0; i < first; i++)
@@ -352,6 +354,7 @@ static void bench_case(struct checkasm *c, size_t n_rows, size_t n_cols, size_t 
 		best_pack = fmin(best_pack, t2 - t1);
 		best = fmin(best, t3 - t2);
 	}
+	__asm__ volatile("" : : "r"(sink));
 	printf("# %s %-6s %5zu x %5zu, %3zu tokens: ", c->k->isa, t->name, n_rows, n_cols, n_tokens);
 	if (n_tokens < 64)
 		printf("%6.2f GB/s, plain read %6.2f (%3.0f %%), ", (double)w_bytes / best / 1e9,
