@@ -332,6 +332,23 @@ int32_t linnet_sampler_sample(struct linnet_sampler *s, const float *logits);
 /* Remember a token that was not sampled (a prompt's), for the repeat penalty. */
 void linnet_sampler_accept(struct linnet_sampler *s, int32_t id);
 
+/* ------------------------------------------------------------ speculation */
+
+/*
+ * Drafts of the next tokens out of the text itself. A draft is checked by decoding it
+ * with LINNET_LOGITS_ALL and sampling row after row: rows up to the first token that
+ * differs are what plain decoding would have given, to the bit, and linnet_session_
+ * truncate() drops the rest. So the text is the same, and a pass over the weights can
+ * give several tokens.
+ */
+struct linnet_lookup;
+int linnet_lookup_create(struct linnet_lookup **out);
+void linnet_lookup_destroy(struct linnet_lookup *l);
+/* Add a token of the text. -ENOMEM, -ENOSPC. */
+int linnet_lookup_push(struct linnet_lookup *l, int32_t id);
+/* Tokens that may follow the text, at most cap. Returns how many. */
+size_t linnet_lookup_draft(const struct linnet_lookup *l, int32_t *ids, size_t cap);
+
 #ifdef __cplusplus
 }
 #endif
