@@ -57,6 +57,18 @@ PY
 		--memory $budget --no-io-uring --no-direct-io
 	check "run in $budget without io_uring: the same text" cmp -s "$out" "$tmp/text"
 done
+for temp in 0 0.9; do
+	args="-m $demo -p Once -n 200 --ctx 256 --seed 7 --temp $temp --ignore-eos"
+	expect 0 "a run without drafts, temperature $temp" run $args --lookup 0
+	cp "$out" "$tmp/text"
+	for n in 1 5 32; do
+		expect 0 "a run with drafts of $n, temperature $temp" run $args --lookup $n
+		check "drafts of $n, temperature $temp: the same text" cmp -s "$out" "$tmp/text"
+		check "drafts of $n, temperature $temp: some are right" \
+			grep -q '^lookup  *[1-9][0-9]* of' "$err"
+	done
+done
+args="-c 256 -b 64 -m $model"
 expect 1 "run in less than the least" run $args -p "a" -n 1 --memory $((least - 1))
 check "run in less than the least: says so" grep -q "at least $least are needed" "$err"
 done_testing

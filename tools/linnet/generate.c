@@ -90,14 +90,41 @@ static bool emit(struct generate *g, int32_t id, const char *text, int n)
 	return true;
 }
 
+/*
+ * Decode id and a draft of what may follow it. *draft gets the tokens that the rows of
+ * logits after the first one stand for.
+ */
+static int decode(struct generate *g, int32_t id, int32_t *draft, uint32_t *n_draft,
+		  struct linnet_error *err)
+{
+	uint32_t room = linnet_session_capacity(g->session) - linnet_session_length(g->session);
+	int32_t ids[1 + GENERATE_MAX_DRAFT] = { id };
+	uint32_t n = g->n_draft;
+
+	*n_draft = 0;
+	if (!g->lookup)
+		return linnet_session_decode(g->session, &id, 1, LINNET_LOGITS_LAST, err);
+	/* no token is drafted that could not be used */
+	if (n > room - 1)
+		n = room - 1;
+	if (g->n_predict >= 0 && n > (uint64_t)g->n_predict - g->n_tokens)
+		n = (uint32_t)((uint64_t)g->n_predict - g->n_tokens);
+	*n_draft = (uint32_t)linnet_lookup_draft(g->lookup, draft, n);
+	g->n_drafted += *n_draft;
+	memcpy(ids + 1, draft, *n_draft * sizeof(*ids));
+	return linnet_session_decode(g->session, ids, 1 + *n_draft, LINNET_LOGITS_ALL, err);
+}
+
 enum generate_end generate(struct generate *g, struct linnet_error *err)
 {
 	enum generate_end end = GENERATE_COUNT;
+	int32_t draft[GENERATE_MAX_DRAFT];
+	uint32_t n_draft = 0, row = 0;
 	const char *text;
 	int n;
 
 	while (g->n_predict < 0 || g->n_tokens < (uint64_t)g->n_predict) {
-		const float *logits = linnet_session_logits(g->session, 0);
+		const float *logits = linnet_session_logits(g->session, row);
 		int32_t id;
 		int ret;
 
@@ -123,14 +150,27 @@ enum generate_end generate(struct generate *g, struct linnet_error *err)
 		n = linnet_detok_push(g->detok, id, &text);
 		if (!emit(g, id, text, n))
 			return GENERATE_OUTPUT;
+		/* without the token, drafts are only worse */
+		if (g->lookup)
+			linnet_lookup_push(g->lookup, id);
 		/* The last token of all needs no successor. */
 		if (g->n_predict >= 0 && g->n_tokens == (uint64_t)g->n_predict)
 			break;
+		if (row < n_draft && id == draft[row]) {
+			/* the draft was right: its row of logits is the next one */
+			row++;
+			g->n_accepted++;
+			continue;
+		}
+		/* what was drafted beyond is not the text */
+		linnet_session_truncate(g->session,
+					linnet_session_length(g->session) - (n_draft - row));
+		row = n_draft = 0;
 		if (linnet_session_length(g->session) == linnet_session_capacity(g->session)) {
 			end = GENERATE_CONTEXT;
 			break;
 		}
-		ret = linnet_session_decode(g->session, &id, 1, LINNET_LOGITS_LAST, err);
+		ret = decode(g, id, draft, &n_draft, err);
 		if (ret == -EINTR) {
 			end = GENERATE_INTERRUPT;
 			break;
@@ -138,6 +178,10 @@ enum generate_end generate(struct generate *g, struct linnet_error *err)
 		if (ret)
 			return GENERATE_FAILED;
 	}
+	/* the session ends where the text does */
+	if (row < n_draft)
+		linnet_session_truncate(g->session,
+					linnet_session_length(g->session) - (n_draft - row));
 	n = linnet_detok_flush(g->detok, &text);
 	if (n > 0 && !emit(g, -1, text, n))
 		return GENERATE_OUTPUT;
@@ -192,6 +236,11 @@ void summary_print(const struct summary *s, const struct generate *g,
 	else
 		snprintf(text, sizeof(text), "0 tokens");
 	line("decode", text);
+	if (g->n_drafted) {
+		snprintf(text, sizeof(text), "%llu of %llu drafted tokens accepted",
+			 (unsigned long long)g->n_accepted, (unsigned long long)g->n_drafted);
+		line("lookup", text);
+	}
 	line("peak memory", format_bytes(a, st.peak_bytes));
 	if (st.bytes_read && st.read_ns)
 		snprintf(text, sizeof(text), "%s, %.2f GB/s (%s, %s%s)",

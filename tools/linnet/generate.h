@@ -66,6 +66,8 @@ struct generate {
 	const struct linnet_model *model;
 	struct linnet_sampler *sampler;
 	struct linnet_detok *detok;
+	struct linnet_lookup *lookup;	/* drafts; NULL: none. Knows the prompt already */
+	uint32_t n_draft;		/* tokens of a draft; the session has a row more */
 	int64_t n_predict;		/* < 0: no limit */
 	bool ignore_eos;
 	/* NULL, or called with each token (text of n bytes, perhaps none). */
@@ -74,11 +76,18 @@ struct generate {
 
 	/* results */
 	uint64_t n_tokens;
+	uint64_t n_drafted, n_accepted;
 	uint64_t first_ns, end_ns;	/* first and last token */
 	bool newline;			/* the text so far ends a line */
 };
 
-/* From the logits of the session's last decode on: sample, write to stdout, decode. */
+/* Longest draft that can be asked for. */
+#define GENERATE_MAX_DRAFT 32
+
+/*
+ * From the logits of the session's last decode on: sample, write to stdout, decode. With
+ * drafts the text is the same, and a pass may give several tokens.
+ */
 enum generate_end generate(struct generate *g, struct linnet_error *err);
 
 struct summary {

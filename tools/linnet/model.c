@@ -83,25 +83,44 @@ struct linnet_model_info model_info(const struct linnet_model *m)
 	return info;
 }
 
+static struct linnet_session_options session_options(const struct linnet_model *m,
+						     const struct session_args *args,
+						     uint64_t n_tokens, uint32_t n_outputs)
+{
+	struct linnet_session_options opts = LINNET_INIT(opts);
+	struct linnet_model_info info = model_info(m);
+
+	opts.n_ctx = (uint32_t)args->ctx;
+	if (!opts.n_ctx && n_tokens > 4096)
+		opts.n_ctx = n_tokens < info.n_ctx_train ? (uint32_t)n_tokens : info.n_ctx_train;
+	opts.n_batch = (uint32_t)args->batch;
+	opts.n_outputs = n_outputs;
+	opts.kv_type = (enum linnet_kv_type)args->kv_type;
+	return opts;
+}
+
+bool model_streams(const struct linnet_model *m, const struct session_args *args,
+		   uint64_t n_tokens)
+{
+	struct linnet_session_options opts = session_options(m, args, n_tokens, 1);
+	struct linnet_memory_info mem = LINNET_INIT(mem);
+
+	return !linnet_model_memory(m, &opts, &mem, NULL) && mem.streamed;
+}
+
 int model_session(struct linnet_session **out, struct linnet_model *m,
 		  const struct model_args *margs, const struct session_args *args,
 		  uint64_t n_tokens, uint32_t n_outputs)
 {
-	struct linnet_session_options opts = LINNET_INIT(opts);
+	struct linnet_session_options opts = session_options(m, args, n_tokens, n_outputs);
 	struct linnet_model_info info = model_info(m);
 	struct linnet_memory_info mem = LINNET_INIT(mem);
 	struct linnet_error err = { 0 };
 	char a[32], b[32], c[32];
 
-	opts.n_ctx = (uint32_t)args->ctx;
-	if (!opts.n_ctx && n_tokens > 4096)
-		opts.n_ctx = n_tokens < info.n_ctx_train ? (uint32_t)n_tokens : info.n_ctx_train;
 	if (opts.n_ctx > info.n_ctx_train && info.n_ctx_train)
 		tool_note("%s: the context is longer than the model was trained for "
 			  "(--ctx, %u, trained for %u)", margs->path, opts.n_ctx, info.n_ctx_train);
-	opts.n_batch = (uint32_t)args->batch;
-	opts.n_outputs = n_outputs;
-	opts.kv_type = (enum linnet_kv_type)args->kv_type;
 	if (!linnet_model_memory(m, &opts, &mem, NULL) && mem.streamed)
 		tool_note("%s: %s of the weights stay in memory, %s are read again in every pass "
 			  "(--memory, %s)", margs->path, format_bytes(a, mem.resident),

@@ -79,6 +79,10 @@ int model_session(struct linnet_session **out, struct linnet_model *m,
 		  const struct model_args *margs, const struct session_args *args,
 		  uint64_t n_tokens, uint32_t n_outputs);
 
+/* True when such a session would read weights again in every pass. */
+bool model_streams(const struct linnet_model *m, const struct session_args *args,
+		   uint64_t n_tokens);
+
 /*
  * linnet_session_decode() of many tokens, with a progress line while the weights
  * are read and the tokens are computed. Logits are those of the last token, or

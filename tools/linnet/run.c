@@ -15,6 +15,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Tokens drafted where a pass costs the reading of weights. */
+#define LOOKUP_STREAMED 8
+
 static int write_part(void *ctx, const char *text, size_t n)
 {
 	return out_write(text, n) ? 0 : -1;
@@ -34,7 +37,7 @@ static int dump(struct model_args *margs)
 
 /* Everything between an open model and the summary. */
 static int run(struct linnet_model *m, const struct model_args *margs,
-	       const struct session_args *sargs, struct sampling_args *samp,
+	       const struct session_args *sargs, struct sampling_args *samp, int64_t lookup,
 	       const char *text, size_t n_text, struct summary *sum, struct generate *g)
 {
 	uint64_t n_new = samp->n_predict > 0 ? (uint64_t)samp->n_predict : 0;
@@ -48,7 +51,10 @@ static int run(struct linnet_model *m, const struct model_args *margs,
 	status = input_start_tokens(m, margs->path, text, n_text, &ids, &n_ids);
 	if (status)
 		return status;
-	status = model_session(&g->session, m, margs, sargs, n_ids + n_new, 1);
+	if (lookup < 0)
+		lookup = model_streams(m, sargs, n_ids + n_new) ? LOOKUP_STREAMED : 0;
+	g->n_draft = (uint32_t)lookup;
+	status = model_session(&g->session, m, margs, sargs, n_ids + n_new, 1 + g->n_draft);
 	if (status)
 		goto out_ids;
 	status = TOOL_FAILED;
@@ -65,8 +71,17 @@ static int run(struct linnet_model *m, const struct model_args *margs,
 		tool_error_errno(margs->path, "cannot turn tokens into text", ret);
 		goto out_ids;
 	}
+	if (g->n_draft) {
+		ret = linnet_lookup_create(&g->lookup);
+		if (ret) {
+			tool_error_errno(margs->path, "cannot draft tokens", ret);
+			goto out_ids;
+		}
+	}
 	for (size_t i = 0; i < n_ids; i++) {
 		linnet_sampler_accept(g->sampler, ids[i]);
+		if (g->lookup)
+			linnet_lookup_push(g->lookup, ids[i]);
 		/* The prompt is printed as it was given; the detokenizer has to
 		 * know what comes before the first new token. */
 		linnet_detok_push(g->detok, ids[i], &ignored);
@@ -114,6 +129,7 @@ int cmd_run(int argc, char **argv)
 	struct sampling_args samp = SAMPLING_DEFAULTS;
 	struct prompt_args pargs = { 0 };
 	bool dump_stream = false;
+	int64_t lookup = -1;
 	const struct opt opts[] = {
 		OPTS_MODEL(&margs),
 		OPTS_SESSION(&sargs),
@@ -123,6 +139,11 @@ int cmd_run(int argc, char **argv)
 		  "tokens to write; -1: until the model ends its text or\n"
 		  "the context is full (default: -1)", &samp.n_predict, -1, INT32_MAX },
 		OPTS_SAMPLING(&samp),
+		{ OPT_GROUP, .help = "Speed" },
+		{ OPT_INT, 0, "lookup", "N", "draft up to N tokens from what the text has said before\n"
+		  "and check them in one pass; the text is the same\n"
+		  "(default: 8 when weights are read in every pass, else 0)",
+		  &lookup, 0, GENERATE_MAX_DRAFT },
 		{ OPT_GROUP, .help = "Inspection" },
 		{ OPT_FLAG, 0, "dump-stream", NULL,
 		  "print the model's command streams in words, and exit",
@@ -158,8 +179,9 @@ int cmd_run(int argc, char **argv)
 		g.model = m;
 		g.n_predict = samp.n_predict;
 		g.ignore_eos = samp.ignore_eos;
-		status = run(m, &margs, &sargs, &samp, text, n_text, &sum, &g);
+		status = run(m, &margs, &sargs, &samp, lookup, text, n_text, &sum, &g);
 	}
+	linnet_lookup_destroy(g.lookup);
 	linnet_detok_destroy(g.detok);
 	linnet_sampler_destroy(g.sampler);
 	linnet_session_destroy(g.session);
