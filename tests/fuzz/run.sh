@@ -37,11 +37,13 @@ if [ "${LINNET_FUZZ_ENGINE:-}" != driver ] && command -v clang >/dev/null &&
    clang -fsanitize=fuzzer,address,undefined -o "$probe" "$probe.c" >"$O/probe.log" 2>&1 &&
    "$probe" -runs=1 >>"$O/probe.log" 2>&1; then
 	engine=libFuzzer
-	set -- "$@" -- CC=clang "VECTOR_CFLAGS=$vector" "CFLAGS=-O1 $san -fsanitize=fuzzer-no-link" \
+	set -- "$@" -- CC=clang \
+		"VECTOR_CFLAGS=$vector -fsanitize-address-outline-instrumentation" "CFLAGS=-O1 $san -fsanitize=fuzzer-no-link" \
 		"LDFLAGS=-fsanitize=fuzzer"
 else
 	engine=driver
-	set -- "$@" -- "VECTOR_CFLAGS=$vector" "CFLAGS=-O1 $san" "LDFLAGS=$O/$engine/obj/tests/fuzz/driver.o"
+	set -- "$@" -- "VECTOR_CFLAGS=$vector --param asan-instrumentation-with-call-threshold=0" \
+		"CFLAGS=-O1 $san" "LDFLAGS=$O/$engine/obj/tests/fuzz/driver.o"
 fi
 dir=$O/$engine
 # Split the arguments again: targets, and what make gets.
