@@ -9,6 +9,7 @@ JINJA
 printf 'Once upon a time\n\nThen the cat\n' >"$tmp/lines"
 expect 0 "two messages" chat -m "$demo" --chat-template "$tmp/template" -n 12 --temp 0 <"$tmp/lines"
 check "two messages: two replies" sh -c "[ \$(wc -l <$out) -ge 2 ]"
+check "two messages: no white space before a reply" sh -c "! grep -q '^[ 	]' $out"
 cp "$out" "$tmp/replies"
 stderr_has "two messages: a line on speed for each" "tokens/s"
 expect 0 "quiet" chat -m "$demo" --chat-template "$tmp/template" -n 12 --temp 0 -q <"$tmp/lines"

@@ -112,7 +112,7 @@ static int answer(struct chat *c, uint64_t start_ns)
 	struct generate g = {
 		.session = c->session, .model = c->model, .sampler = c->sampler,
 		.n_predict = c->samp->n_predict, .ignore_eos = c->samp->ignore_eos,
-		.token = on_token, .ctx = c,
+		.token = on_token, .ctx = c, .trim = true,
 	};
 	enum generate_end end = GENERATE_INTERRUPT;
 	struct linnet_error err = { 0 };

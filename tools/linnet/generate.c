@@ -80,6 +80,14 @@ bool interrupted(void)
 
 static bool emit(struct generate *g, int32_t id, const char *text, int n)
 {
+	while (g->trim && n > 0) {
+		if (*text == ' ' || *text == '\n' || *text == '\t' || *text == '\r') {
+			text++;
+			n--;
+		} else {
+			g->trim = false;
+		}
+	}
 	if (n > 0) {
 		g->newline = text[n - 1] == '\n';
 		if (!out_text(text, (size_t)n) || !out_flush())

@@ -70,6 +70,8 @@ struct generate {
 	uint32_t n_draft;		/* tokens of a draft; the session has a row more */
 	int64_t n_predict;		/* < 0: no limit */
 	bool ignore_eos;
+	bool trim;			/* drop white space before the text; cleared by the first
+					 * character that is none */
 	/* NULL, or called with each token (text of n bytes, perhaps none). */
 	void (*token)(void *ctx, int32_t id, const char *text, size_t n);
 	void *ctx;
