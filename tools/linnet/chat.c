@@ -150,7 +150,12 @@ static int answer(struct chat *c, uint64_t start_ns)
 		return TOOL_FAILED;
 	}
 	for (size_t i = 0; i < n_ids; i++) {
-		linnet_detok_push(g.detok, ids[i], &ignored);
+		ret = linnet_detok_push(g.detok, ids[i], &ignored);
+		if (ret < 0) {
+			tool_error_errno(c->margs->path, "cannot turn tokens into text", ret);
+			linnet_detok_destroy(g.detok);
+			return TOOL_FAILED;
+		}
 		if (i >= same)
 			linnet_sampler_accept(c->sampler, ids[i]);
 	}

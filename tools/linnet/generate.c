@@ -78,6 +78,14 @@ bool interrupted(void)
 	return interrupt_seen;
 }
 
+static enum generate_end no_text(struct linnet_error *err, int code)
+{
+	err->code = code;
+	snprintf(err->message, sizeof(err->message), "cannot turn tokens into text (%s)",
+		 strerror(-code));
+	return GENERATE_FAILED;
+}
+
 static bool emit(struct generate *g, int32_t id, const char *text, int n)
 {
 	while (g->trim && n > 0) {
@@ -156,6 +164,8 @@ enum generate_end generate(struct generate *g, struct linnet_error *err)
 			break;
 		}
 		n = linnet_detok_push(g->detok, id, &text);
+		if (n < 0)
+			return no_text(err, n);
 		if (!emit(g, id, text, n))
 			return GENERATE_OUTPUT;
 		/* without the token, drafts are only worse */
@@ -191,6 +201,8 @@ enum generate_end generate(struct generate *g, struct linnet_error *err)
 		linnet_session_truncate(g->session,
 					linnet_session_length(g->session) - (n_draft - row));
 	n = linnet_detok_flush(g->detok, &text);
+	if (n < 0)
+		return no_text(err, n);
 	if (n > 0 && !emit(g, -1, text, n))
 		return GENERATE_OUTPUT;
 	return end;

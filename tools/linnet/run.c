@@ -84,7 +84,11 @@ static int run(struct linnet_model *m, const struct model_args *margs,
 			linnet_lookup_push(g->lookup, ids[i]);
 		/* The prompt is printed as it was given; the detokenizer has to
 		 * know what comes before the first new token. */
-		linnet_detok_push(g->detok, ids[i], &ignored);
+		ret = linnet_detok_push(g->detok, ids[i], &ignored);
+		if (ret < 0) {
+			tool_error_errno(margs->path, "cannot turn tokens into text", ret);
+			goto out_ids;
+		}
 	}
 	sum->n_prompt = n_ids;
 	sum->opened_ns = now_ns();

@@ -68,6 +68,10 @@ static int decode(const struct linnet_model *m, const char *path, const char *te
 		p += len;
 	}
 	n = linnet_detok_flush(d, &part);
+	if (n < 0) {
+		tool_error_errno(path, "cannot turn tokens into text", n);
+		goto out;
+	}
 	if (n > 0) {
 		last = part[n - 1];
 		out_text(part, (size_t)n);
