@@ -4,7 +4,7 @@
  * kernels.h for all types. Layouts in act_avx2.h.
  */
 #include "kernels/x86/act_avx2.h"
-#include "kernels/ref/act.h"
+#include "kernels/x86/k_avx2.h"
 #include "kernels/x86/mat_avx2.h"
 
 #include <immintrin.h>
@@ -84,7 +84,7 @@ size_t linnet_act_bytes_avx2(enum linnet_act act, size_t n_cols, size_t n_tokens
 	case LINNET_ACT_Q32:
 		return q32_bytes(n_cols, n_tokens, LINNET_Q32_FEW);
 	case LINNET_ACT_Q256:
-		return linnet_ref_act_bytes(act, n_cols, n_tokens);
+		return linnet_q256_bytes(n_cols, n_tokens);
 	case LINNET_ACT_COUNT:
 		break;
 	}
@@ -102,7 +102,7 @@ void linnet_act_pack_avx2(enum linnet_act act, const struct linnet_act_buf *dst,
 		pack_q32(dst, x, ldx, t0, t1, LINNET_Q32_FEW);
 		break;
 	case LINNET_ACT_Q256:
-		linnet_ref_act_pack(act, dst, x, ldx, t0, t1);
+		linnet_q256_pack_avx2(dst, x, ldx, t0, t1);
 		break;
 	case LINNET_ACT_COUNT:
 		break;

@@ -2,8 +2,7 @@
 /*
  * Activations of the AVX2 level, by act: layouts of act_layout.h for F32 and Q32, with
  * elements 0..15 of blocks 0 and 1 of a group, their elements 16..31, and then blocks
- * 2 and 3 likewise. Q256 is the reference's unless
- * the files of the K types say otherwise.
+ * 2 and 3 likewise. Q256 is in act256.h.
  */
 #ifndef LINNET_KERNELS_X86_ACT_AVX2_H
 #define LINNET_KERNELS_X86_ACT_AVX2_H

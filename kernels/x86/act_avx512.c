@@ -100,7 +100,7 @@ size_t linnet_act_bytes_avx512(enum linnet_act act, size_t n_cols, size_t n_toke
 	case LINNET_ACT_Q32:
 		return q32_bytes(n_cols, n_tokens, LINNET_Q32_FEW);
 	case LINNET_ACT_Q256:
-		return linnet_q256_bytes_avx512(n_cols, n_tokens);
+		return linnet_q256_bytes(n_cols, n_tokens);
 	case LINNET_ACT_COUNT:
 		break;
 	}

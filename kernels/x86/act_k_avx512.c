@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Q256 activations of the AVX-512 level. Layouts in k_avx512.h, rule in kernels.h. */
+/* Q256 activations of the AVX-512 level. Layout in act256.h, rule in kernels.h. */
 #include "kernels/x86/k_avx512.h"
 
 #include <immintrin.h>
@@ -67,11 +67,6 @@ static void pack_block(struct linnet_act256 *dst, const float *x)
 	_mm256_store_si256((__m256i *)dst->sum16, _mm512_cvtepi32_epi16(s));
 	_mm_store_si128((__m128i *)dst->sum32, _mm256_cvtepi32_epi16(s32));
 	dst->sum256 = _mm512_reduce_add_epi32(s);
-}
-
-size_t linnet_q256_bytes_avx512(size_t n_cols, size_t n_tokens)
-{
-	return n_cols / 256 * n_tokens * sizeof(struct linnet_act256);
 }
 
 void linnet_q256_pack_avx512(const struct linnet_act_buf *dst, const float *x, size_t ldx,

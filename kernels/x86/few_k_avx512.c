@@ -114,7 +114,7 @@ static void prefetch_first(const struct linnet_matmul *mm)
 	const uint8_t *p = (const uint8_t *)mm->w + mm->row0 * mm->row_bytes;
 
 	for (size_t i = 0; i < n * mm->row_bytes; i += 64)
-		prefetch_l2(p + i);
+		prefetch_t1(p + i);
 }
 
 ALWAYS_INLINE void product(const struct linnet_matmul *mm, int n, size_t block_bytes,

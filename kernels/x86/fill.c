@@ -8,6 +8,7 @@
 void linnet_kernels_avx2(struct linnet_kernels *k)
 {
 	linnet_kernels_avx2_mat(k);
+	linnet_kernels_avx2_k(k);
 	linnet_kernels_avx2_ops(k);
 }
 

@@ -13,17 +13,11 @@
 
 #include "kernels/blocks.h"
 #include "kernels/x86/k_avx512.h"
+#include "kernels/x86/simd.h"
 
 #include <immintrin.h>
 #include <stdbool.h>
 #include <string.h>
-
-#define ALWAYS_INLINE	static inline __attribute__((always_inline))
-#ifdef __clang__
-#define UNROLL		_Pragma("clang loop unroll(full)")
-#else
-#define UNROLL		_Pragma("GCC unroll 16")
-#endif
 
 struct rows {
 	const uint8_t *p[16];	/* the super-block in each row */
@@ -41,17 +35,6 @@ struct head {
 
 /* Weights of group j: w[i] has elements 16j + 4i .. + 3 */
 typedef void put_fn(void *ctx, int j, const __m512i w[4]);
-
-/* Compilers may drop a helper that does nothing but __builtin_prefetch(). */
-ALWAYS_INLINE void prefetch_l1(const void *p)
-{
-	__asm__ volatile("prefetcht0 %0" : : "m"(*(const char *)p));
-}
-
-ALWAYS_INLINE void prefetch_l2(const void *p)
-{
-	__asm__ volatile("prefetcht1 %0" : : "m"(*(const char *)p));
-}
 
 ALWAYS_INLINE __m512i load_lanes(const uint8_t *p0, const uint8_t *p1, const uint8_t *p2,
 				 const uint8_t *p3)
@@ -78,8 +61,8 @@ ALWAYS_INLINE void read16(__m512i out[4], struct rows *r, int offset)
 	for (int i = 0; i < 4; i++) {
 		in[i] = load_lanes(r->p[i] + offset, r->p[i + 4] + offset, r->p[i + 8] + offset,
 				   r->p[i + 12] + offset);
-		prefetch_l2(r->ahead + 64 * i);
-		prefetch_l1(r->p[offset / 16 % 4 * 4 + i] + offset + r->block_bytes);
+		prefetch_t1(r->ahead + 64 * i);
+		prefetch_t0(r->p[offset / 16 % 4 * 4 + i] + offset + r->block_bytes);
 	}
 	r->ahead += r->step;
 	t0 = _mm512_unpacklo_epi32(in[0], in[1]);
