@@ -21,9 +21,28 @@
 /* Queries that one call of the attention kernel gets at the most. */
 #define TILE_QUERIES 64
 
+/* Bytes of scratch. Operands may have strides of zero, so sizes of 2^80 and more can
+ * be asked for by a few bytes of stream: sums and products stick at the largest. */
 struct need {
-	size_t shared, thread;
+	uint64_t shared, thread;
 };
+
+static uint64_t sat_add(uint64_t a, uint64_t b)
+{
+	return a > UINT64_MAX - b ? UINT64_MAX : a + b;
+}
+
+static uint64_t sat_mul(uint64_t a, uint64_t b)
+{
+	uint64_t r;
+
+	return __builtin_mul_overflow(a, b, &r) ? UINT64_MAX : r;
+}
+
+static uint64_t need_total(const struct need *need, unsigned n_threads)
+{
+	return sat_add(need->shared, sat_mul(need->thread, n_threads));
+}
 
 /* One thread's view of one operation. */
 struct work {
@@ -107,6 +126,16 @@ static const int32_t *row_i32(const struct work *w, unsigned operand, uint64_t i
 	return (const int32_t *)at(w, operand, i1, 0, 0);
 }
 
+/*
+ * A number in memory that is checked before it is used. Others may write there at the
+ * same time: slots may share memory, and regions are shared with other processes. So it
+ * is read once.
+ */
+static int32_t read_once(const int32_t *p)
+{
+	return *(const volatile int32_t *)p;
+}
+
 /* ------------------------------------------------------------ small operations */
 
 static void run_get_rows(struct work *w)
@@ -119,12 +148,13 @@ static void run_get_rows(struct work *w)
 
 	for_each_claim(w, t, tokens) {
 		float *dst = row_f32(w, 0, t, 0);
+		int32_t id = read_once(&ids[t]);
 
-		if (ids[t] < 0 || (uint32_t)ids[t] >= rows) {
+		if (id < 0 || (uint32_t)id >= rows) {
 			fail(w, -ERANGE);
 			return;
 		}
-		k->dequantize[type](dst, at(w, 1, ids[t], 0, 0), n);
+		k->dequantize[type](dst, at(w, 1, id, 0, 0), n);
 		if (scale != 1)
 			for (uint32_t i = 0; i < n; i++)
 				dst[i] *= scale;
@@ -332,6 +362,7 @@ static void run_matmul(struct work *w)
 struct experts {
 	uint32_t *first;		/* [E + 1] */
 	uint32_t *row;			/* [J * T] */
+	uint32_t *id;			/* [J * T]: the ids, as they were checked */
 	uint64_t *act_at;		/* [E + 1] */
 	uint32_t *place;		/* [E] */
 	uint64_t *first_piece;		/* [E + 1] */
@@ -350,19 +381,21 @@ static uint32_t expert_count(const struct linnet_op *op, const uint32_t *params)
 /* Set up pointers into base (may be NULL); returns the bytes used before the activations. */
 static size_t experts_layout(struct experts *e, char *base, uint32_t n_experts, uint64_t n_rows)
 {
-	size_t off[5], n = 0;
+	size_t off[6], n = 0;
 
 	off[0] = n, n += align_up((n_experts + 1) * sizeof(uint32_t));
 	off[1] = n, n += align_up(n_rows * sizeof(uint32_t));
-	off[2] = n, n += align_up((n_experts + 1) * sizeof(uint64_t));
-	off[3] = n, n += align_up(n_experts * sizeof(uint32_t));
-	off[4] = n, n += align_up((n_experts + 1) * sizeof(uint64_t));
+	off[2] = n, n += align_up(n_rows * sizeof(uint32_t));
+	off[3] = n, n += align_up((n_experts + 1) * sizeof(uint64_t));
+	off[4] = n, n += align_up(n_experts * sizeof(uint32_t));
+	off[5] = n, n += align_up((n_experts + 1) * sizeof(uint64_t));
 	if (base) {
 		e->first = (uint32_t *)(base + off[0]);
 		e->row = (uint32_t *)(base + off[1]);
-		e->act_at = (uint64_t *)(base + off[2]);
-		e->place = (uint32_t *)(base + off[3]);
-		e->first_piece = (uint64_t *)(base + off[4]);
+		e->id = (uint32_t *)(base + off[2]);
+		e->act_at = (uint64_t *)(base + off[3]);
+		e->place = (uint32_t *)(base + off[4]);
+		e->first_piece = (uint64_t *)(base + off[5]);
 		e->act = base + n;
 	}
 	return n;
@@ -384,8 +417,9 @@ static void need_matmul_experts(const struct linnet_op *op, const uint32_t *para
 	struct experts e = { 0 };
 
 	/* every busy expert fills its last granule in part */
-	need->shared = experts_layout(&e, NULL, n, rows) +
-		       (rows / granule + busy) * align_up(k->act_bytes(act, cols, granule));
+	need->shared = sat_add(experts_layout(&e, NULL, n, rows),
+			       sat_mul(rows / granule + busy,
+				       align_up(k->act_bytes(act, cols, granule))));
 	/* a token chooses an expert once */
 	need->thread = align_up(k->matmul_scratch(weight->type, cols, tokens)) +
 		       align_up(tokens * EXPERT_PIECE * sizeof(float));
@@ -399,26 +433,29 @@ static int experts_sort(struct work *w, struct experts *e, uint32_t n_experts)
 	const uint32_t used = dim(w, 0, 1), tokens = dim(w, 0, 2), cols = dim(w, 2, 0);
 	const uint32_t places = dim(w, 2, 2), n_rows = dim(w, 2, 1);
 	const int32_t *place = linnet_operand_present(&w->op->operand[4]) ? row_i32(w, 4, 0) : NULL;
-	uint32_t sum = 0;
+	uint32_t *named = e->place;	/* 1 + the last token that named the expert */
+	uint32_t sum = 0, row = 0;
 
 	memset(e->first, 0, (n_experts + 1) * sizeof(*e->first));
+	memset(named, 0, n_experts * sizeof(*named));
 	for (uint32_t t = 0; t < tokens; t++) {
 		const int32_t *ids = row_i32(w, 3, t);
 
 		for (uint32_t j = 0; j < used; j++) {
-			if (ids[j] < 0 || (uint32_t)ids[j] >= n_experts)
-				return -ERANGE;
+			int32_t id = read_once(&ids[j]);
+
 			/* a token that names an expert twice would overrun its scratch */
-			for (uint32_t i = 0; i < j; i++)
-				if (ids[i] == ids[j])
-					return -ERANGE;
-			e->first[ids[j]]++;
+			if (id < 0 || (uint32_t)id >= n_experts || named[id] == t + 1)
+				return -ERANGE;
+			named[id] = t + 1;
+			e->first[id]++;
+			e->id[row++] = id;
 		}
 	}
 	e->act_at[0] = e->first_piece[0] = 0;
 	for (uint32_t i = 0; i < n_experts; i++) {
 		uint32_t n = e->first[i];
-		int64_t at_place = place ? place[i] : (int64_t)i;
+		int64_t at_place = place ? read_once(&place[i]) : (int64_t)i;
 
 		e->act_at[i + 1] = e->act_at[i];
 		e->first_piece[i + 1] = e->first_piece[i];
@@ -432,16 +469,13 @@ static int experts_sort(struct work *w, struct experts *e, uint32_t n_experts)
 		e->first[i] = sum;
 		sum += n;
 	}
-	for (uint32_t t = 0; t < tokens; t++) {
-		const int32_t *ids = row_i32(w, 3, t);
-
-		for (uint32_t j = 0; j < used; j++)
-			e->row[e->first[ids[j]]++] = j + t * used;
-	}
+	for (uint32_t i = 0; i < row; i++)
+		e->row[e->first[e->id[i]]++] = i;
 	/* the filling above moved every start to its end */
 	memmove(e->first + 1, e->first, n_experts * sizeof(*e->first));
 	e->first[0] = 0;
-	if ((size_t)(e->act - w->x->scratch) + e->act_at[n_experts] > w->x->scratch_bytes)
+	/* thread 0's own scratch follows what is shared */
+	if (e->act_at[n_experts] > (size_t)(w->own - e->act))
 		return -ENOSPC;
 	return 0;
 }
@@ -507,8 +541,8 @@ static void run_matmul_experts(struct work *w)
 		for (uint32_t r = 0; r < n; r++) {
 			uint32_t row = e.row[e.first[busy] + r];
 
-			memcpy(row_f32(w, 0, row % used, row / used) + row0, tmp + r * EXPERT_PIECE,
-			       mm.row1 * sizeof(float));
+			memcpy(row_f32(w, 0, row % used, row / used) + row0,
+			       tmp + (size_t)r * EXPERT_PIECE, mm.row1 * sizeof(float));
 		}
 	}
 }
@@ -566,37 +600,47 @@ static void run_combine(struct work *w)
 
 /* ------------------------------------------------------------------- attention */
 
+/* A token's position and its sequence's row of the page table. */
+struct place {
+	uint32_t pos;
+	const int32_t *pages;
+};
+
 /*
- * Check a token's sequence and position against the page table [M, S] in operand
- * `pages`, and give the sequence's row. NULL: out of range.
+ * Read the place of token t from operands pos, pos + 1 (its sequence) and pos + 2 (the
+ * page table [M, S]). False: out of range.
  */
-static const int32_t *token_pages(const struct work *w, unsigned pages, int32_t seq, int32_t pos)
+static bool token_place(const struct work *w, unsigned pos, uint32_t t, struct place *place)
 {
-	if (seq < 0 || (uint32_t)seq >= dim(w, pages, 1) || pos < 0 ||
-	    (uint32_t)pos / LINNET_KV_PAGE >= dim(w, pages, 0))
-		return NULL;
-	return row_i32(w, pages, seq);
+	int32_t p = read_once(&row_i32(w, pos, 0)[t]), s = read_once(&row_i32(w, pos + 1, 0)[t]);
+
+	if (s < 0 || (uint32_t)s >= dim(w, pos + 2, 1) || p < 0 ||
+	    (uint32_t)p / LINNET_KV_PAGE >= dim(w, pos + 2, 0))
+		return false;
+	*place = (struct place){ p, row_i32(w, pos + 2, s) };
+	return true;
 }
 
 static void run_kv_write(struct work *w)
 {
 	const uint32_t n = dim(w, 1, 0), heads = dim(w, 1, 1), tokens = dim(w, 1, 2);
 	const uint32_t n_pages = dim(w, 0, 3);
-	const int32_t *pos = row_i32(w, 2, 0), *seq = row_i32(w, 3, 0);
 
 	/* a head is one thread's: positions of one tile share cache lines */
 	for_each_claim(w, h, heads) {
 		for (uint32_t t = 0; t < tokens; t++) {
-			const int32_t *pages = token_pages(w, 4, seq[t], pos[t]);
-			int32_t page = pages ? pages[pos[t] / LINNET_KV_PAGE] : -1;
+			struct place place;
+			int32_t page = -1;
 
+			if (token_place(w, 2, t, &place))
+				page = read_once(&place.pages[place.pos / LINNET_KV_PAGE]);
 			if (page < 0 || (uint32_t)page >= n_pages) {
 				fail(w, -ERANGE);
 				return;
 			}
 			w->x->k->kv_put[w->op->attr[0]](w->op->operand[0].type, at(w, 0, 0, h, page),
 							row_f32(w, 1, h, t), n,
-							pos[t] % LINNET_KV_PAGE);
+							place.pos % LINNET_KV_PAGE);
 		}
 	}
 }
@@ -604,10 +648,10 @@ static void run_kv_write(struct work *w)
 struct attention {
 	uint32_t tokens, heads, kv_heads, group, dk, dv, n_pages, window;
 	uint32_t tile;			/* tokens that are handled together */
-	const int32_t *pos, *seq;
 	struct linnet_attn_query query;	/* template */
 	/* the thread's scratch */
 	const float **src;
+	uint32_t *pos;			/* of the tile's tokens */
 	uint16_t *lo, *hi;
 	struct linnet_attn_state *acc, *part;
 	float *acc_out, *part_out;
@@ -624,9 +668,10 @@ static size_t attention_layout(struct attention *a, char *base, const struct lin
 			       uint32_t n)
 {
 	const struct linnet_attention_ops *ops = &k->attn;
-	size_t size[9] = {
+	size_t size[10] = {
 		ops->query_bytes(a->query.type, n, a->dk),
 		n * sizeof(*a->src),
+		n * sizeof(*a->pos),
 		n * sizeof(*a->lo),
 		n * sizeof(*a->hi),
 		n * sizeof(*a->acc),
@@ -635,23 +680,24 @@ static size_t attention_layout(struct attention *a, char *base, const struct lin
 		(size_t)n * a->dv * sizeof(float),
 		ops->page_scratch(a->query.type, n, a->dk, a->dv),
 	};
-	char *p[9];
+	char *p[10];
 	size_t total = 0;
 
-	for (int i = 0; i < 9; i++) {
+	for (int i = 0; i < 10; i++) {
 		p[i] = base ? base + total : NULL;
 		total += align_up(size[i]);
 	}
 	if (base) {
 		a->query.buf = p[0];
 		a->src = (const float **)p[1];
-		a->lo = (uint16_t *)p[2];
-		a->hi = (uint16_t *)p[3];
-		a->acc = (struct linnet_attn_state *)p[4];
-		a->part = (struct linnet_attn_state *)p[5];
-		a->acc_out = (float *)p[6];
-		a->part_out = (float *)p[7];
-		a->page_scratch = p[8];
+		a->pos = (uint32_t *)p[2];
+		a->lo = (uint16_t *)p[3];
+		a->hi = (uint16_t *)p[4];
+		a->acc = (struct linnet_attn_state *)p[5];
+		a->part = (struct linnet_attn_state *)p[6];
+		a->acc_out = (float *)p[7];
+		a->part_out = (float *)p[8];
+		a->page_scratch = p[9];
 	}
 	return total;
 }
@@ -698,7 +744,7 @@ static void need_attention(const struct linnet_op *op, const uint32_t *params,
 
 	attention_shape(&a, op, params);
 	need->thread = attention_layout(&a, NULL, k, a.group * tile_tokens(a.group));
-	need->shared = (size_t)2 * n_threads * max_pages * partial_bytes(&a);
+	need->shared = sat_mul((uint64_t)2 * n_threads * max_pages, partial_bytes(&a));
 }
 
 /* First position that a token at pos sees. */
@@ -718,18 +764,18 @@ static void attention_queries(struct work *w, struct attention *a, uint32_t t0, 
 }
 
 /* One page for the packed queries, into state and out. False: the page is out of range. */
-static bool attention_page(struct work *w, struct attention *a, uint32_t t0, uint32_t g,
-			   const int32_t *pages, uint32_t page, bool more,
-			   struct linnet_attn_state *state, float *out)
+static bool attention_page(struct work *w, struct attention *a, uint32_t g, const int32_t *pages,
+			   uint32_t page, bool more, struct linnet_attn_state *state, float *out)
 {
 	const uint32_t first = page * LINNET_KV_PAGE;
+	const int32_t number = read_once(&pages[page]);
 	struct linnet_attn_page p = { .lo = a->lo, .hi = a->hi, .state = state, .out = out,
 				      .ld_out = a->dv, .scratch = a->page_scratch };
 
-	if (pages[page] < 0 || (uint32_t)pages[page] >= a->n_pages)
+	if (number < 0 || (uint32_t)number >= a->n_pages)
 		return false;
 	for (uint32_t i = 0; i < a->query.n; i++) {
-		uint32_t pos = a->pos[t0 + i / a->group];
+		uint32_t pos = a->pos[i / a->group];
 		uint32_t lo = first_seen(a, pos), hi = pos + 1;
 
 		lo = lo < first ? 0 : lo - first;
@@ -737,10 +783,14 @@ static bool attention_page(struct work *w, struct attention *a, uint32_t t0, uin
 		a->hi[i] = hi < LINNET_KV_PAGE ? hi : LINNET_KV_PAGE;
 		a->lo[i] = lo < a->hi[i] ? lo : a->hi[i];
 	}
-	p.k = at(w, 2, 0, g, pages[page]);
-	p.v = at(w, 3, 0, g, pages[page]);
-	if (more && pages[page + 1] >= 0 && (uint32_t)pages[page + 1] < a->n_pages)
-		p.next_k = at(w, 2, 0, g, pages[page + 1]);
+	p.k = at(w, 2, 0, g, number);
+	p.v = at(w, 3, 0, g, number);
+	if (more) {
+		const int32_t next = read_once(&pages[page + 1]);
+
+		if (next >= 0 && (uint32_t)next < a->n_pages)
+			p.next_k = at(w, 2, 0, g, next);
+	}
 	w->x->k->attn.page(&a->query, &p);
 	return true;
 }
@@ -759,31 +809,24 @@ static void attention_finish(struct work *w, const struct attention *a, uint32_t
 				     &a->acc[i], a->acc_out + (size_t)i * a->dv, a->dv);
 }
 
-/* Tokens [t0, t0 + n) of one sequence, KV head g, all their pages in order. */
+/* Tokens [t0, t0 + n), of one sequence and in a->pos, KV head g, all their pages in order. */
 static void attention_tile(struct work *w, struct attention *a, uint32_t t0, uint32_t n,
-			   uint32_t g)
+			   uint32_t g, const int32_t *pages)
 {
 	const struct linnet_attention_ops *ops = &w->x->k->attn;
 	uint32_t first = UINT32_MAX, last = 0;
-	const int32_t *pages = NULL;
 
-	for (uint32_t t = t0; t < t0 + n; t++) {
-		uint32_t seen;
+	for (uint32_t i = 0; i < n; i++) {
+		uint32_t seen = first_seen(a, a->pos[i]) / LINNET_KV_PAGE;
+		uint32_t own = a->pos[i] / LINNET_KV_PAGE;
 
-		pages = token_pages(w, 6, a->seq[t], a->pos[t]);
-		if (!pages) {
-			fail(w, -ERANGE);
-			return;
-		}
-		seen = first_seen(a, a->pos[t]) / LINNET_KV_PAGE;
 		first = seen < first ? seen : first;
-		last = (uint32_t)a->pos[t] / LINNET_KV_PAGE > last ?
-			       (uint32_t)a->pos[t] / LINNET_KV_PAGE : last;
+		last = own > last ? own : last;
 	}
 	attention_queries(w, a, t0, n, g);
 	attention_start(a, a->query.n);
 	for (uint32_t page = first; page <= last; page++) {
-		if (!attention_page(w, a, t0, g, pages, page, page < last, a->part, a->part_out)) {
+		if (!attention_page(w, a, g, pages, page, page < last, a->part, a->part_out)) {
 			fail(w, -ERANGE);
 			return;
 		}
@@ -805,18 +848,19 @@ static void attention_by_page(struct work *w, struct attention *a)
 		/* pages of one unit go to different threads */
 		const uint32_t unit = i / max_pages, page = i % max_pages;
 		const uint32_t t = unit / a->kv_heads, g = unit % a->kv_heads;
-		const int32_t *pages = token_pages(w, 6, a->seq[t], a->pos[t]);
 		char *part = w->shared + ((size_t)unit * max_pages + page) * bytes;
+		struct place place;
 
-		if (!pages) {
+		if (!token_place(w, 4, t, &place)) {
 			fail(w, -ERANGE);
 			break;
 		}
-		if (page > (uint32_t)a->pos[t] / LINNET_KV_PAGE ||
-		    page < first_seen(a, a->pos[t]) / LINNET_KV_PAGE)
+		if (page > place.pos / LINNET_KV_PAGE ||
+		    page < first_seen(a, place.pos) / LINNET_KV_PAGE)
 			continue;
+		a->pos[0] = place.pos;
 		attention_queries(w, a, t, 1, g);
-		if (!attention_page(w, a, t, g, pages, page, false, (void *)part,
+		if (!attention_page(w, a, g, place.pages, page, false, (void *)part,
 				    (float *)(part + states))) {
 			fail(w, -ERANGE);
 			break;
@@ -827,10 +871,16 @@ static void attention_by_page(struct work *w, struct attention *a)
 
 	for_each_claim(w, unit, units) {
 		const uint32_t t = unit / a->kv_heads, g = unit % a->kv_heads;
-		const uint32_t last = (uint32_t)a->pos[t] / LINNET_KV_PAGE;
+		struct place place;
 
+		/* dst may share memory with the positions: what held above may not any more */
+		if (!token_place(w, 4, t, &place)) {
+			fail(w, -ERANGE);
+			break;
+		}
 		attention_start(a, a->group);
-		for (uint32_t page = first_seen(a, a->pos[t]) / LINNET_KV_PAGE; page <= last; page++) {
+		for (uint32_t page = first_seen(a, place.pos) / LINNET_KV_PAGE;
+		     page <= place.pos / LINNET_KV_PAGE; page++) {
 			const char *part = w->shared + ((size_t)unit * max_pages + page) * bytes;
 			const float *out = (const float *)(part + states);
 
@@ -851,8 +901,6 @@ static void run_attention(struct work *w)
 	uint32_t tiles;
 
 	attention_shape(&a, w->op, w->x->params);
-	a.pos = row_i32(w, 4, 0);
-	a.seq = row_i32(w, 5, 0);
 	attention_layout(&a, w->own, w->x->k, a.group * tile_tokens(a.group));
 	if (share_pages(&a, threads)) {
 		attention_by_page(w, &a);
@@ -871,11 +919,21 @@ static void run_attention(struct work *w)
 		uint32_t end = t + a.tile < a.tokens ? t + a.tile : a.tokens;
 
 		while (t < end) {
-			uint32_t n = 1;
+			struct place first, place;
+			uint32_t n = 0;
 
-			while (t + n < end && a.seq[t + n] == a.seq[t])
-				n++;
-			attention_tile(w, &a, t, n, g);
+			while (t + n < end) {
+				if (!token_place(w, 4, t + n, &place)) {
+					fail(w, -ERANGE);
+					return;
+				}
+				if (!n)
+					first = place;
+				else if (place.pages != first.pages)
+					break;
+				a.pos[n++] = place.pos;
+			}
+			attention_tile(w, &a, t, n, g, first.pages);
 			t += n;
 		}
 	}
@@ -916,15 +974,15 @@ static struct need op_need(const struct linnet_op *op, const uint32_t *params,
 size_t linnet_exec_scratch(const struct linnet_stream *s, const struct linnet_kernels *k,
 			   unsigned n_threads)
 {
-	size_t most = 0;
+	uint64_t most = 0;
 
 	for (uint32_t i = 0; i < s->n_ops; i++) {
 		struct need need = op_need(&s->op[i], s->param_max, k, n_threads);
-		size_t n = need.shared + n_threads * need.thread;
+		uint64_t n = need_total(&need, n_threads);
 
 		most = n > most ? n : most;
 	}
-	return most;
+	return most > SIZE_MAX ? SIZE_MAX : most;
 }
 
 /* Product of an operand's dimensions. */
@@ -985,13 +1043,14 @@ void linnet_exec_run(struct linnet_exec *x, unsigned thread)
 		if (!thread && x->interrupt &&
 		    atomic_load_explicit(x->interrupt, memory_order_relaxed))
 			fail(&w, -EINTR);
-		w.shared = x->scratch;
-		w.own = x->scratch + need.shared + thread * need.thread;
 		/* every thread comes to the same verdict */
-		if (need.shared + x->team->n * need.thread > x->scratch_bytes)
+		if (need_total(&need, x->team->n) > x->scratch_bytes) {
 			fail(&w, -ENOSPC);
-		else
+		} else {
+			w.shared = x->scratch;
+			w.own = x->scratch + need.shared + thread * need.thread;
 			run[w.op->code](&w);
+		}
 		if (!next_phase(&w))
 			return;
 	}

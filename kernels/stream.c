@@ -134,6 +134,9 @@ static const char *check_matmul_experts(const struct linnet_op *op, const struct
 		return "src has neither one row nor one for each expert used";
 	if (is_param(dst->ne[1]) || is_param(w->ne[2]))
 		return "a number of experts is not a constant";
+	/* the executor numbers the rows */
+	if ((uint64_t)dst->ne[1] * linnet_dim(dst->ne[2], s->param_max) > UINT32_MAX)
+		return "too many rows";
 	return NULL;
 }
 
