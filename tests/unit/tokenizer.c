@@ -885,6 +885,149 @@ static void test_big(void)
 	free(text);
 }
 
+/* ------------------------------------------- against the plainest algorithm */
+
+#define MAX_WORDS 64
+
+struct plain {
+	char token[MAX_WORDS][8];
+	int n;
+	float score[MAX_WORDS];
+	struct { int left, right; } merge[MAX_WORDS];
+	int n_merges;
+};
+
+static int plain_find(const struct plain *v, const char *s, size_t n)
+{
+	for (int i = 0; i < v->n; i++) {
+		if (strlen(v->token[i]) == n && !memcmp(v->token[i], s, n))
+			return i;
+	}
+	return -1;
+}
+
+/* Priority of merging two tokens, less is sooner; -1: never. */
+static double plain_rank(const struct plain *v, bool spm, int left, int right, int *to)
+{
+	char both[16];
+	size_t n = snprintf(both, sizeof(both), "%s%s", v->token[left], v->token[right]);
+
+	*to = plain_find(v, both, n);
+	if (*to < 0)
+		return -1;
+	if (spm)
+		return 1000 - v->score[*to];
+	for (int i = 0; i < v->n_merges; i++) {
+		if (v->merge[i].left == left && v->merge[i].right == right)
+			return i;
+	}
+	return -1;
+}
+
+static size_t plain_encode(const struct plain *v, bool spm, const char *text, int32_t *ids)
+{
+	size_t n = strlen(text);
+
+	for (size_t i = 0; i < n; i++)
+		ids[i] = plain_find(v, text + i, 1);
+	for (;;) {
+		size_t best = n;
+		double first = INFINITY;
+		int to;
+
+		for (size_t i = 0; i + 1 < n; i++) {
+			double rank = plain_rank(v, spm, ids[i], ids[i + 1], &to);
+
+			if (rank >= 0 && rank < first) {
+				first = rank;
+				best = i;
+			}
+		}
+		if (best == n)
+			return n;
+		plain_rank(v, spm, ids[best], ids[best + 1], &to);
+		ids[best] = to;
+		memmove(ids + best + 1, ids + best + 2, (n - best - 2) * sizeof(*ids));
+		n--;
+	}
+}
+
+static void plain_make(struct plain *v)
+{
+	*v = (struct plain) { .n = 3 };
+	for (int i = 0; i < 3; i++)
+		v->token[i][0] = 'a' + i;
+	for (int tries = 0; tries < 200 && v->n < MAX_WORDS; tries++) {
+		char both[16];
+		int left = rng(v->n), right = rng(v->n);
+		int n = snprintf(both, sizeof(both), "%s%s", v->token[left], v->token[right]);
+
+		if (n > 7)
+			continue;
+		if (plain_find(v, both, n) < 0) {
+			v->score[v->n] = rng(12);
+			memcpy(v->token[v->n++], both, n + 1);
+		}
+		if (v->n_merges < MAX_WORDS && rng(2)) {
+			v->merge[v->n_merges].left = left;
+			v->merge[v->n_merges++].right = right;
+		}
+	}
+}
+
+/* Random vocabularies of a, b and c; words below and above the length for a heap. */
+static void test_plain(bool spm)
+{
+	int texts = 0;
+	bool ok = true;
+
+	for (int round = 0; round < 60 && ok; round++) {
+		struct linnet_error err;
+		struct gguf_file f;
+		struct plain p;
+		struct vocab v;
+
+		plain_make(&p);
+		gguf_init(&f);
+		gguf_kv_str(&f, K("model"), spm ? "llama" : "gpt2");
+		gguf_kv_str(&f, K("pre"), "gpt-2");
+		put_flag(&f, K("add_space_prefix"), false);
+		gguf_kv_array(&f, K("tokens"), 8, p.n);
+		for (int i = 0; i < p.n; i++)
+			put_str(&f.kv, p.token[i]);
+		gguf_kv_array(&f, K("scores"), 6, p.n);
+		put(&f.kv, p.score, p.n * sizeof(float));
+		gguf_kv_array(&f, K("merges"), 8, p.n_merges);
+		for (int i = 0; i < p.n_merges; i++) {
+			char text[32];
+
+			snprintf(text, sizeof(text), "%s %s", p.token[p.merge[i].left],
+				 p.token[p.merge[i].right]);
+			put_str(&f.kv, text);
+		}
+		ok = !vocab_from(&v, &f, &err);
+		for (int k = 0; k < 40 && ok; k++, texts++) {
+			char text[256];
+			int32_t want[256];
+			size_t n = rng(k & 1 ? 40 : sizeof(text)), count;
+			struct ids r;
+
+			for (size_t i = 0; i < n; i++)
+				text[i] = 'a' + rng(1 + rng(3));
+			text[n] = '\0';
+			count = plain_encode(&p, spm, text, want);
+			r = encode(&v, text, n, 0);
+			ok = r.n == (int64_t)count && !memcmp(r.p, want, count * sizeof(*want));
+			if (!ok)
+				printf("# %s\n", text);
+			free(r.p);
+		}
+		vocab_close(&v);
+	}
+	test_ok(ok, "%s: %d texts as the plainest algorithm has them", spm ? "llama" : "gpt2",
+		texts);
+}
+
 /* --------------------------------------------------------- pre-tokenizers */
 
 struct words {
@@ -1110,6 +1253,8 @@ int main(void)
 	test_damaged();
 	test_missing_bytes();
 	test_big();
+	test_plain(true);
+	test_plain(false);
 	test_pretokenizers();
 	rmdir(dir);
 	return test_end();
