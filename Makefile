@@ -10,6 +10,7 @@ LIBDIR ?= $(PREFIX)/lib
 CC ?= cc
 CFLAGS ?= -O2 -g
 WERROR ?=
+KERNEL_OPT ?= -O3
 PKG_CONFIG ?= pkg-config
 
 arch := $(shell $(CC) -dumpmachine | cut -d- -f1)
@@ -44,7 +45,7 @@ checkasm_obj := $(patsubst %.c,$(O)/obj/%.o,$(wildcard tests/kernels/checkasm/*.
 test_bin += $(O)/tests/kernels/checkasm
 
 # Kernels are where the time goes; the rest is compiled for size of the diff.
-$(O)/obj/kernels/%.o: override CFLAGS += -O3
+$(O)/obj/kernels/%.o: override CFLAGS += $(KERNEL_OPT)
 $(O)/obj/kernels/x86/%_avx2.o: override CFLAGS += -mavx2 -mfma -mf16c -mbmi2
 $(O)/obj/kernels/x86/%_avx512.o: override CFLAGS += -march=icelake-server -mtune=znver3
 # Unrolled vector code takes compilers minutes to instrument in full; sanitized builds
