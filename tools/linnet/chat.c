@@ -117,7 +117,6 @@ static int answer(struct chat *c, uint64_t start_ns)
 	enum generate_end end = GENERATE_INTERRUPT;
 	struct linnet_error err = { 0 };
 	size_t same = 0, n_ids;
-	const char *ignored;
 	int32_t *ids;
 	int ret, status;
 
@@ -145,19 +144,12 @@ static int answer(struct chat *c, uint64_t start_ns)
 	c->reply_len = 0;
 
 	ret = linnet_detok_create(&g.detok, c->model, false, true);
+	if (!ret)
+		ret = generate_prompt(&g, ids, n_ids, same);
 	if (ret) {
+		linnet_detok_destroy(g.detok);
 		tool_error_errno(c->margs->path, "cannot turn tokens into text", ret);
 		return TOOL_FAILED;
-	}
-	for (size_t i = 0; i < n_ids; i++) {
-		ret = linnet_detok_push(g.detok, ids[i], &ignored);
-		if (ret < 0) {
-			tool_error_errno(c->margs->path, "cannot turn tokens into text", ret);
-			linnet_detok_destroy(g.detok);
-			return TOOL_FAILED;
-		}
-		if (i >= same)
-			linnet_sampler_accept(c->sampler, ids[i]);
 	}
 	sum.n_prompt = n_ids - same;
 	sum.opened_ns = now_ns();

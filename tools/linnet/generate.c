@@ -131,6 +131,24 @@ static int decode(struct generate *g, int32_t id, int32_t *draft, uint32_t *n_dr
 	return linnet_session_decode(g->session, ids, 1 + *n_draft, LINNET_LOGITS_ALL, err);
 }
 
+int generate_prompt(struct generate *g, const int32_t *ids, size_t n, size_t n_known)
+{
+	const char *ignored;
+	int ret;
+
+	for (size_t i = 0; i < n; i++) {
+		ret = linnet_detok_push(g->detok, ids[i], &ignored);
+		if (ret < 0)
+			return ret;
+		if (i < n_known)
+			continue;
+		linnet_sampler_accept(g->sampler, ids[i]);
+		if (g->lookup)
+			linnet_lookup_push(g->lookup, ids[i]);
+	}
+	return 0;
+}
+
 enum generate_end generate(struct generate *g, struct linnet_error *err)
 {
 	enum generate_end end = GENERATE_COUNT;

@@ -87,6 +87,13 @@ struct generate {
 #define GENERATE_MAX_DRAFT 32
 
 /*
+ * What comes before the text, for detokenizer (the first new token is not the beginning
+ * of a text), sampler and drafts; the latter two know the first n_known already. 0 or
+ * -errno.
+ */
+int generate_prompt(struct generate *g, const int32_t *ids, size_t n, size_t n_known);
+
+/*
  * From the logits of the session's last decode on: sample, write to stdout, decode. With
  * drafts the text is the same, and a pass may give several tokens.
  */

@@ -29,27 +29,34 @@ static int by_bytes(const void *a, const void *b)
 	return x->bytes < y->bytes ? 1 : x->bytes > y->bytes ? -1 : strcmp(x->name, y->name);
 }
 
-/* Tensors by type, largest share first. For free(). */
-static struct type_sum *sum_types(const struct linnet_model *m, size_t *n)
+/* Tensors by type, largest share first: *sums is for free(). */
+static int sum_types(const struct linnet_model *m, struct type_sum **sums, size_t *n)
 {
 	struct linnet_tensor_info t;
-	struct type_sum *sums = NULL;
+	struct type_sum *v = NULL, *bigger;
 	size_t k;
 
 	*n = 0;
 	for (size_t i = 0; tensor(m, i, &t); i++) {
-		for (k = 0; k < *n && strcmp(sums[k].name, t.type_name); k++)
+		for (k = 0; k < *n && strcmp(v[k].name, t.type_name); k++)
 			;
 		if (k == *n) {
-			sums = tool_realloc(sums, (*n + 1) * sizeof(*sums));
-			sums[(*n)++] = (struct type_sum){ .name = t.type_name };
+			bigger = realloc(v, (*n + 1) * sizeof(*v));
+			if (!bigger) {
+				free(v);
+				tool_error("out of memory (tensor types)");
+				return TOOL_FAILED;
+			}
+			v = bigger;
+			v[(*n)++] = (struct type_sum){ .name = t.type_name };
 		}
-		sums[k].n++;
-		sums[k].bytes += t.bytes;
+		v[k].n++;
+		v[k].bytes += t.bytes;
 	}
 	if (*n)
-		qsort(sums, *n, sizeof(*sums), by_bytes);
-	return sums;
+		qsort(v, *n, sizeof(*v), by_bytes);
+	*sums = v;
+	return TOOL_OK;
 }
 
 static char *shape(char buf[static 96], const struct linnet_tensor_info *t)
@@ -153,7 +160,11 @@ static int print_json(const struct linnet_model *m, const char *path, const char
 	json_put(o, "metadata", list);
 
 	list = json_new_array();
-	sums = sum_types(m, &n_sums);
+	if (sum_types(m, &sums, &n_sums)) {
+		json_decref(list);
+		json_decref(o);
+		return TOOL_FAILED;
+	}
 	for (size_t i = 0; i < n_sums; i++) {
 		j = json_new_object();
 		json_put(j, "type", json_text(sums[i].name));
@@ -269,7 +280,8 @@ static int print_text(const struct linnet_model *m, const char *path, const char
 			print_row("read in every pass", mem->streamed);
 	}
 
-	sums = sum_types(m, &n_sums);
+	if (sum_types(m, &sums, &n_sums))
+		return TOOL_FAILED;
 	out_printf(n_sums ? "\nTensors by type:\n" : "\nNo tensors.\n");
 	for (size_t i = 0; i < n_sums; i++)
 		out_printf("  %-8s %6s tensors %12s\n", sums[i].name, format_count(a, sums[i].n),

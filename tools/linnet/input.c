@@ -18,10 +18,8 @@ int input_read(const char *path, char **data, size_t *n)
 	bool standard = !strcmp(path, "-");
 	const char *name = standard ? "standard input" : path;
 	size_t cap = 1 << 16, have = 0;
-	char *buf = NULL;
+	char *buf = NULL, *bigger;
 	int fd = STDIN_FILENO;
-	int saved;
-
 	if (!standard) {
 		fd = open(path, O_RDONLY | O_CLOEXEC);
 		if (fd < 0) {
@@ -34,14 +32,18 @@ int input_read(const char *path, char **data, size_t *n)
 
 		if (!buf || have + 1 >= cap) {
 			cap *= 2;
-			buf = tool_realloc(buf, cap);
+			bigger = realloc(buf, cap);
+			if (!bigger) {
+				tool_error_errno(name, "cannot read", ENOMEM);
+				goto err_free;
+			}
+			buf = bigger;
 		}
 		got = read(fd, buf + have, cap - have - 1);
 		if (got < 0 && errno == EINTR)
 			continue;
 		if (got < 0) {
-			saved = errno;
-			tool_error_errno(name, "cannot read", saved);
+			tool_error_errno(name, "cannot read", errno);
 			goto err_free;
 		}
 		if (!got)
@@ -99,13 +101,15 @@ int input_tokenize(const struct linnet_model *m, const char *path, const char *t
 	/* Rarely is a token shorter than two bytes, and never are there many more
 	 * tokens than bytes: the second call is for the exception. */
 	size_t cap = n / 2 + 16;
-	int32_t *v = tool_alloc(cap * sizeof(*v));
-	int64_t count = linnet_tokenize(m, text, n, flags, v, cap);
+	int32_t *v = malloc(cap * sizeof(*v)), *bigger;
+	int64_t count = v ? linnet_tokenize(m, text, n, flags, v, cap) : -ENOMEM;
 
 	if (count > 0 && (uint64_t)count > cap) {
 		cap = (size_t)count;
-		v = tool_realloc(v, cap * sizeof(*v));
-		count = linnet_tokenize(m, text, n, flags, v, cap);
+		bigger = realloc(v, cap * sizeof(*v));
+		if (bigger)
+			v = bigger;
+		count = bigger ? linnet_tokenize(m, text, n, flags, v, cap) : -ENOMEM;
 	}
 	if (count < 0) {
 		free(v);

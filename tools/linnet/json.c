@@ -86,5 +86,10 @@ static int write_part(const char *text, size_t n, void *ctx)
 
 bool json_out(const json_t *j, size_t flags)
 {
-	return !json_dump_callback(j, write_part, NULL, flags);
+	if (!json_dump_callback(j, write_part, NULL, flags))
+		return true;
+	/* What stdout refused is remembered there; jansson needs memory, too. */
+	if (out_flush())
+		checked(NULL);
+	return false;
 }

@@ -43,7 +43,6 @@ static int run(struct linnet_model *m, const struct model_args *margs,
 	uint64_t n_new = samp->n_predict > 0 ? (uint64_t)samp->n_predict : 0;
 	enum generate_end end = GENERATE_INTERRUPT;
 	struct linnet_error err = { 0 };
-	const char *ignored;
 	int32_t *ids;
 	size_t n_ids;
 	int ret, status;
@@ -66,11 +65,6 @@ static int run(struct linnet_model *m, const struct model_args *margs,
 	}
 	if (sampler_open(&g->sampler, m, samp))
 		goto out_ids;
-	ret = linnet_detok_create(&g->detok, m, false, true);
-	if (ret) {
-		tool_error_errno(margs->path, "cannot turn tokens into text", ret);
-		goto out_ids;
-	}
 	if (g->n_draft) {
 		ret = linnet_lookup_create(&g->lookup);
 		if (ret) {
@@ -78,21 +72,17 @@ static int run(struct linnet_model *m, const struct model_args *margs,
 			goto out_ids;
 		}
 	}
-	for (size_t i = 0; i < n_ids; i++) {
-		linnet_sampler_accept(g->sampler, ids[i]);
-		if (g->lookup)
-			linnet_lookup_push(g->lookup, ids[i]);
-		/* The prompt is printed as it was given; the detokenizer has to
-		 * know what comes before the first new token. */
-		ret = linnet_detok_push(g->detok, ids[i], &ignored);
-		if (ret < 0) {
-			tool_error_errno(margs->path, "cannot turn tokens into text", ret);
-			goto out_ids;
-		}
+	ret = linnet_detok_create(&g->detok, m, false, true);
+	if (!ret)
+		ret = generate_prompt(g, ids, n_ids, 0);
+	if (ret) {
+		tool_error_errno(margs->path, "cannot turn tokens into text", ret);
+		goto out_ids;
 	}
 	sum->n_prompt = n_ids;
 	sum->opened_ns = now_ns();
 	interrupt_begin(g->session);
+	/* The prompt is printed as it was given. */
 	out_write(term_style(1, TERM_BOLD), strlen(term_style(1, TERM_BOLD)));
 	out_text(text, n_text);
 	out_write(term_style(1, TERM_RESET), strlen(term_style(1, TERM_RESET)));

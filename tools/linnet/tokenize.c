@@ -72,7 +72,7 @@ static int decode(const struct linnet_model *m, const char *path, const char *te
 		tool_error_errno(path, "cannot turn tokens into text", n);
 		goto out;
 	}
-	if (n > 0) {
+	if (n) {
 		last = part[n - 1];
 		out_text(part, (size_t)n);
 	}
