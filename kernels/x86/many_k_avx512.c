@@ -53,6 +53,8 @@ ALWAYS_INLINE void tile(struct chains *c, const struct panel *p, const struct li
 	const int pairs = kind == SCALE32_MIN ? 4 : kind == PRODUCTS_MIN ? 8 : 0;
 	__m512i isum[TILE][GROUPS];
 
+	/* gcc would load the minima once for all tiles, and then lack registers for sums */
+	__asm__("" : "+r"(p));
 	for (int t = 0; t < n; t++)
 		for (int m = 0; m < GROUPS; m++)
 			isum[t][m] = kind == PRODUCTS_OFF124 ?
