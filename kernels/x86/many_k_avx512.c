@@ -63,6 +63,9 @@ ALWAYS_INLINE void tile(struct chains *c, const struct panel *p, const struct li
 	for (int j = 0; j < 64 / len; j++) {
 		__m512i dot[TILE][GROUPS];
 
+		/* the tile after the next: 32 lines, it has 28 */
+		for (int i = 0; i < len / 2; i++)
+			prefetch_t0((const char *)(a + 2 * TILE) + (j * len / 2 + i) * 64);
 		for (int t = 0; t < n; t++)
 			for (int m = 0; m < GROUPS; m++)
 				dot[t][m] = start_of_dot(kind, a + t, j);
