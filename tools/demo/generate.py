@@ -28,10 +28,8 @@ import sys
 # ---------------------------------------------------------------- characters
 
 NAMES = {
-    "she": "Mia Lily Rosie Luna Daisy Bella Nell Poppy Hazel Ruby Ella Tilly Molly Ivy "
-           "Fern Anna Clara Nora Penny Olive Pearl Willow Maya Zoe Dora Lotte".split(),
-    "he": "Pip Finn Toby Milo Oscar Max Ben Sam Leo Otto Hugo Felix Teddy Rufus Jasper "
-          "Bruno Basil Theo Noah Tom Jack Moss Nico Rowan Kip Emil".split(),
+    "she": "Mia Lily Rosie Luna Daisy Nell Poppy Hazel Ruby Tilly Ivy Fern Clara Nora Olive Willow".split(),
+    "he": "Pip Finn Toby Milo Oscar Max Ben Leo Otto Hugo Felix Teddy Jasper Bruno Theo Moss".split(),
 }
 
 PRONOUNS = {"she": ("she", "her", "her", "herself"), "he": ("he", "him", "his", "himself")}

@@ -19,6 +19,7 @@ import collections
 import json
 import math
 import os
+import random
 import re
 import struct
 import sys
@@ -38,8 +39,12 @@ SPACE = "\u2581"
 # ---------------------------------------------------------------- tokenizer
 
 # Merges never cross the border of a chunk, so encoding chunk by chunk equals
-# encoding the whole text at once.
-CHUNK = re.compile(r" ?[A-Za-z]+|'[a-z]+| ?[^A-Za-z\s]+|\n+| ")
+# encoding the whole text at once.  A capital never joins the space before it:
+# so a name is the same piece in mid-sentence, after a quote and at the start of
+# a paragraph, which makes names much easier to learn.  The end of a sentence
+# takes the space instead, and these three merges come first so that they win.
+CHUNK = re.compile(r"[.!?] (?=[A-Z\"])| ?[a-z]+|[A-Z][a-z]*|'[a-z]+| ?[^A-Za-z\s]+|\n+| ")
+FIRST_MERGES = ["." + SPACE, "!" + SPACE, "?" + SPACE]
 
 
 class Tokenizer:
@@ -61,12 +66,13 @@ class Tokenizer:
             count.update(CHUNK.findall(" " + t))
         words = [[list(w.replace(" ", SPACE)), n] for w, n in sorted(count.items())]
         chars = sorted({c for w, _ in words for c in w})
-        merges = []
+        merges = list(FIRST_MERGES)
         while FIRST + len(merges) + len(chars) < vocab:
             pairs = collections.Counter()
             for w, n in words:
                 for p in zip(w, w[1:]):
-                    pairs[p] += n
+                    if p[0] + p[1] not in FIRST_MERGES:
+                        pairs[p] += n
             a, b = max(pairs, key=lambda p: (pairs[p], p))
             if a + b not in merges:
                 merges.append(a + b)
@@ -136,17 +142,23 @@ class Model(torch.nn.Module):
         self.a = a
         self.hd = a.dim // a.heads
         kv = a.kv_heads * self.hd
-        self.embed = torch.nn.Parameter(torch.randn(vocab, a.dim) * 0.02)
-        self.norm = torch.nn.Parameter(torch.ones(a.dim))
+        # Large, so that what tells one name from another is not drowned by what all names share;
+        # the last norm starts small to keep the first logits small, as the embedding is tied.
+        self.embed = torch.nn.Parameter(torch.randn(vocab, a.dim) * a.embed_std)
+        self.norm = torch.nn.Parameter(torch.full((a.dim,), 0.02 / a.embed_std))
         self.layers = torch.nn.ModuleList()
         out_std = 0.02 / math.sqrt(2 * a.layers)
         for _ in range(a.layers):
+            # Value and output start as a projection and its transpose: what a head looks at is
+            # copied.  Names have to be copied, and from noise that is learnt very late.
+            v = torch.linalg.qr(torch.randn(a.dim, kv))[0].t().contiguous()
+            heads = [v[j * self.hd:(j + 1) * self.hd] for j in range(a.kv_heads) for _ in range(a.heads // a.kv_heads)]
             p = torch.nn.ParameterDict({
                 "attn_norm": torch.nn.Parameter(torch.ones(a.dim)),
                 "attn_q": torch.nn.Parameter(torch.randn(a.dim, a.dim) * 0.04),
                 "attn_k": torch.nn.Parameter(torch.randn(kv, a.dim) * 0.04),
-                "attn_v": torch.nn.Parameter(torch.randn(kv, a.dim) * 0.02),
-                "attn_output": torch.nn.Parameter(torch.randn(a.dim, a.dim) * out_std),
+                "attn_v": torch.nn.Parameter(v),
+                "attn_output": torch.nn.Parameter(torch.cat(heads).t().contiguous() * a.copy_gain),
                 "ffn_norm": torch.nn.Parameter(torch.ones(a.dim)),
                 "ffn_gate": torch.nn.Parameter(torch.randn(a.ffn, a.dim) * 0.02),
                 "ffn_up": torch.nn.Parameter(torch.randn(a.ffn, a.dim) * 0.02),
@@ -306,24 +318,98 @@ def tokens_of(tok, ask, text):
     return ids, len(head)
 
 
-def rows(tok, seed, chat, plan):
-    """Batches by plan [(steps, rows, length)]: each row starts with a story and is filled with the next ones.
+def primer(rng, vocab, tokens, length=64):
+    """A batch that only copying can predict.
 
-    Returns inputs and targets; -100 stands for what is not predicted, so that
-    the model never invents a request of its own.
+    A row draws from an alphabet of its own, two to twelve random pieces: in half
+    of the rows at random, in the others the same few pieces over and over.
+    """
+    n = tokens // length
+    x = torch.empty(n, length + 1, dtype=torch.long)
+    for r in range(n):
+        own = [rng.randrange(FIRST, vocab) for _ in range(rng.randint(2, 12))]
+        if r % 2:
+            own = (own * (length + 1))[:length + 1]
+        else:
+            own = [rng.choice(own) for _ in range(length + 1)]
+        x[r] = torch.tensor(own)
+    y = x[:, 1:].clone()
+    for r in range(n):
+        first = set()
+        for i, p in enumerate(x[r].tolist()):
+            if i and p not in first:
+                y[r, i - 1] = -100
+            first.add(p)
+    return x[:, :-1], y
+
+
+def batches(tok, seed, chat, prime, steps, tokens, context):
+    """Inputs and targets of each step; -100 stands for what is not predicted.
+
+    Requests are not predicted, so the model never invents one.  A row is one
+    story, and stories of like length share a batch: nothing but the story itself
+    can explain its names.  In the second half every fourth batch has rows of the
+    full context instead, filled with one story after another, as they follow
+    each other in a conversation.
     """
     stories = generate.records(seed, 1 << 60, chat)
-    for steps, n, length in plan:
-        for _ in range(steps):
-            x = np.empty((2, n, length + 1), np.int64)
-            for r in range(n):
+    rng = random.Random(seed)
+    for _ in range(prime):
+        yield primer(rng, len(tok.pieces), tokens)
+    todo = []
+    for step in range(steps):
+        if step < steps // 2 or step % 4:
+            if not todo:
+                pool = sorted((tokens_of(tok, *next(stories)) for _ in range(256)), key=lambda x: len(x[0]))
+                while pool:
+                    n = max(1, tokens // len(pool[min(len(pool), 16) - 1][0]))
+                    todo.append(pool[:n])
+                    pool = pool[n:]
+                rng.shuffle(todo)
+            pick = [(ids, [-100] * skip + ids[skip:]) for ids, skip in todo.pop()]
+            length = min(context, max(len(ids) for ids, _ in pick) - 1)
+        else:
+            length, pick = context, []
+            for _ in range(max(1, tokens // context)):
                 ids, want = [], []
                 while len(ids) <= length:
                     i, skip = tokens_of(tok, *next(stories))
                     ids += i
                     want += [-100] * skip + i[skip:]
-                x[0, r], x[1, r] = ids[:length + 1], want[:length + 1]
-            yield torch.from_numpy(x[0, :, :-1]), torch.from_numpy(x[1, :, 1:])
+                pick.append((ids, want))
+        x = torch.full((len(pick), length + 1), EOS)
+        y = torch.full((len(pick), length + 1), -100)
+        for r, (ids, want) in enumerate(pick):
+            n = min(len(ids), length + 1)
+            x[r, :n], y[r, :n] = torch.tensor(ids[:n]), torch.tensor(want[:n])
+        yield x[:, :-1], y[:, 1:]
+
+
+class Muon(torch.optim.Optimizer):
+    """Momentum whose step is the nearest matrix with equal singular values (Jordan et al., 2024).
+
+    It moves the rare directions of a matrix as fast as the common ones.
+    """
+
+    def __init__(self, params, lr, momentum=0.95, weight_decay=0.0):
+        super().__init__(params, dict(lr=lr, momentum=momentum, weight_decay=weight_decay))
+
+    @torch.no_grad()
+    def step(self):
+        for group in self.param_groups:
+            for p in group["params"]:
+                m = self.state[p].setdefault("momentum", torch.zeros_like(p))
+                m.mul_(group["momentum"]).add_(p.grad)
+                x = p.grad + group["momentum"] * m
+                wide = x.shape[0] > x.shape[1]
+                x = x.t() if wide else x
+                x = x / (x.norm() + 1e-12)
+                for _ in range(5):
+                    a = x @ x.t()
+                    x = 3.4445 * x + (-4.775 * a + 2.0315 * a @ a) @ x
+                x = x.t() if wide else x
+                p.mul_(1 - group["lr"] * group["weight_decay"])
+                p.add_(x, alpha=-group["lr"] * max(1, p.shape[0] / p.shape[1]) ** 0.5)
 
 
 @torch.no_grad()
@@ -360,19 +446,24 @@ def main():
     ap.add_argument("--work", default=os.path.join(here, "..", "..", "build", "demo"), help="checkpoint and log")
     ap.add_argument("--seed", type=int, default=1)
     ap.add_argument("--threads", type=int, default=1)
-    ap.add_argument("--steps", type=int, default=4000)
-    ap.add_argument("--tokens", type=int, default=2048, help="tokens in a step")
+    ap.add_argument("--steps", type=int, default=3600)
+    ap.add_argument("--prime", type=int, default=250, help="how many of the steps only teach copying")
+    ap.add_argument("--tokens", type=int, default=1536, help="tokens in a step")
     ap.add_argument("--chat", type=float, default=0.3)
     ap.add_argument("--vocab", type=int, default=1536)
-    ap.add_argument("--dim", type=int, default=192)
+    ap.add_argument("--dim", type=int, default=128)
     ap.add_argument("--layers", type=int, default=4)
-    ap.add_argument("--heads", type=int, default=6)
+    ap.add_argument("--heads", type=int, default=4)
     ap.add_argument("--kv-heads", type=int, default=2)
-    ap.add_argument("--ffn", type=int, default=512)
+    ap.add_argument("--ffn", type=int, default=384)
     ap.add_argument("--context", type=int, default=512)
-    ap.add_argument("--lr", type=float, default=3e-3)
+    ap.add_argument("--lr", type=float, default=3e-3, help="peak rate of AdamW (embedding and norms)")
+    ap.add_argument("--muon-lr", type=float, default=0.02, help="peak rate of Muon (matrices); 0: AdamW for all")
+    ap.add_argument("--embed-std", type=float, default=0.1)
+    ap.add_argument("--copy-gain", type=float, default=0.1, help="see Model")
     ap.add_argument("--eps", type=float, default=1e-5)
     ap.add_argument("--rope-base", type=float, default=10000.0)
+    ap.add_argument("--save", type=int, default=250, help="steps from checkpoint to checkpoint")
     ap.add_argument("--resume", action="store_true", help="go on from the checkpoint in --work")
     a = ap.parse_args()
 
@@ -390,46 +481,53 @@ def main():
     print("torch %s, %d threads, %d parameters, %d pieces, %.1f s for the tokenizer" %
           (torch.__version__, a.threads, params, len(tok.pieces), time.time() - start), flush=True)
 
-    matrices = [p for p in model.parameters() if p.ndim == 2]
+    matrices = [p for n, p in model.named_parameters() if p.ndim == 2 and n != "embed"]
     vectors = [p for p in model.parameters() if p.ndim == 1]
-    opt = torch.optim.AdamW([{"params": matrices, "weight_decay": 0.1}, {"params": vectors, "weight_decay": 0.0}],
-                            lr=a.lr, betas=(0.9, 0.98), eps=1e-9)
-    # Long rows come last: they cost more, and by then the model knows what a story is.
-    short = a.steps * 3 // 4
-    plan = [(short, a.tokens // 256, 256), (a.steps - short, max(1, a.tokens // 512), 512)]
+    opts = [torch.optim.AdamW([{"params": [model.embed], "weight_decay": 0.1}, {"params": vectors, "weight_decay": 0.0}],
+                              lr=a.lr, betas=(0.9, 0.98), eps=1e-9)]
+    if a.muon_lr:
+        opts.append(Muon(matrices, a.muon_lr, weight_decay=0.1))
+    else:
+        opts[0].add_param_group({"params": matrices, "weight_decay": 0.1})
+    for o in opts:
+        for g in o.param_groups:
+            g["peak"] = g["lr"]
     ckpt, first = os.path.join(a.work, "checkpoint.pt"), 0
     if a.resume:
         c = torch.load(ckpt)
         model.load_state_dict(c["model"])
-        opt.load_state_dict(c["opt"])
+        for o, saved in zip(opts, c["opts"]):
+            o.load_state_dict(saved)
         first = c["step"]
 
     warm, total, seen, mean = 100, a.steps, 0, None
-    for step, (batch, want) in enumerate(rows(tok, a.seed, a.chat, plan)):
+    for step, (batch, want) in enumerate(batches(tok, a.seed, a.chat, a.prime, a.steps - a.prime, a.tokens, a.context)):
+        seen += int((want >= 0).sum())
         if step < first:
             continue
-        lr = a.lr * min(1, (step + 1) / warm) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * step / total)))
-        for g in opt.param_groups:
-            g["lr"] = lr
+        scale = min(1, (step + 1) / warm) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * step / total)))
+        for g in (g for o in opts for g in o.param_groups):
+            g["lr"] = g["peak"] * scale
         logits = model(batch)
         loss = F.cross_entropy(logits.view(-1, logits.shape[-1]), want.reshape(-1))
-        opt.zero_grad()
+        for o in opts:
+            o.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        opt.step()
-        seen += batch.numel()
+        for o in opts:
+            o.step()
         mean = loss.item() if mean is None else 0.98 * mean + 0.02 * loss.item()
         if (step + 1) % 50 == 0:
-            print("step %d/%d loss %.4f lr %.2e %d tokens %.0f s" % (step + 1, total, mean, lr, seen, time.time() - start), flush=True)
-        if (step + 1) % 500 == 0:
-            torch.save({"model": model.state_dict(), "opt": opt.state_dict(), "step": step + 1}, ckpt + ".part")
+            print("step %d/%d loss %.4f scale %.3f %d tokens %.0f s" % (step + 1, total, mean, scale, seen, time.time() - start), flush=True)
+        if (step + 1) % a.save == 0:
+            torch.save({"model": model.state_dict(), "opts": [o.state_dict() for o in opts], "step": step + 1}, ckpt + ".part")
             os.replace(ckpt + ".part", ckpt)
 
     token, byte = held_out(model, tok, test)
     kept = export(a.out, model, tok, a)
     model.load_state_dict(kept)
     token8, byte8 = held_out(model, tok, test)
-    result = {"parameters": params, "bytes": os.path.getsize(a.out), "steps": total, "tokens": seen, "seconds": round(time.time() - start),
+    result = {"parameters": params, "bytes": os.path.getsize(a.out), "steps": total, "tokens": seen, "seconds": round(time.time() - start), "cpu_seconds": round(time.process_time()),
               "train_loss": mean, "heldout_loss_f32": token, "heldout_loss_q8_0": token8,
               "heldout_nats_per_byte_q8_0": byte8, "perplexity_q8_0": math.exp(token8)}
     print(json.dumps(result, indent=1))
