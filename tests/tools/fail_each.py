@@ -49,7 +49,7 @@ class Run:
         self.out = texts[0]
         self.err = texts[1].decode(errors="replace")
         report = texts[2].decode(errors="replace")
-        self.blocks = re.findall(r"^block (.*)$", report, re.M)
+        self.blocks = re.findall(r"^block (\d+) (\S+) (\S+)$", report, re.M)
         m = re.search(r"^calls (\d+) failed (\d+) live (-?\d+)$", report, re.M)
         self.calls, self.failed, self.live = map(int, m.groups()) if m else (None, None, None)
 
@@ -79,6 +79,19 @@ def judge(run, base, what):
     return None
 
 
+def place(block):
+    """Where a live block was taken, as a line of the source where that can be told."""
+    size, path, offset = block
+    try:
+        # the return address is behind the call
+        text = subprocess.run(["addr2line", "-s", "-f", "-e", path, hex(int(offset, 16) - 1)],
+                              capture_output=True, text=True, check=True).stdout.split()
+    except (OSError, subprocess.CalledProcessError):
+        text = []
+    known = len(text) > 1 and not text[0].startswith("?")
+    return f"  block of {size} from " + (" ".join(text[:2]) if known else f"{path}+{offset}")
+
+
 def fail_each(build, what, command, stride=1, most=None, all_from=False, verbose=False,
               log=print):
     """-> (runs made, how many of them had a failed call, list of problems)"""
@@ -97,7 +110,7 @@ def fail_each(build, what, command, stride=1, most=None, all_from=False, verbose
         if bad:
             last = run.err.strip().splitlines()[-1:] or [""]
             problems.append(f"{what} {at} of {base.calls}: {bad} [{last[0][:200]}]")
-            problems += [f"  block of {b}" for b in run.blocks[:8]] if "live" in bad else []
+            problems += [place(b) for b in run.blocks[:6]] if "live" in bad else []
         if verbose:
             log(f"{what} {at}: {run.status} {run.err.strip()[:160]}")
     return runs, failed, problems

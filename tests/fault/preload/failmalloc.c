@@ -5,7 +5,7 @@
  * keeps a table of the live blocks, for the report at exit:
  *
  *	calls N failed N live N
- *	block BYTES OBJECT SYMBOL+OFFSET	for each live block, at most 32
+ *	block BYTES OBJECT OFFSET	for each live block, at most 32: who took it
  *
  * live counts the blocks that were not taken by the C library for itself; -1 when
  * there were more than the table holds. For glibc.
@@ -245,11 +245,9 @@ static void report(void)
 	for (size_t i = 0; i < SLOTS && used; i++) {
 		if (table[i].block <= REMOVED || of_libc(table[i].caller, &info) || live++ >= 32)
 			continue;
-		n = snprintf(line, sizeof(line), "block %zu %s %s+%#zx\n", table[i].bytes,
+		n = snprintf(line, sizeof(line), "block %zu %s %#zx\n", table[i].bytes,
 			     info.dli_fname ? info.dli_fname : "?",
-			     info.dli_sname ? info.dli_sname : "?",
-			     (size_t)(table[i].caller -
-				      (uintptr_t)(info.dli_sname ? info.dli_saddr : info.dli_fbase)));
+			     (size_t)(table[i].caller - (uintptr_t)info.dli_fbase));
 		if (n > 0 && write(fail.fd, line, (size_t)n) < 0)
 			return;
 	}
