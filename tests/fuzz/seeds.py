@@ -177,13 +177,54 @@ def tokenizer_seeds():
     yield "empty", seed(0, 0, 0, [], [], b"")
 
 
+# ---------------------------------------------------------------------------
+# Chat templates
+
+
+TEMPLATES = [
+    "{% for m in messages %}<|{{ m.role }}|>\n{{ m['content'] | trim }}<|end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|assistant|>\n{% endif %}",
+    "{{ bos_token }}{%- set sys = messages[0].content if messages[0].role == 'system' else '' -%}"
+    "{% for m in messages[1:] %}{% if loop.first and sys %}[{{ sys }}]{% endif %}"
+    "{{ '[INST] ' ~ m.content ~ ' [/INST]' }}{{ loop.index0 }}{% endfor %}",
+    "{% if messages[0]['role'] != 'user' %}{{ raise_exception('roles must alternate') }}{% endif %}",
+    "{% set ns = namespace(found=false, n=0) %}{% for m in messages %}{% set ns.n = ns.n + 1 %}"
+    "{% if m.content is defined and 'x' in m.content %}{% set ns.found = true %}{% break %}"
+    "{% endif %}{% else %}none{% endfor %}{{ ns.n }}{{ ns.found }}",
+    "{% macro say(who, what='hi') %}{{ who | upper }}: {{ what }}{% endmacro %}{{ say('a') }}"
+    "{{ say('b', what=messages[0].content) }}",
+    "{{ messages | tojson(indent=2) }}{{ messages | length }}{{ [1, 2.5, none, true] | join(',') }}",
+    "{{ 'a-b'.split('-')[-1] }}{{ 'x'.upper().lower() }}{{ messages[0].content.strip()[:3] }}",
+    "{% for k, v in {'a': 1, 'b': [2]}.items() %}{{ k }}={{ v }};{% endfor %}{{ range(3) | list }}",
+    "{{ (1 + 2) * 3 // 2 % 5 ** 2 }}{{ -7 // 2 }}{{ 1 < 2 < 3 }}{{ not false }}{{ n | default(1) }}",
+    "{# a comment #}{% raw %}{{ raw }}{% endraw %}{% filter upper %}text{% endfilter %}",
+    "{{ messages | selectattr('role', 'equalto', 'user') | map(attribute='content') | list }}",
+    "{% for a in range(3) recursive %}{% for b in range(a) %}{% continue %}{% endfor %}{% endfor %}",
+    "{{ strftime_now('%Y-%m-%d') }}{{ 'äöü数'[1] }}{{ 'abc'[::-1] }}{{ 'a' * 3 }}",
+    "{% set x %}block {{ n }}{% endset %}{{ x }}{% with y = 2 %}{{ y }}{% endwith %}",
+]
+
+
+def template_seeds():
+    for i, t in enumerate(TEMPLATES):
+        for flags in range(4):
+            yield f"{i}.{flags}", (bytes([flags]) + t.encode() +
+                                   b"\xffYou help.\xff Hello, x?\n\xffYes.")
+
+
 DICTS = {
     "gguf": ["GGUF", "general.alignment", "general.architecture", "split.no", "split.count",
              "split.tensors.count"],
     "stream": ["\\xff\\xff\\x00\\x00", "\\x00\\x00\\x00\\x80", "\\x01\\x00\\x00\\x80"],
     "tokenizer": ["\\xff", "<0x4F>", "</s>", "<s>", "\\xe2\\x96\\x81", "\\xc4\\xa0", "<|im_end|>"],
+    "template": ["{{", "}}", "{%", "%}", "{%-", "-%}", "{#", "#}", "endfor", "endif", "else", "elif",
+                 "for", "in", "if", "set", "endset", "macro", "endmacro", "namespace(", "is", "not",
+                 "defined", "messages", "role", "content", "loop.", "index0", "|", "tojson",
+                 "join(", "items()", "split(", "[::-1]", "range(", "**", "//", "~", "raw",
+                 "filter", "generation", "\\xff"],
 }
-SEEDS = {"gguf": gguf_seeds, "stream": stream_seeds, "tokenizer": tokenizer_seeds}
+SEEDS = {"gguf": gguf_seeds, "stream": stream_seeds, "tokenizer": tokenizer_seeds,
+         "template": template_seeds}
 
 
 def main(argv):
