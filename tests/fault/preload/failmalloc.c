@@ -9,11 +9,15 @@
  *
  * live counts the blocks that were not taken by the C library for itself; -1 when
  * there were more than the table holds. For glibc.
+ *
+ * A program may include this file instead, with FAILMALLOC_INSIDE defined: then nothing is
+ * armed and nothing reported, it sets fail and asks live_blocks() itself.
  */
 #include "fail.h"
 
 #include <dlfcn.h>
 #include <errno.h>
+#include <malloc.h>
 #include <pthread.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -225,6 +229,33 @@ static bool of_libc(uintptr_t caller, Dl_info *info)
 	       !strncmp(name, "libstdc++", 9);
 }
 
+/* Call each() for the live blocks that are not the C library's own; how many, or -1. */
+static long live_blocks(void (*each)(size_t bytes, const Dl_info *info, uintptr_t caller))
+{
+	long live = 0;
+	Dl_info info;
+
+	for (size_t i = 0; i < SLOTS && used; i++) {
+		if (table[i].block <= REMOVED || of_libc(table[i].caller, &info))
+			continue;
+		if (live++ < 32 && each)
+			each(table[i].bytes, &info, table[i].caller);
+	}
+	return overflowed ? -1 : live;
+}
+
+#ifndef FAILMALLOC_INSIDE
+static void print_block(size_t bytes, const Dl_info *info, uintptr_t caller)
+{
+	char line[512];
+	int n = snprintf(line, sizeof(line), "block %zu %s %#zx\n", bytes,
+			 info->dli_fname ? info->dli_fname : "?",
+			 (size_t)(caller - (uintptr_t)info->dli_fbase));
+
+	if (n > 0 && write(fail.fd, line, (size_t)n) < 0)
+		fail.fd = -1;
+}
+
 __attribute__((constructor))
 static void start(void)
 {
@@ -234,25 +265,15 @@ static void start(void)
 __attribute__((destructor))
 static void report(void)
 {
-	char line[512];
-	long live = 0;
-	Dl_info info;
+	char line[128];
 	int n;
 
 	fail.armed = false;
 	if (fail.fd < 0)
 		return;
-	for (size_t i = 0; i < SLOTS && used; i++) {
-		if (table[i].block <= REMOVED || of_libc(table[i].caller, &info) || live++ >= 32)
-			continue;
-		n = snprintf(line, sizeof(line), "block %zu %s %#zx\n", table[i].bytes,
-			     info.dli_fname ? info.dli_fname : "?",
-			     (size_t)(table[i].caller - (uintptr_t)info.dli_fbase));
-		if (n > 0 && write(fail.fd, line, (size_t)n) < 0)
-			return;
-	}
 	n = snprintf(line, sizeof(line), "calls %ld failed %ld live %ld\n", fail.calls, fail.failed,
-		     overflowed ? -1 : live);
+		     live_blocks(print_block));
 	if (n > 0 && write(fail.fd, line, (size_t)n) < 0)
 		return;
 }
+#endif
