@@ -274,6 +274,16 @@ UBSAN_OPTIONS=print_stacktrace=1:exitcode=99 LINNET_SANITIZER=1"
 	fi
 fi
 
+if [ $quick = no ]; then
+	# it runs its targets side by side itself, and limits its own time
+	seconds=60
+	[ $long = no ] || seconds=600
+	LINNET_TEST_TIMEOUT=7200
+	export LINNET_TEST_TIMEOUT
+	add fuzz "O=$O" "sh tests/fuzz/run.sh $seconds"
+	run_phase "fuzzing"
+fi
+
 # ------------------------------------------------------------------ the sum
 find "$logs" -name '*.count' -exec cat {} + >>"$total"
 awk '{ p += $1; f += $2; s += $3 }

@@ -8,7 +8,8 @@
  *	short	reads give one byte, as a read may at any time
  *	eof	reads give 0 bytes, as when the file was cut meanwhile
  *
- * Only calls that the kind applies to are counted. Reads: read, pread, preadv, preadv2
+ * io_uring is refused, so that all reads come through here. Only calls that the kind
+ * applies to are counted. Reads: read, pread, preadv, preadv2
  * and their 64-bit names. The report at exit: calls N failed N live 0
  */
 #include "fail.h"
@@ -98,6 +99,22 @@ ssize_t preadv(int fd, const struct iovec *iov, int iovcnt, off_t offset)
 
 ssize_t preadv64(int fd, const struct iovec *iov, int iovcnt, off_t offset)
 	__attribute__((alias("preadv")));
+
+/* liburing's; it makes its system calls itself. */
+int io_uring_queue_init(unsigned entries, void *ring, unsigned flags);
+int io_uring_queue_init_params(unsigned entries, void *ring, void *params);
+
+int io_uring_queue_init(unsigned entries, void *ring, unsigned flags)
+{
+	(void)entries, (void)ring, (void)flags;
+	return -EPERM;
+}
+
+int io_uring_queue_init_params(unsigned entries, void *ring, void *params)
+{
+	(void)entries, (void)ring, (void)params;
+	return -EPERM;
+}
 
 static bool call_fails(void)
 {
