@@ -31,7 +31,13 @@ static const struct {
 };
 
 /* What the values of a case are like. */
-enum values { PLAIN, WILD, EXTREME, VALUES_COUNT };
+enum values {
+	PLAIN,
+	WILD,		/* some infinities, NaN, subnormals, zeros */
+	EXTREME,	/* the largest integer sums */
+	TINY,		/* products that round to -0, least scales */
+	VALUES_COUNT,
+};
 
 static float wild_float(struct checkasm *c)
 {
@@ -71,7 +77,7 @@ static void random_weights(struct checkasm *c, uint32_t type, uint8_t *w, size_t
 		bool odd = v == WILD && checkasm_range(c, 0, 199) == 0;
 
 		if (type == LINNET_TYPE_F32) {
-			float x = odd ? wild_float(c) : checkasm_normal(c);
+			float x = odd ? wild_float(c) : v == TINY ? 1e-38f : checkasm_normal(c);
 
 			memcpy(w, &x, 4);
 			continue;
@@ -81,7 +87,7 @@ static void random_weights(struct checkasm *c, uint32_t type, uint8_t *w, size_t
 			uint16_t h = type == LINNET_TYPE_F16 ? linnet_f32_to_f16(x) :
 							       linnet_f32_to_bf16(x);
 
-			h = odd ? wild_half(c) : h;
+			h = odd ? wild_half(c) : v == TINY ? 1 : h;
 			memcpy(w, &h, 2);
 			continue;
 		}
@@ -89,10 +95,12 @@ static void random_weights(struct checkasm *c, uint32_t type, uint8_t *w, size_t
 		if (v == EXTREME)	/* the largest integer sums, of one sign and the other */
 			memset(w, b % 2 ? 0xff : b % 4 ? 0x00 : 0x80, t->block_bytes);
 		if (type == LINNET_TYPE_MXFP4 && !odd)
-			w[0] = (uint8_t)checkasm_range(c, 110, 130);
+			w[0] = (uint8_t)(v == TINY ? checkasm_range(c, 0, 3) :
+						     checkasm_range(c, 110, 130));
 		for (int i = 0; i < halves[type].n; i++) {
-			uint16_t h = odd ? wild_half(c) :
-					   linnet_f32_to_f16(0.01f * checkasm_normal(c));
+			uint16_t h = linnet_f32_to_f16(0.01f * checkasm_normal(c));
+
+			h = odd ? wild_half(c) : v == TINY ? (uint16_t)checkasm_range(c, 0, 3) : h;
 
 			memcpy(w + halves[type].at[i], &h, 2);
 		}
@@ -108,6 +116,13 @@ static void random_activations(struct checkasm *c, float *x, size_t n, enum valu
 	if (v == EXTREME) {
 		for (size_t i = 0; i < n; i++)
 			x[i] = i / 64 % 2 ? 3.0f : -3.0f;
+		return;
+	}
+	if (v == TINY) {
+		const float all = checkasm_range(c, 0, 1) ? -1e-38f : -1e15f;
+
+		for (size_t i = 0; i < n; i++)
+			x[i] = all;
 		return;
 	}
 	/* runs that quantize to nothing, and to one value among zeros */
