@@ -38,37 +38,47 @@ static void pack_q32_few(const struct linnet_act_buf *dst, const float *x, size_
 				       x + t * ldx, dst->n_cols, g);
 }
 
-/* The tile that holds block b of token t */
-static inline struct linnet_q32_tile *tile_of(const struct linnet_act_buf *dst, size_t b, size_t t)
-{
-	size_t n = dst->n_cols / 32, s = b % LINNET_Q32_CHAINS;
-	size_t first = linnet_q32_chain(n, s), len = linnet_q32_chain(n, s + 1) - first;
-
-	return (struct linnet_q32_tile *)dst->buf + first * linnet_q32_tiles(dst->n_tokens) +
-	       t / LINNET_Q32_TILE * len + b / LINNET_Q32_CHAINS;
-}
-
+/*
+ * Tile after tile, a group of its tokens at a time: so a tile is written once. Who
+ * packs the last token clears what is left of its tile.
+ */
 static void pack_q32_many(const struct linnet_act_buf *dst, const float *x, size_t ldx,
 			  size_t t0, size_t t1)
 {
-	size_t n = dst->n_cols / 32;
-	size_t end = t1 < dst->n_tokens ? t1 : linnet_q32_tiles(t1) * LINNET_Q32_TILE;
+	const size_t n = dst->n_cols / 32, tiles = linnet_q32_tiles(dst->n_tokens);
+	const size_t end = t1 < dst->n_tokens ? t1 : tiles * LINNET_Q32_TILE;
+	struct linnet_q32_group g __attribute__((aligned(64)));
 
-	for (size_t t = t0; t < end; t++) {
-		struct linnet_q32_group g __attribute__((aligned(64)));
-		size_t c = t % LINNET_Q32_TILE;
+	for (size_t t = t0 / LINNET_Q32_TILE * LINNET_Q32_TILE; t < end; t += LINNET_Q32_TILE) {
+		const size_t c0 = t0 > t ? t0 - t : 0;
+		const size_t c1 = end - t < LINNET_Q32_TILE ? end - t : LINNET_Q32_TILE;
+		struct linnet_q32_tile *chain[LINNET_Q32_CHAINS];
 
-		memset(&g, 0, sizeof(g));
-		for (size_t b = 0; b < n; b++) {
-			struct linnet_q32_tile *tile = tile_of(dst, b, t);
+		for (size_t s = 0; s < LINNET_Q32_CHAINS; s++) {
+			size_t first = linnet_q32_chain(n, s);
+			size_t len = linnet_q32_chain(n, s + 1) - first;
 
-			if (b % 4 == 0 && t < t1)
-				quantize_group(&g, x + t * ldx, dst->n_cols, b / 4);
-			memcpy(tile->q[c], group_q(&g, b % 4, 0), 16);
-			memcpy(tile->q[c] + 16, group_q(&g, b % 4, 1), 16);
-			tile->d[c] = g.d[b % 4];
-			tile->nsum[c] = g.nsum[b % 4];
-			tile->dsum[c] = g.dsum[b % 4];
+			chain[s] = (struct linnet_q32_tile *)dst->buf + first * tiles +
+				   t / LINNET_Q32_TILE * len;
+		}
+		for (size_t b = 0; b < n; b += 4) {
+			const size_t blocks = n - b < 4 ? n - b : 4;
+
+			for (size_t c = c0; c < c1; c++) {
+				if (t + c < t1)
+					quantize_group(&g, x + (t + c) * ldx, dst->n_cols, b / 4);
+				else
+					memset(&g, 0, sizeof(g));
+				for (size_t s = 0; s < blocks; s++) {
+					struct linnet_q32_tile *tile = chain[s] + b / 4;
+
+					memcpy(tile->q[c], group_q(&g, s, 0), 16);
+					memcpy(tile->q[c] + 16, group_q(&g, s, 1), 16);
+					tile->d[c] = g.d[s];
+					tile->nsum[c] = g.nsum[s];
+					tile->dsum[c] = g.dsum[s];
+				}
+			}
 		}
 	}
 }

@@ -183,8 +183,9 @@ static struct checkasm_mem pack(struct checkasm *c, const struct linnet_kernels 
 {
 	struct checkasm_mem m = checkasm_alloc(c, k->act_bytes(act, s->n_cols, s->n_tokens), 64,
 					       CHECKASM_END);
-	size_t step = k->act_granule * checkasm_range(c, 1, 3);
+	size_t step = k->act_granule * checkasm_range(c, 0, 3);
 
+	step = step ? step : 1;		/* one by one, as gathered tokens are */
 	*a = (struct linnet_act_buf){ m.p, s->n_cols, s->n_tokens };
 	for (size_t t = (s->n_tokens + step - 1) / step; t--; )
 		k->act_pack(act, a, x, s->ldx, t * step,
