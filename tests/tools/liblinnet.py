@@ -27,7 +27,7 @@ class _Err(C.Structure):
 class _ModelOptions(C.Structure):
     _fields_ = [("size", C.c_size_t), ("engine", C.c_char_p), ("n_threads", C.c_uint),
                 ("vocab_only", C.c_bool), ("no_direct_io", C.c_bool), ("no_io_uring", C.c_bool),
-                ("no_huge_pages", C.c_bool)]
+                ("no_huge_pages", C.c_bool), ("memory_bytes", C.c_uint64)]
 
 
 class _ModelInfo(C.Structure):
