@@ -173,7 +173,8 @@ static void print_md(const struct bench *b, const struct result *r, const json_t
 		out_printf("| %-24s | %10s | %9s | %-7s | %7s | %7s | %14s | %20s |\n"
 			   "| :----------------------- | ---------: | --------: | :------ | "
 			   "------: | ------: | -------------: | -------------------: |\n",
-			   "model", "size", "params", "engine", "threads", "kv type", "test", "t/s");
+			   "model", "size", "params", "engine", "threads", "kv type", "test",
+			   "t/s");
 	n = snprintf(test, sizeof(test), "%s%u", r->n_prompt ? "pp" : "tg",
 		     r->n_prompt ? r->n_prompt : r->n_gen);
 	if (r->n_depth)
