@@ -14,7 +14,7 @@
 #include <sys/stat.h>
 #include <time.h>
 
-#define MAX_INPUT (1u << 16)
+#define MAX_BYTES (1u << 16)
 
 static struct input {
 	uint8_t *p;
@@ -22,7 +22,7 @@ static struct input {
 } *inputs;
 static size_t n_inputs;
 static char artifact[4096] = "crash";
-static uint8_t current[MAX_INPUT];
+static uint8_t current[MAX_BYTES];
 static size_t current_n;
 
 static void keep(int sig)
@@ -47,9 +47,9 @@ static void add_file(const char *path)
 
 	if (!f)
 		return;
-	p = malloc(MAX_INPUT);
+	p = malloc(MAX_BYTES);
 	must(p);
-	n = fread(p, 1, MAX_INPUT, f);
+	n = fread(p, 1, MAX_BYTES, f);
 	fclose(f);
 	more = realloc(inputs, (n_inputs + 1) * sizeof(*inputs));
 	must(more);
@@ -110,7 +110,7 @@ static void mutate(uint64_t *state)
 		break;
 	case 5:
 		n = fuzz_next(state) % 32;
-		if (current_n + n > MAX_INPUT)
+		if (current_n + n > MAX_BYTES)
 			break;
 		memmove(current + at + n, current + at, current_n - at);
 		for (size_t i = 0; i < n; i++)
@@ -119,7 +119,7 @@ static void mutate(uint64_t *state)
 		break;
 	case 6:
 		n = other->n ? fuzz_next(state) % other->n : 0;
-		if (at + other->n - n > MAX_INPUT)
+		if (at + other->n - n > MAX_BYTES)
 			break;
 		memcpy(current + at, other->p + n, other->n - n);
 		current_n = at + other->n - n;
