@@ -450,9 +450,11 @@ void linnet_weights_begin(struct linnet_weights *w)
 int linnet_weights_read_error(const struct linnet_weights *w, uint32_t file, uint64_t offset,
 			      int error, struct linnet_error *err)
 {
-	return linnet_err(err, error, "%s: cannot read weights (offset, %llu): %s",
+	const bool cut = error == -ENODATA;
+
+	return linnet_err(err, cut ? -EIO : error, "%s: cannot read weights (offset, %llu): %s",
 			  linnet_gguf_file_path(w->g, file), (unsigned long long)offset,
-			  error == -ENODATA ? "the file ends early" : strerror(-error));
+			  cut ? "the file ends early" : strerror(-error));
 }
 
 int linnet_weights_error(const struct linnet_weights *w, struct linnet_error *err)

@@ -185,6 +185,9 @@ static void read_rope(struct reader *r, struct linnet_model *m)
 	factor = get_f32(r, "rope.scaling.factor", old, 0, 1e6f);
 	if (factor == 0)
 		factor = 1;
+	if (!r->ret && factor < 1e-6f)
+		r->ret = linnet_err(r->err, -EINVAL, "%s: value out of range (%s, %g)",
+				    linnet_gguf_path(r->g), r->key, (double)factor);
 	rope->scale = 1;
 	rope->m = get_f32(r, "rope.scaling.attn_factor", 1, 1e-3f, 1e3f);
 	hp->rope_ctx_orig = get_u32(r, "rope.scaling.original_context_length", hp->n_ctx_train, 1,
@@ -209,11 +212,11 @@ static void read_rope(struct reader *r, struct linnet_model *m)
 		rope->ext = 1;
 		rope->corr_low = floorf(corr_dim(rope, hp->rope_ctx_orig, fast));
 		rope->corr_high = ceilf(corr_dim(rope, hp->rope_ctx_orig, slow));
-		if (!(rope->corr_low > 0))
-			rope->corr_low = 0;
-		if (!(rope->corr_high < rope->n_rot - 1))
-			rope->corr_high = rope->n_rot - 1;
-		rope->m *= 1 + 0.1f * logf(factor);
+		/* of a base near 1 they are anything, or no number */
+		rope->corr_low = fminf(fmaxf(rope->corr_low, 0), rope->n_rot - 1);
+		rope->corr_high = fmaxf(fminf(rope->corr_high, rope->n_rot - 1), 0);
+		if (factor > 1)
+			rope->m *= 1 + 0.1f * logf(factor);
 	} else if (strcmp(type.p, "none")) {
 		r->ret = linnet_err(r->err, -ENOTSUP,
 				    "%s: this kind of rope scaling is not supported (%s, %s)",

@@ -154,20 +154,40 @@ static bool wanted(const struct linnet_model *m, enum linnet_role role)
 	case LINNET_FFN_DOWN_EXPS:
 		return m->hp.n_expert;
 	case LINNET_FFN_GATE:
+	case LINNET_FFN_GATE_BIAS:
 	case LINNET_FFN_UP:
+	case LINNET_FFN_UP_BIAS:
 	case LINNET_FFN_DOWN:
+	case LINNET_FFN_DOWN_BIAS:
 		return !m->hp.n_expert;
 	default:
 		return true;
 	}
 }
 
+/* The number in "blk.NUMBER.rest", and rest; NULL: not such a name. There is one way to
+ * write a number, or a file could hold a tensor twice. */
+static const char *layer_of(const char *name, uint32_t n_layer, uint32_t *layer)
+{
+	uint64_t i = 0;
+	const char *p;
+
+	if (strncmp(name, "blk.", 4))
+		return NULL;
+	for (p = name + 4; *p >= '0' && *p <= '9' && i < n_layer; p++)
+		i = 10 * i + (uint64_t)(*p - '0');
+	if (p == name + 4 || *p != '.' || i >= n_layer || (name[4] == '0' && p > name + 5))
+		return NULL;
+	*layer = i;
+	return p + 1;
+}
+
 /* Put one tensor of the file in its place. */
 static int place(struct linnet_model *m, const struct linnet_gguf_tensor *t,
 		 struct linnet_error *err)
 {
-	unsigned layer;
-	int n = 0;
+	const char *name;
+	uint32_t layer;
 
 	for (unsigned g = 0; g < LINNET_GLOBALS; g++) {
 		bool factors = g >= LINNET_ROPE_FREQS && g <= LINNET_ROPE_SHORT;
@@ -178,13 +198,12 @@ static int place(struct linnet_model *m, const struct linnet_gguf_tensor *t,
 			return 0;
 		}
 	}
-	if (sscanf(t->name.p, "blk.%u.%n", &layer, &n) == 1 && n > 0 && layer < m->hp.n_layer) {
-		for (unsigned r = 0; r < LINNET_LAYER_ROLES; r++) {
-			if (strcmp(t->name.p + n, layer_shape[r].name) || !wanted(m, r))
-				continue;
-			m->layer[layer].tensor[r] = t;
-			return 0;
-		}
+	name = layer_of(t->name.p, m->hp.n_layer, &layer);
+	for (unsigned r = 0; name && r < LINNET_LAYER_ROLES; r++) {
+		if (strcmp(name, layer_shape[r].name) || !wanted(m, r))
+			continue;
+		m->layer[layer].tensor[r] = t;
+		return 0;
 	}
 	return linnet_err(err, -ENOTSUP,
 			  "%s: this tensor is not known in architecture %s (%.200s)",
@@ -197,9 +216,30 @@ static int missing(const struct linnet_model *m, const char *name, struct linnet
 			  name);
 }
 
+/* A tensor that nothing would read: one of two forms of the same weights is there. */
+static bool superfluous(const struct linnet_layer *l, enum linnet_role role)
+{
+	switch (role) {
+	case LINNET_ATTN_Q:
+	case LINNET_ATTN_Q_BIAS:
+	case LINNET_ATTN_K:
+	case LINNET_ATTN_K_BIAS:
+	case LINNET_ATTN_V:
+	case LINNET_ATTN_V_BIAS:
+		return l->tensor[LINNET_ATTN_QKV];
+	case LINNET_ATTN_QKV_BIAS:
+		return !l->tensor[LINNET_ATTN_QKV];
+	case LINNET_FFN_GATE_BIAS:
+		return !l->tensor[LINNET_FFN_GATE];
+	default:
+		return false;
+	}
+}
+
 static int check_layer(const struct linnet_model *m, uint32_t layer, struct linnet_error *err)
 {
 	const struct linnet_layer *l = &m->layer[layer];
+	const struct linnet_gguf_tensor *up = l->tensor[LINNET_FFN_UP];
 	const bool fused = l->tensor[LINNET_ATTN_QKV];
 
 	for (unsigned r = 0; r < LINNET_LAYER_ROLES; r++) {
@@ -214,13 +254,21 @@ static int check_layer(const struct linnet_model *m, uint32_t layer, struct linn
 			optional = fused;
 			break;
 		case LINNET_ATTN_QKV:
-		case LINNET_FFN_GATE:
 			optional = true;
+			break;
+		case LINNET_FFN_GATE:
+			/* it may lie in `up`, which then has twice the rows */
+			optional = !wanted(m, r) || (up && up->ne[1] != l->n_ff);
 			break;
 		default:
 			optional = strstr(layer_shape[r].name, ".bias") || !wanted(m, r);
 		}
 		if (l->tensor[r]) {
+			if (superfluous(l, r))
+				return linnet_err(err, -ENOTSUP,
+						  "%s: nothing uses this tensor beside the others of its "
+						  "layer (%s)", linnet_gguf_path(m->gguf),
+						  l->tensor[r]->name.p);
 			ret = check_shape(m, l, l->tensor[r], &layer_shape[r], err);
 			if (ret)
 				return ret;
@@ -245,8 +293,9 @@ int linnet_tensors_read(struct linnet_model *m, struct linnet_error *err)
 	for (unsigned i = 0; i < 2; i++)
 		if (!m->global[required[i]])
 			return missing(m, global_shape[required[i]].name, err);
-	if (m->hp.longrope && (!m->global[LINNET_ROPE_LONG] || !m->global[LINNET_ROPE_SHORT]))
-		return missing(m, global_shape[LINNET_ROPE_LONG].name, err);
+	for (unsigned g = LINNET_ROPE_LONG; m->hp.longrope && g <= LINNET_ROPE_SHORT; g++)
+		if (!m->global[g])
+			return missing(m, global_shape[g].name, err);
 	if (m->global[LINNET_TOKEN_EMBD]->ne[1] > INT32_MAX)
 		return linnet_err(err, -EINVAL, "%s: the vocabulary is too large (%s, %" PRIu64 ")",
 				  linnet_gguf_path(m->gguf), "token_embd.weight",

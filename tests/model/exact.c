@@ -131,9 +131,10 @@ static void compare(const char *name, const char *path, const struct way *w,
 	free(got.logits);
 }
 
-/* The least memory with which the model runs: what does not fit is read in every pass. */
-static uint64_t least_memory(const char *path, uint32_t n)
+/* The least memory with which the model runs, and what is read in every pass then. */
+static uint64_t least_memory(const char *path, uint32_t n, uint64_t *streamed)
 {
+	struct linnet_memory_info info = LINNET_INIT(info);
 	struct linnet_model_options model = { .size = sizeof(model),
 					      .memory_bytes = LINNET_MEMORY_UNLIMITED };
 	struct linnet_session_options opts = { .size = sizeof(opts), .n_ctx = n, .n_outputs = n,
@@ -148,6 +149,13 @@ static uint64_t least_memory(const char *path, uint32_t n)
 		least = linnet_plan_least(plan);
 	linnet_plan_destroy(plan);
 	linnet_model_close(m);
+	model.memory_bytes = least;
+	*streamed = 0;
+	if (least && !linnet_model_open(&m, path, &model, NULL)) {
+		if (!linnet_model_memory(m, &opts, &info, NULL))
+			*streamed = info.streamed;
+		linnet_model_close(m);
+	}
 	return least;
 }
 
@@ -231,20 +239,24 @@ static void test_reading(const char *name, uint32_t n)
 {
 	const char *path = path_of(name);
 	struct way plain = { .model.n_threads = 2 };
+	uint64_t streamed, least = least_memory(path, n, &streamed);
 	struct way ways[] = {
 		{ "read with threads", .model.no_io_uring = true },
 		{ "read through the page cache", .model.no_direct_io = true },
 		{ "threads and page cache", .model = { .no_io_uring = true, .no_direct_io = true } },
 		{ "small pages", .model.no_huge_pages = true },
-		{ "weights that do not stay in memory", .model.memory_bytes = least_memory(path, n) },
-		{ "the same, read with threads", .model = { .no_io_uring = true } },
+		{ "weights that do not stay in memory", .model.memory_bytes = least },
+		{ "token by token", .chunk = 1, .session.n_batch = n, .model.memory_bytes = least },
+		{ "the same, read with threads", .chunk = 1, .session.n_batch = n,
+		  .model = { .no_io_uring = true, .memory_bytes = least } },
+		{ "the same, through the page cache", .chunk = 1, .session.n_batch = n,
+		  .model = { .no_direct_io = true, .memory_bytes = least } },
 	};
 	struct linnet_error err = { 0 };
 	struct result want;
 
-	ways[5].model.memory_bytes = ways[4].model.memory_bytes;
-	test_ok(ways[4].model.memory_bytes > 0, "%s: least memory %llu", name,
-		(unsigned long long)ways[4].model.memory_bytes);
+	test_ok(least && streamed, "%s: in %llu bytes of memory, each pass reads %llu", name,
+		(unsigned long long)least, (unsigned long long)streamed);
 	if (!test_ok(!run(path, &plain, n, &want, &err), "%s: to compare with", name)) {
 		printf("# %s\n", err.message);
 		return;
