@@ -727,10 +727,16 @@ static bool place_slots(struct run *r, bool share)
 			r->base[i] += (SLOT_BYTES - extent) / align * align;
 		else if (align == 1)
 			r->base[i] += below(2);
-		for (uint32_t j = 0; share && j < i; j++)
-			if (r->base[j] && r->s->slot[j].extent >= extent && !below(4))
-				r->base[i] = r->base[j] +
-					     (r->s->slot[j].extent - extent) / 4 * 4 * below(2);
+		for (uint32_t j = 0; share && j < i; j++) {
+			char *at;
+
+			if (!r->base[j] || r->s->slot[j].extent < extent || below(4))
+				continue;
+			at = r->base[j] + (r->s->slot[j].extent - extent) / 4 * 4 * below(2);
+			/* an engine refuses a binding that is not aligned */
+			if ((uintptr_t)at % align == 0)
+				r->base[i] = at;
+		}
 	}
 	return true;
 }

@@ -22,7 +22,7 @@ const char *const kv_type_names[] = {
 	NULL
 };
 
-char *model_demo_path(void)
+const char *model_demo_path(void)
 {
 	/* installed (PREFIX/bin), in the source tree (build/, build/DIR/) */
 	static const char *const places[] = {
@@ -30,6 +30,7 @@ char *model_demo_path(void)
 		"/../tools/demo/linnet-demo.gguf",
 		"/../../tools/demo/linnet-demo.gguf",
 	};
+	static char found[PATH_MAX];
 	char exe[PATH_MAX], path[PATH_MAX + 64];
 	ssize_t n = readlink("/proc/self/exe", exe, sizeof(exe) - 1);
 	char *slash;
@@ -44,7 +45,7 @@ char *model_demo_path(void)
 	for (size_t i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
 		snprintf(path, sizeof(path), "%s%s", exe, places[i]);
 		if (!access(path, R_OK))
-			return realpath(path, NULL);
+			return realpath(path, found);
 	}
 	return NULL;
 }

@@ -65,8 +65,8 @@ extern const char *const kv_type_names[];	/* by enum linnet_kv_type */
  */
 int model_open(struct linnet_model **out, struct model_args *args, bool vocab_only);
 
-/* The path of the demo model beside the program, or NULL; for free(). */
-char *model_demo_path(void);
+/* The path of the demo model beside the program, or NULL. */
+const char *model_demo_path(void);
 
 struct linnet_model_info model_info(const struct linnet_model *m);
 
