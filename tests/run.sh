@@ -266,22 +266,13 @@ UBSAN_OPTIONS=print_stacktrace=1:exitcode=99 LINNET_SANITIZER=1"
 		run_phase "address and undefined behaviour sanitizers"
 	fi
 
-	if [ -f tests/fuzz/run.sh ]; then
-		seconds=60
-		[ $long = no ] || seconds=600
-		add fuzz "O=$O" "sh tests/fuzz/run.sh $seconds"
-		run_phase "fuzzing, $seconds s for each target"
-	fi
-fi
-
-if [ $quick = no ]; then
 	# it runs its targets side by side itself, and limits its own time
 	seconds=60
 	[ $long = no ] || seconds=600
 	LINNET_TEST_TIMEOUT=7200
 	export LINNET_TEST_TIMEOUT
 	add fuzz "O=$O" "sh tests/fuzz/run.sh $seconds"
-	run_phase "fuzzing"
+	run_phase "fuzzing, $seconds s for each target"
 fi
 
 # ------------------------------------------------------------------ the sum
