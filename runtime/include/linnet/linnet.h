@@ -188,7 +188,8 @@ enum {
 /*
  * Text (n bytes, any content) to token ids. Returns the number of ids the text
  * has; only the first cap are written. -ENOTSUP: the model has no tokenizer;
- * -ENOMEM; -E2BIG: the text is longer than 1 GiB.
+ * -ENOMEM; -E2BIG: the text is longer than 1 GiB; -EILSEQ: the vocabulary has no way to
+ * say a part of it.
  */
 int64_t linnet_tokenize(const struct linnet_model *m, const char *text, size_t n, unsigned flags,
 			int32_t *ids, size_t cap);
@@ -235,7 +236,7 @@ struct linnet_chat_message {
  * Render messages with the model's chat template (or tmpl when not NULL).
  * *text is malloc()ed, for free(). add_generation_prompt opens the assistant's
  * turn. -ENOENT: the model has no template; -EINVAL or -ENOTSUP: the template
- * cannot be used, and why.
+ * cannot be used, and why; -E2BIG: the text would be too long.
  */
 int linnet_chat_format(const struct linnet_model *m, const char *tmpl,
 		       const struct linnet_chat_message *messages, size_t n,
