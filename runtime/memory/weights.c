@@ -232,6 +232,9 @@ static int make_places(struct linnet_weights *w, struct linnet_error *err)
 		w->slot_bytes = u->bytes > w->slot_bytes ? u->bytes : w->slot_bytes;
 		most_reads = u->n_reads > most_reads ? u->n_reads : most_reads;
 	}
+	/* with more, a unit would be in two places at once */
+	if (w->opts.n_slots > w->n_streamed)
+		w->opts.n_slots = w->n_streamed;
 	if (w->resident_bytes)
 		ret = e->ops->region_create(e, &w->resident, w->resident_bytes, huge, err);
 	if (!ret && w->n_streamed)
@@ -373,7 +376,7 @@ static void read_unit(struct linnet_weights *w, struct unit *u, struct place *p)
 {
 	struct linnet_read *r = p->read;
 
-	if (p->unit)
+	if (p->unit && p->unit->place == p)
 		p->unit->place = NULL;
 	p->unit = u;
 	u->place = p;

@@ -343,7 +343,7 @@ static void test_cut(bool uring, bool direct)
 	ret = setup(&s, &how);
 	test_ok(!ret && !truncate(path[0], cut), "%s, %s: the file is cut", name, io);
 	ret = pass(&s, N_UNITS);
-	test_ok(ret == -ENODATA && strstr(err.message, path[0]) == err.message &&
+	test_ok(ret == -EIO && strstr(err.message, path[0]) == err.message &&
 		strstr(err.message, "the file ends early"), "%s, %s: %s", name, io,
 		strrchr(err.message, '/'));
 	teardown(&s);
