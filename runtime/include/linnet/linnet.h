@@ -61,8 +61,8 @@ struct linnet_model_options {
 	bool no_io_uring;	/* read with threads and preadv2 */
 	bool no_huge_pages;
 	/*
-	 * What the process may use, in bytes; 0: nine tenths of what the machine and its
-	 * control groups leave now; LINNET_MEMORY_UNLIMITED: no bound. Weights that do not
+	 * What the process may use, in bytes; 0: nine tenths of the machine's free memory,
+	 * or nearly all that its control groups and limits leave, whichever is less; LINNET_MEMORY_UNLIMITED: no bound. Weights that do not
 	 * fit are read again in every pass. What cannot work is refused when a session is
 	 * created.
 	 */
