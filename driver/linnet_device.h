@@ -1,0 +1,259 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The device and the contract between the driver's core and a transport.
+ *
+ * The core (linnet_gem, _ctx, _job, _uring) owns every object that user space knows
+ * and every rule of uapi/drm/linnet_accel.h. A transport (linnet_sim, linnet_vq)
+ * carries contexts, attachments, streams and jobs to something that executes them;
+ * it sees only objects that the core has checked.
+ */
+#ifndef __LINNET_DEVICE_H__
+#define __LINNET_DEVICE_H__
+
+#include <linux/idr.h>
+#include <linux/list.h>
+#include <linux/mutex.h>
+#include <linux/spinlock.h>
+#include <linux/types.h>
+#include <linux/wait.h>
+#include <linux/workqueue.h>
+
+#include <drm/drm_device.h>
+#include <drm/drm_gem.h>
+#include <drm/gpu_scheduler.h>
+
+#include <drm/linnet_accel.h>
+
+struct linnet_attachment;
+struct linnet_ctx;
+struct linnet_device;
+struct linnet_job;
+struct linnet_stream;
+
+/**
+ * struct linnet_transport_ops - what a transport does for the core
+ *
+ * Three kinds of functions:
+ *
+ * *control* functions (ctx_create to stream_destroy, job_init, job_fini) run in
+ * process context, may sleep, may allocate with GFP_KERNEL, and are synchronous: when
+ * they return, the device has answered. The core calls those of one context one after
+ * the other; those of different contexts and job_init/job_fini run concurrently.
+ *
+ * *signalling* functions (job_queue, job_cancel, ctx_reset, reset) are on the way to
+ * the signal of a fence: they allocate nothing (not even with GFP_NOWAIT and a
+ * fallback), take no lock that is held around an allocation elsewhere, and end in
+ * bounded time whatever the device does.
+ *
+ * When the device is unplugged, control functions return -ENODEV (destroy functions
+ * forget the object and return 0); the core may call them until the last file is closed.
+ * No function is called after the &struct linnet_device is freed.
+ */
+struct linnet_transport_ops {
+	/** @name: name of the transport, a constant string. */
+	const char *name;
+
+	/**
+	 * @ctx_create: control. A context of number &linnet_ctx.id, unique on the
+	 * device, comes into being. @ctx->transport is for the transport's own use.
+	 */
+	int (*ctx_create)(struct linnet_device *ldev, struct linnet_ctx *ctx);
+
+	/**
+	 * @ctx_destroy: control. The context has no jobs, streams or attachments left;
+	 * also called for a context that @ctx_reset or @reset ended.
+	 */
+	void (*ctx_destroy)(struct linnet_device *ldev, struct linnet_ctx *ctx);
+
+	/**
+	 * @bo_attach: control. The device may access the segments of @att (see
+	 * linnet_attachment_segments()) for jobs of @ctx that name @att->id, from now
+	 * on; only read them if @att->read_only.
+	 */
+	int (*bo_attach)(struct linnet_device *ldev, struct linnet_ctx *ctx,
+			 struct linnet_attachment *att);
+
+	/**
+	 * @bo_detach: control. No job uses @att. After a return of 0 the device does
+	 * not access the segments. After any other value it might: the core then
+	 * keeps the pages until @reset has succeeded.
+	 */
+	int (*bo_detach)(struct linnet_device *ldev, struct linnet_ctx *ctx,
+			 struct linnet_attachment *att);
+
+	/**
+	 * @stream_create: control. Header, size and magic of @stream->data were
+	 * checked; nothing else. The data stay until after @stream_destroy. -EINVAL
+	 * when the device rejects it.
+	 */
+	int (*stream_create)(struct linnet_device *ldev, struct linnet_ctx *ctx,
+			     struct linnet_stream *stream);
+
+	/** @stream_destroy: control. No job uses @stream. */
+	void (*stream_destroy)(struct linnet_device *ldev, struct linnet_ctx *ctx,
+			       struct linnet_stream *stream);
+
+	/**
+	 * @job_init: control, optional. Allocate all that @job_queue and @job_cancel
+	 * need, to @job->transport. Everything in @job is final but for its id.
+	 */
+	int (*job_init)(struct linnet_device *ldev, struct linnet_job *job);
+
+	/**
+	 * @job_fini: process context that may not sleep for long; optional. Undo
+	 * @job_init. The job has ended or was never queued.
+	 */
+	void (*job_fini)(struct linnet_device *ldev, struct linnet_job *job);
+
+	/**
+	 * @job_queue: signalling, atomic (a spinlock is held). Give the job to the
+	 * device, which never holds more than &drm_linnet_dev_info.queue_depth. Jobs
+	 * of one context are executed in this order. Return 0, then call
+	 * linnet_job_done() once; or an error, and never call it.
+	 */
+	int (*job_queue)(struct linnet_device *ldev, struct linnet_job *job);
+
+	/**
+	 * @job_cancel: signalling, atomic (a spinlock is held), optional. Ask the
+	 * device to end a queued job early. It still has to be ended by
+	 * linnet_job_done(). May be called more than once.
+	 */
+	void (*job_cancel)(struct linnet_device *ldev, struct linnet_job *job);
+
+	/**
+	 * @ctx_reset: signalling, may sleep, optional. Stop all jobs of @ctx. After
+	 * a return of 0 the device touches nothing for these jobs and linnet_job_done()
+	 * is not called for them; the other contexts have not noticed. Only @bo_detach,
+	 * @stream_destroy and @ctx_destroy follow for @ctx. An error makes the core call
+	 * @reset.
+	 */
+	int (*ctx_reset)(struct linnet_device *ldev, struct linnet_ctx *ctx);
+
+	/**
+	 * @reset: signalling, may sleep. Stop everything: afterwards the device touches
+	 * no page, has forgotten all contexts, and linnet_job_done() is not called for
+	 * any job that was queued before. With @final the device is not used again;
+	 * otherwise it must take new contexts when 0 is returned. Every error but
+	 * -ENODEV means that the device may still access memory. Destroy functions may
+	 * follow for objects that the device has forgotten.
+	 */
+	int (*reset)(struct linnet_device *ldev, bool final);
+};
+
+/**
+ * struct linnet_device - one accelerator
+ */
+struct linnet_device {
+	/** @drm: the DRM device; &drm_device.dev is the parent for DMA. */
+	struct drm_device drm;
+
+	/** @ops: the transport. */
+	const struct linnet_transport_ops *ops;
+
+	/** @transport: the transport's own data. */
+	void *transport;
+
+	/**
+	 * @info: what DEV_QUERY reports. Set by the transport before
+	 * linnet_device_register(): engine, device_version, features of the device
+	 * (READ_ONLY, CTX_RESET), max_stream_bytes, stream_magic, queue_depth,
+	 * n_threads, isa; and the other limits where the device's are smaller than
+	 * the defaults that linnet_device_alloc() has put there.
+	 */
+	struct drm_linnet_dev_info info;
+
+	/**
+	 * @use_dma_api: the device sees DMA addresses of the parent, not physical
+	 * ones. Set by the transport before linnet_device_register().
+	 */
+	bool use_dma_api;
+
+	/** @sched: one queue of jobs for the whole device. */
+	struct drm_gpu_scheduler sched;
+
+	/** @sched_ready: @sched was initialized. */
+	bool sched_ready;
+
+	/** @submit_wq: runs @sched; ordered. */
+	struct workqueue_struct *submit_wq;
+
+	/** @reset_wq: runs @watchdog and @reset_work; ordered. */
+	struct workqueue_struct *reset_wq;
+
+	/** @ctx_ids: numbers of contexts. */
+	struct ida ctx_ids;
+
+	/** @next_job: id of the last job. */
+	atomic64_t next_job;
+
+	/** @ctx_lock: protects @ctxs; taken before any context's lock. */
+	struct mutex ctx_lock;
+
+	/** @ctxs: all contexts. */
+	struct list_head ctxs;
+
+	/**
+	 * @queue_lock: protects @running, @gone, the lists of jobs of all contexts and
+	 * the state of those jobs. Taken in hard interrupts.
+	 */
+	spinlock_t queue_lock;
+
+	/** @running: jobs that the device holds, the oldest first. */
+	struct list_head running;
+
+	/** @gone: the device takes no job any more: 0 or -errno for all further jobs. */
+	int gone;
+
+	/** @idle: woken when a job has ended. */
+	wait_queue_head_t idle;
+
+	/** @reset_lock: held during resets. Nothing is allocated under it. */
+	struct mutex reset_lock;
+
+	/** @watchdog: looks whether the oldest job has kept the device too long. */
+	struct delayed_work watchdog;
+
+	/** @reset_work: resets the device after linnet_device_error(). */
+	struct work_struct reset_work;
+
+	/** @resets: times that the whole device was reset. */
+	atomic_t resets;
+
+	/** @leaked: attachments whose pages the device may still use. */
+	struct list_head leaked;
+
+	/** @lru_lock: protects the lists of @purgeable. */
+	struct mutex lru_lock;
+
+	/** @purgeable: buffers whose pages the kernel may take. */
+	struct drm_gem_lru purgeable;
+
+	/** @shrinker: takes them. */
+	struct shrinker *shrinker;
+
+	/** @purged: bytes that it took. */
+	atomic64_t purged;
+};
+
+#define to_linnet_device(dev) container_of(dev, struct linnet_device, drm)
+
+/*
+ * For transports. alloc, fill in, register; to end: unplug (which calls ops->reset with
+ * final set, ends all jobs and detaches all buffers, so that the transport can take its
+ * queues down), and drm_dev_put().
+ */
+struct linnet_device *linnet_device_alloc(struct device *parent,
+					  const struct linnet_transport_ops *ops);
+int linnet_device_register(struct linnet_device *ldev);
+void linnet_device_unplug(struct linnet_device *ldev);
+
+/*
+ * The device asks for a reset, or has written something that cannot be. Any context.
+ */
+void linnet_device_error(struct linnet_device *ldev);
+
+/* For the core. */
+int linnet_device_lost(struct linnet_device *ldev, int error);
+const struct drm_driver *linnet_drm_driver(void);
+
+#endif /* __LINNET_DEVICE_H__ */

@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Jobs: one run of a stream.
+ */
+#ifndef __LINNET_JOB_H__
+#define __LINNET_JOB_H__
+
+#include <linux/dma-fence.h>
+#include <linux/kref.h>
+#include <linux/list.h>
+
+#include <drm/gpu_scheduler.h>
+
+#include "linnet_ctx.h"
+
+/**
+ * struct linnet_job_binding - a slot of a job, checked
+ */
+struct linnet_job_binding {
+	/** @slot: slot of the stream. */
+	u32 slot;
+	/** @att: what it is; the job holds a reference. */
+	struct linnet_attachment *att;
+	/** @offset: bytes from the start of the buffer. */
+	u64 offset;
+	/** @length: bytes; offset + length <= att->size. */
+	u64 length;
+};
+
+/**
+ * enum linnet_job_state - where a job is
+ */
+enum linnet_job_state {
+	/** @LINNET_JOB_WAITING: in the scheduler. */
+	LINNET_JOB_WAITING,
+	/** @LINNET_JOB_QUEUED: given to the device. */
+	LINNET_JOB_QUEUED,
+	/** @LINNET_JOB_DONE: it has a result; older jobs may not have. */
+	LINNET_JOB_DONE,
+};
+
+/**
+ * struct linnet_job - one run of a stream
+ *
+ * Transports read id, ctx, stream, params and bindings.
+ */
+struct linnet_job {
+	/** @base: the scheduler's part. */
+	struct drm_sched_job base;
+	/** @refs: one of the scheduler, one of &linnet_ctx.jobs. */
+	struct kref refs;
+	/** @id: unique on the device. */
+	u64 id;
+	/** @user_data: the submitter's own number. */
+	u64 user_data;
+	/** @ctx: its context. */
+	struct linnet_ctx *ctx;
+	/** @stream: what is run. */
+	struct linnet_stream *stream;
+	/** @params: the values of the stream's parameters. */
+	u32 params[LINNET_MAX_PARAMS];
+	/** @n_bindings: elements of @bindings. */
+	u32 n_bindings;
+	/** @fence: signals the end, in the order of the context. */
+	struct dma_fence *fence;
+	/** @state: enum linnet_job_state; protected by &linnet_device.queue_lock. */
+	u8 state;
+	/** @cancelled: shall not be run, or be stopped; protected by the same. */
+	bool cancelled;
+	/** @armed: fence and scheduler job are live. */
+	bool armed;
+	/** @result: 0 or -errno, once done. */
+	int result;
+	/** @ctx_node: in &linnet_ctx.jobs. */
+	struct list_head ctx_node;
+	/** @run_node: in &linnet_device.running. */
+	struct list_head run_node;
+	/** @queued_ns: when the device got it. */
+	u64 queued_ns;
+	/** @deadline: when it has kept the device too long, in jiffies. */
+	unsigned long deadline;
+	/** @cmd: the io_uring command that waits for the end, or NULL. */
+	struct io_uring_cmd *cmd;
+	/** @transport: the transport's own data. */
+	void *transport;
+	/** @bindings: the slots, in ascending order of slot. */
+	struct linnet_job_binding bindings[] __counted_by(n_bindings);
+};
+
+#define to_linnet_job(job) container_of(job, struct linnet_job, base)
+
+/*
+ * For transports: the job has ended with @result (0 or -errno). Any context, also hard
+ * interrupts; once per job that job_queue() took.
+ */
+void linnet_job_done(struct linnet_job *job, int result);
+
+#endif /* __LINNET_JOB_H__ */
