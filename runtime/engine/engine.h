@@ -61,6 +61,10 @@ struct linnet_engine_ops {
 	int (*region_create)(struct linnet_engine *e, struct linnet_region **out, size_t bytes,
 			     bool huge, struct linnet_error *err);
 	void (*region_destroy)(struct linnet_engine *e, struct linnet_region *r);
+	/* Give the memory of a part back; what was there is lost, the part stays usable.
+	 * NULL: the engine cannot, and all memory of a region is taken at once. */
+	void (*region_discard)(struct linnet_engine *e, struct linnet_region *r, size_t offset,
+			       size_t bytes);
 	/* Scratch that the engine would need for the stream, in bytes. */
 	int (*stream_scratch)(struct linnet_engine *e, const void *data, size_t bytes,
 			      uint64_t *scratch, struct linnet_error *err);

@@ -157,6 +157,12 @@ static void host_region_destroy(struct linnet_engine *e, struct linnet_region *r
 	linnet_region_host_destroy(r);
 }
 
+static void host_region_discard(struct linnet_engine *e, struct linnet_region *r, size_t offset,
+				size_t bytes)
+{
+	linnet_region_host_discard(r, offset, bytes);
+}
+
 static int parse(struct linnet_stream **out, const void *data, size_t bytes,
 		 struct linnet_error *err)
 {
@@ -262,6 +268,7 @@ const struct linnet_engine_ops linnet_engine_host = {
 	.info = host_info,
 	.region_create = host_region_create,
 	.region_destroy = host_region_destroy,
+	.region_discard = host_region_discard,
 	.stream_scratch = host_stream_scratch,
 	.stream_create = host_stream_create,
 	.stream_destroy = host_stream_destroy,

@@ -101,6 +101,7 @@ struct meta {
 };
 
 struct part {
+	struct linnet_gguf_stamp stamp;
 	const char *path;
 	uint64_t bytes;
 };
@@ -137,6 +138,7 @@ struct input {
 	uint64_t number;		/* of the entry or tensor */
 	const char *name;		/* its name, once known */
 	unsigned char window[WINDOW_BYTES];
+	struct linnet_gguf_stamp stamp;
 };
 
 /*
@@ -197,6 +199,17 @@ static int no_memory(const struct input *in, uint64_t bytes)
 	return fail(in, -ENOMEM, "no memory for %llu bytes", (unsigned long long)bytes);
 }
 
+struct linnet_gguf_stamp linnet_gguf_stamp_of(const struct stat *st)
+{
+	return (struct linnet_gguf_stamp){
+		.dev = st->st_dev,
+		.ino = st->st_ino,
+		.bytes = (uint64_t)st->st_size,
+		.sec = st->st_mtim.tv_sec,
+		.nsec = st->st_mtim.tv_nsec,
+	};
+}
+
 static int input_open(struct input *in, const char *path, struct linnet_error *err)
 {
 	struct stat st;
@@ -232,6 +245,7 @@ static int input_open(struct input *in, const char *path, struct linnet_error *e
 		goto err_close;
 	}
 	in->size = (uint64_t)st.st_size;
+	in->stamp = linnet_gguf_stamp_of(&st);
 	in->limit = in->size < MAX_META_BYTES ? in->size : MAX_META_BYTES;
 	return 0;
 
@@ -982,6 +996,7 @@ static int add_tensors(struct linnet_gguf *g, struct input *in, const struct hea
 		return ret;
 	g->parts[g->n_parts].path = in->path;
 	g->parts[g->n_parts].bytes = in->size;
+	g->parts[g->n_parts].stamp = in->stamp;
 	g->n_parts++;
 	return 0;
 }
@@ -1160,6 +1175,11 @@ const char *linnet_gguf_file_path(const struct linnet_gguf *g, size_t i)
 uint64_t linnet_gguf_file_bytes(const struct linnet_gguf *g, size_t i)
 {
 	return i < g->n_parts ? g->parts[i].bytes : 0;
+}
+
+struct linnet_gguf_stamp linnet_gguf_file_stamp(const struct linnet_gguf *g, size_t i)
+{
+	return i < g->n_parts ? g->parts[i].stamp : (struct linnet_gguf_stamp){ 0 };
 }
 
 size_t linnet_gguf_memory(const struct linnet_gguf *g)

@@ -92,6 +92,15 @@ uint32_t linnet_gguf_alignment(const struct linnet_gguf *g);
 size_t linnet_gguf_file_count(const struct linnet_gguf *g);
 const char *linnet_gguf_file_path(const struct linnet_gguf *g, size_t i);
 uint64_t linnet_gguf_file_bytes(const struct linnet_gguf *g, size_t i);
+/* What sets a file apart from any other, and from itself when it is written to. */
+struct linnet_gguf_stamp {
+	uint64_t dev, ino, bytes;
+	int64_t sec, nsec;		/* of the last change of its content */
+};
+struct stat;
+struct linnet_gguf_stamp linnet_gguf_stamp_of(const struct stat *st);
+/* Of a file when its table of tensors was read. */
+struct linnet_gguf_stamp linnet_gguf_file_stamp(const struct linnet_gguf *g, size_t i);
 
 /* Bytes of memory that the metadata and the tables take. */
 size_t linnet_gguf_memory(const struct linnet_gguf *g);

@@ -56,3 +56,15 @@ void linnet_region_host_destroy(struct linnet_region *r)
 	munmap(r->addr, r->mapped_bytes);
 	free(r);
 }
+
+void linnet_region_host_discard(struct linnet_region *r, size_t offset, size_t bytes)
+{
+	/* a huge page that stays in part would stay as a whole */
+	const size_t page = r->huge ? HUGE_PAGE : PAGE;
+	size_t from = (offset + page - 1) & ~(page - 1), to = offset + bytes;
+
+	/* nothing lies behind the region's end */
+	to = to >= r->bytes ? r->mapped_bytes : to & ~(page - 1);
+	if (from < to)
+		madvise(r->addr + from, to - from, MADV_DONTNEED);
+}

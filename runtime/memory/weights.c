@@ -4,19 +4,25 @@
  * neighbours joined to spans; a span starts and ends at block borders, and lies in
  * memory at the same distance from a block border as in the file.
  *
- * The reader goes round the units in the order of the pass. In the first round it
- * reads all of them, later only those that are streamed; it stops where the ring has
- * no free slot, and goes on when a unit is done with.
+ * The reader walks through the units in the order of the pass, on into the next pass,
+ * and reads what is nowhere: a resident unit to its own place, a streamed one to the
+ * slot whose unit is needed last. It stops where every slot is needed sooner, and goes
+ * on when a unit is done with. Changing what is resident only changes what it finds.
+ *
+ * Resident units lie in one region, those of low rank first, so that what goes first
+ * lies at the end: then memory is given back in whole huge pages.
  */
 #include "weights.h"
 
 #include "runtime/util/error.h"
+#include "runtime/util/hash.h"
 #include "runtime/util/overflow.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -26,6 +32,9 @@
 #define REQUEST ((size_t)2 << 20)
 /* A hole between tensors that is cheaper to read than to seek over. */
 #define HOLE (64 << 10)
+/* Requests that are queued ahead of the disk: enough to keep it busy, and few enough to
+ * be through with soon when memory is wanted back. */
+#define AHEAD 32
 
 struct span {
 	uint32_t file;
@@ -33,26 +42,29 @@ struct span {
 	uint64_t at;		/* in the unit */
 };
 
-struct unit {
-	size_t n;
-	const struct linnet_gguf_tensor **tensor;	/* as given */
-	uint64_t *at;					/* their places in the unit */
-	struct span *span;
-	size_t n_spans, n_reads;
-	uint64_t bytes;
-	bool streamed;
-	uint64_t base;		/* in the resident region */
-	struct place *place;	/* where it is or is being read to; NULL: nowhere */
-};
-
 /* A place that holds one unit at a time: a resident unit's own, or a slot of the ring. */
 struct place {
 	struct linnet_region *region;
 	uint64_t at;
 	struct linnet_read *read;
-	size_t n_reads, pending;
-	struct unit *unit;
+	size_t pending;
+	struct unit *unit;	/* what it holds or gets; NULL: nothing */
 	int error;
+	bool checked;		/* against the checksums */
+};
+
+struct unit {
+	size_t n;
+	const struct linnet_gguf_tensor **tensor;	/* as given */
+	uint64_t *at;					/* their places in the unit */
+	uint64_t *sum;					/* checksums, when they are kept */
+	struct span *span;
+	size_t n_spans, n_reads;
+	uint64_t bytes;
+	bool streamed, fixed, summed, suspect;
+	unsigned users;
+	struct place own;
+	struct place *place;	/* where it is or is being read to; NULL: nowhere */
 };
 
 struct linnet_weights {
@@ -63,22 +75,28 @@ struct linnet_weights {
 	size_t n_files;
 	struct unit *unit;
 	size_t n_units, n_streamed;
-	struct place *own;		/* of each resident unit, by its number */
 	struct place *slot;
+	unsigned n_slots;
 	struct linnet_region *resident, *ring;
 	uint64_t resident_bytes, slot_bytes, pass_bytes;
+	uint64_t touched;	/* of the resident region: what lies behind has no memory */
+	bool ring_touched;
 
-	/* the reader: the unit it reads next, and how many streamed units it has read
-	 * and the passes have used, ever */
-	size_t cursor;
-	uint64_t n_read, n_used;
-	bool first_round;
+	/* the pass: its first unit that is not done with; the reader: what it looks at
+	 * next, from n_units on in the next pass */
+	size_t pos, cursor;
+	uint64_t checked_bytes;		/* bytes_read at the last check of the files */
 
 	const struct linnet_read *failed;
 	int error;
 	/* others may look on */
-	_Atomic uint64_t bytes_read, start_ns, end_ns;
+	_Atomic uint64_t bytes_read, start_ns, end_ns, verified_bytes;
 	_Atomic size_t pending;
+};
+
+struct slab_entry {
+	const struct linnet_weight_unit *unit;
+	size_t number;
 };
 
 static uint64_t now_ns(void)
@@ -110,8 +128,10 @@ static void span_end(struct unit *u, struct span *s)
 static void unit_free(struct unit *u)
 {
 	free(u->at);
+	free(u->sum);
 	free(u->span);
 	free(u->tensor);
+	free(u->own.read);
 }
 
 /* Lay out a unit: everything but its place. */
@@ -123,6 +143,7 @@ static int unit_init(struct unit *u, const struct linnet_weight_unit *from)
 	memset(u, 0, sizeof(*u));
 	u->n = from->n;
 	u->streamed = from->streamed && from->n;
+	u->fixed = from->fixed;
 	u->tensor = malloc((u->n + 1) * sizeof(*u->tensor));
 	u->span = malloc((u->n + 1) * sizeof(*u->span));
 	u->at = calloc(u->n + 1, sizeof(*u->at));
@@ -180,6 +201,29 @@ int linnet_weights_measure(struct linnet_weight_unit *unit, size_t n_units)
 	return 0;
 }
 
+/* -ESTALE when a file is not the one whose table of tensors was read. */
+static int file_changed(const struct linnet_weights *w, size_t i, const struct stat *st,
+			struct linnet_error *err)
+{
+	const struct linnet_gguf_stamp was = linnet_gguf_file_stamp(w->g, i);
+	const struct linnet_gguf_stamp is = linnet_gguf_stamp_of(st);
+	const char *path = linnet_gguf_file_path(w->g, i);
+
+	if (is.bytes != was.bytes)
+		return linnet_err(err, -ESTALE,
+				  "%s: the file changed after it was opened (size, %llu, was %llu)",
+				  path, (unsigned long long)is.bytes, (unsigned long long)was.bytes);
+	if (is.sec != was.sec || is.nsec != was.nsec)
+		return linnet_err(err, -ESTALE,
+				  "%s: the file changed after it was opened (time of change, %lld.%09lld)",
+				  path, (long long)is.sec, (long long)is.nsec);
+	if (is.dev != was.dev || is.ino != was.ino)
+		return linnet_err(err, -ESTALE,
+				  "%s: another file took its place while it was opened (inode, %llu)",
+				  path, (unsigned long long)is.ino);
+	return 0;
+}
+
 /* Open file i, for direct I/O where that is wanted and works. */
 static int open_file(struct linnet_weights *w, size_t i, struct linnet_error *err)
 {
@@ -195,9 +239,8 @@ static int open_file(struct linnet_weights *w, size_t i, struct linnet_error *er
 		w->fd[i] = open(path, O_RDONLY | O_CLOEXEC);
 	if (w->fd[i] < 0 || fstat(w->fd[i], &st))
 		return linnet_err(err, -errno, "%s: %s", path, strerror(errno));
-	if ((uint64_t)st.st_size != linnet_gguf_file_bytes(w->g, i))
-		return linnet_err(err, -ESTALE, "%s: the file changed while it was opened "
-				  "(size, %llu)", path, (unsigned long long)st.st_size);
+	if (file_changed(w, i, &st, err))
+		return -ESTALE;
 	if (!w->direct[i])
 		posix_fadvise(w->fd[i], 0, 0, POSIX_FADV_SEQUENTIAL);
 	return 0;
@@ -211,41 +254,90 @@ static int make_place(struct place *p, struct linnet_region *region, uint64_t at
 	return p->read ? 0 : -ENOMEM;
 }
 
+/* Resident units first, then by rank, then in order. */
+static int by_rank(const void *a, const void *b)
+{
+	const struct slab_entry *x = a, *y = b;
+
+	if (x->unit->streamed != y->unit->streamed)
+		return x->unit->streamed ? 1 : -1;
+	if (x->unit->rank != y->unit->rank)
+		return x->unit->rank < y->unit->rank ? -1 : 1;
+	return x->number < y->number ? -1 : x->number > y->number;
+}
+
+/* Give each unit its place in the resident region; *all gets the size of all together. */
+static int lay_out(struct linnet_weights *w, const struct linnet_weight_unit *unit, uint64_t *all)
+{
+	struct slab_entry *entry = malloc((w->n_units + 1) * sizeof(*entry));
+
+	if (!entry)
+		return -ENOMEM;
+	for (size_t i = 0; i < w->n_units; i++)
+		entry[i] = (struct slab_entry){ &unit[i], i };
+	qsort(entry, w->n_units, sizeof(*entry), by_rank);
+	*all = 0;
+	for (size_t i = 0; i < w->n_units; i++) {
+		struct unit *u = &w->unit[entry[i].number];
+
+		u->own.at = *all;
+		*all += u->bytes;
+	}
+	free(entry);
+	return 0;
+}
+
+/* Address space is free where nothing limits it. */
+static bool space_is_free(void)
+{
+	struct rlimit as, data;
+
+	return !getrlimit(RLIMIT_AS, &as) && as.rlim_cur == RLIM_INFINITY &&
+	       !getrlimit(RLIMIT_DATA, &data) && data.rlim_cur == RLIM_INFINITY;
+}
+
 /* Regions and places, when the units are laid out. */
-static int make_places(struct linnet_weights *w, struct linnet_error *err)
+static int make_places(struct linnet_weights *w, const struct linnet_weight_unit *unit,
+		       struct linnet_error *err)
 {
 	const bool huge = !w->opts.no_huge_pages;
 	struct linnet_engine *e = w->opts.engine;
+	const bool changes = w->opts.changes && e->ops->region_discard;
 	size_t most_reads = 0;
-	int ret = 0;
+	uint64_t all = 0;
+	int ret = lay_out(w, unit, &all);
 
 	for (size_t i = 0; i < w->n_units; i++) {
 		struct unit *u = &w->unit[i];
 
-		if (!u->streamed) {
-			u->base = w->resident_bytes;
+		if (u->streamed) {
+			w->n_streamed++;
+			w->pass_bytes += u->bytes;
+		} else {
 			w->resident_bytes += u->bytes;
-			continue;
 		}
-		w->n_streamed++;
-		w->pass_bytes += u->bytes;
+		if (u->fixed || !(u->streamed || changes))
+			continue;
+		w->n_slots++;
 		w->slot_bytes = u->bytes > w->slot_bytes ? u->bytes : w->slot_bytes;
 		most_reads = u->n_reads > most_reads ? u->n_reads : most_reads;
 	}
-	/* with more, a unit would be in two places at once */
-	if (w->opts.n_slots > w->n_streamed)
-		w->opts.n_slots = w->n_streamed;
-	if (w->resident_bytes)
+	if (w->n_slots > w->opts.n_slots)
+		w->n_slots = w->opts.n_slots;
+	/* what may become resident later lies behind what is */
+	if (!ret && changes && all && space_is_free() &&
+	    e->ops->region_create(e, &w->resident, all, huge, NULL))
+		w->resident = NULL;
+	if (!ret && w->resident_bytes && !w->resident)
 		ret = e->ops->region_create(e, &w->resident, w->resident_bytes, huge, err);
-	if (!ret && w->n_streamed)
-		ret = e->ops->region_create(e, &w->ring, w->slot_bytes * w->opts.n_slots, huge, err);
+	if (!ret && w->n_slots)
+		ret = e->ops->region_create(e, &w->ring, w->slot_bytes * w->n_slots, huge, err);
 	if (ret)
 		return ret;
 	for (size_t i = 0; i < w->n_units && !ret; i++)
-		if (!w->unit[i].streamed)
-			ret = make_place(&w->own[i], w->resident, w->unit[i].base,
-					 w->unit[i].n_reads);
-	for (unsigned i = 0; i < w->opts.n_slots && w->n_streamed && !ret; i++)
+		ret = make_place(&w->unit[i].own, w->resident, w->unit[i].own.at,
+				 w->unit[i].n_reads);
+	for (unsigned i = 0; i < w->n_slots && !ret; i++)
 		ret = make_place(&w->slot[i], w->ring, i * w->slot_bytes, most_reads);
 	return ret ? linnet_err(err, ret, "%s: out of memory", linnet_gguf_path(w->g)) : 0;
 }
@@ -261,21 +353,23 @@ int linnet_weights_create(struct linnet_weights **out, const struct linnet_gguf 
 		return linnet_err(err, ret, "%s: out of memory", linnet_gguf_path(g));
 	w->g = g;
 	w->opts = *opts;
-	w->first_round = true;
 	w->unit = calloc(n_units, sizeof(*w->unit));
-	w->own = calloc(n_units, sizeof(*w->own));
 	w->slot = calloc(opts->n_slots + 1, sizeof(*w->slot));
 	w->fd = malloc(linnet_gguf_file_count(g) * sizeof(*w->fd));
 	w->direct = calloc(linnet_gguf_file_count(g), sizeof(*w->direct));
-	if (!w->unit || !w->own || !w->slot || !w->fd || !w->direct)
+	if ((n_units && !w->unit) || !w->slot || !w->fd || !w->direct)
 		goto err_memory;
 	for (size_t i = 0; i < n_units; i++) {
 		w->n_units = i + 1;
 		ret = unit_init(&w->unit[i], &unit[i]);
+		if (!ret && opts->verify) {
+			w->unit[i].sum = calloc(unit[i].n + 1, sizeof(*w->unit[i].sum));
+			ret = w->unit[i].sum ? 0 : -ENOMEM;
+		}
 		if (ret)
 			goto err_memory;
 	}
-	ret = make_places(w, err);
+	ret = make_places(w, unit, err);
 	if (ret)
 		goto err_destroy;
 	for (size_t i = 0; i < linnet_gguf_file_count(g); i++) {
@@ -294,6 +388,15 @@ err_destroy:
 	return ret;
 }
 
+/* Wait for the reads under way; no new ones are begun. */
+static void drain(struct linnet_weights *w, int error)
+{
+	if (!w->error)
+		w->error = error;
+	while (w->pending && !linnet_queue_wait(w->opts.queue))
+		;
+}
+
 void linnet_weights_destroy(struct linnet_weights *w)
 {
 	struct linnet_engine *e;
@@ -301,13 +404,10 @@ void linnet_weights_destroy(struct linnet_weights *w)
 	if (!w)
 		return;
 	e = w->opts.engine;
-	while (w->pending && !linnet_queue_wait(w->opts.queue))
-		;
-	for (size_t i = 0; i < w->n_units; i++) {
+	drain(w, -ECANCELED);
+	for (size_t i = 0; i < w->n_units; i++)
 		unit_free(&w->unit[i]);
-		free(w->own[i].read);
-	}
-	for (unsigned i = 0; w->slot && i < w->opts.n_slots; i++)
+	for (unsigned i = 0; w->slot && i < w->n_slots; i++)
 		free(w->slot[i].read);
 	if (w->resident)
 		e->ops->region_destroy(e, w->resident);
@@ -317,7 +417,6 @@ void linnet_weights_destroy(struct linnet_weights *w)
 		if (w->fd[i] >= 0)
 			close(w->fd[i]);
 	free(w->unit);
-	free(w->own);
 	free(w->slot);
 	free(w->fd);
 	free(w->direct);
@@ -350,6 +449,55 @@ bool linnet_weights_go_buffered(struct linnet_weights *w, struct linnet_read *r)
 	return true;
 }
 
+/* ------------------------------------------------------------------ memory's ends */
+
+/* What a place holds is of no use any more. */
+static void empty(struct place *p)
+{
+	if (p->unit && p->unit->place == p)
+		p->unit->place = NULL;
+	p->unit = NULL;
+	p->error = 0;
+}
+
+/* Empty a resident place whose unit is to be streamed, once nothing needs it. */
+static void leave(struct unit *u)
+{
+	if (u->streamed && u->own.unit && !u->own.pending && !(u->users && u->place == &u->own))
+		empty(&u->own);
+}
+
+/* Give back the memory behind the last resident unit, and that of a ring nobody needs. */
+static void trim(struct linnet_weights *w)
+{
+	struct linnet_engine *e = w->opts.engine;
+	uint64_t end = 0;
+	bool ring = w->n_streamed;
+
+	if (!e->ops->region_discard)
+		return;
+	for (size_t i = 0; i < w->n_units; i++) {
+		const struct unit *u = &w->unit[i];
+
+		if (u->own.unit && u->own.at + u->bytes > end)
+			end = u->own.at + u->bytes;
+	}
+	if (end < w->touched) {
+		e->ops->region_discard(e, w->resident, end, w->touched - end);
+		w->touched = end;
+	}
+	for (unsigned i = 0; i < w->n_slots; i++)
+		ring |= w->slot[i].unit || w->slot[i].pending;
+	if (!ring && w->ring_touched) {
+		e->ops->region_discard(e, w->ring, 0, w->ring->bytes);
+		w->ring_touched = false;
+	}
+}
+
+/* --------------------------------------------------------------------- the reader */
+
+static void advance(struct linnet_weights *w);
+
 static void read_done(struct linnet_read *r, int result)
 {
 	struct linnet_weights *w = r->ctx;
@@ -369,6 +517,11 @@ static void read_done(struct linnet_read *r, int result)
 	}
 	w->end_ns = now_ns();
 	w->pending--;
+	if (!p->pending && p->unit && p == &p->unit->own && p->unit->streamed) {
+		leave(p->unit);
+		trim(w);
+	}
+	advance(w);
 }
 
 /* Queue the reads of a unit into a place. */
@@ -376,11 +529,16 @@ static void read_unit(struct linnet_weights *w, struct unit *u, struct place *p)
 {
 	struct linnet_read *r = p->read;
 
-	if (p->unit && p->unit->place == p)
-		p->unit->place = NULL;
+	empty(p);
 	p->unit = u;
+	p->checked = false;
 	u->place = p;
-	p->error = 0;
+	if (p == &u->own) {
+		if (p->at + u->bytes > w->touched)
+			w->touched = p->at + u->bytes;
+	} else {
+		w->ring_touched = true;
+	}
 	for (size_t i = 0; i < u->n_spans; i++) {
 		const struct span *s = &u->span[i];
 		const uint64_t file_bytes = linnet_gguf_file_bytes(w->g, s->file);
@@ -409,43 +567,71 @@ static void read_unit(struct linnet_weights *w, struct unit *u, struct place *p)
 		w->start_ns = now_ns();
 }
 
+/* When a unit is needed next, in the cursor's count. */
+static size_t next_use(const struct linnet_weights *w, const struct unit *u)
+{
+	const size_t i = u - w->unit;
+
+	return i < w->pos ? i + w->n_units : i;
+}
+
+/* The slot whose unit is needed last, and later than what the cursor is at; or NULL. */
+static struct place *take_slot(struct linnet_weights *w)
+{
+	struct place *best = NULL;
+	size_t latest = w->cursor;
+
+	for (unsigned i = 0; i < w->n_slots; i++) {
+		struct place *p = &w->slot[i];
+
+		if (p->pending || (p->unit && p->unit->users))
+			continue;
+		if (!p->unit)
+			return p;
+		if (next_use(w, p->unit) > latest) {
+			latest = next_use(w, p->unit);
+			best = p;
+		}
+	}
+	return best;
+}
+
 /* Let the reader go on as far as it can. */
 static void advance(struct linnet_weights *w)
 {
-	while (!w->error && (w->first_round || w->n_streamed)) {
-		struct unit *u = &w->unit[w->cursor];
+	for (; !w->error && w->pending < AHEAD && w->cursor < w->pos + w->n_units; w->cursor++) {
+		struct unit *u = &w->unit[w->cursor % w->n_units];
+		struct place *p = &u->own;
 
-		if (u->streamed) {
-			if (w->n_read - w->n_used >= w->opts.n_slots)
-				return;
-			read_unit(w, u, &w->slot[w->n_read % w->opts.n_slots]);
-			w->n_read++;
-		} else if (w->first_round && u->n && !u->place) {
-			read_unit(w, u, &w->own[w->cursor]);
-		}
-		if (++w->cursor == w->n_units) {
-			w->cursor = 0;
-			w->first_round = false;
-		}
+		if (!u->n || u->place)
+			continue;
+		if (u->streamed)
+			p = take_slot(w);
+		/* an own place may still be waiting for reads that nobody wants */
+		if (!p || p->pending)
+			return;
+		read_unit(w, u, p);
 	}
+}
+
+/* Forget the reads that failed. */
+static void recover(struct linnet_weights *w)
+{
+	drain(w, w->error);
+	for (size_t i = 0; i < w->n_units; i++)
+		if (w->unit[i].own.error)
+			empty(&w->unit[i].own);
+	for (unsigned i = 0; i < w->n_slots; i++)
+		if (w->slot[i].error)
+			empty(&w->slot[i]);
+	w->error = 0;
 }
 
 void linnet_weights_begin(struct linnet_weights *w)
 {
-	/* a pass that was given up has left the ring in the middle of the cycle */
-	if (w->n_streamed && w->n_used % w->n_streamed) {
-		/* what was read ahead is of no use; but first it must have arrived */
-		while (w->pending && !linnet_queue_wait(w->opts.queue))
-			;
-		for (unsigned i = 0; i < w->opts.n_slots; i++) {
-			if (w->slot[i].unit)
-				w->slot[i].unit->place = NULL;
-			w->slot[i].unit = NULL;
-		}
-		w->n_used = w->n_read = 0;
-		/* the first round may not have come to all resident units */
-		w->cursor = 0;
-	}
+	if (w->error)
+		recover(w);
+	w->pos = w->cursor = 0;
 	advance(w);
 	linnet_queue_poll(w->opts.queue);
 }
@@ -466,6 +652,25 @@ int linnet_weights_error(const struct linnet_weights *w, struct linnet_error *er
 		return 0;
 	return linnet_weights_read_error(w, file_of(w, w->failed),
 					 w->failed->offset + w->failed->got, w->error, err);
+}
+
+int linnet_weights_check(struct linnet_weights *w, struct linnet_error *err)
+{
+	const uint64_t bytes = w->bytes_read;
+	struct stat st;
+
+	/* what nobody reads from may do as it likes */
+	if (bytes == w->checked_bytes)
+		return 0;
+	for (size_t i = 0; i < w->n_files; i++) {
+		if (fstat(w->fd[i], &st))
+			return linnet_err(err, -errno, "%s: %s", linnet_gguf_file_path(w->g, i),
+					  strerror(errno));
+		if (file_changed(w, i, &st, err))
+			return -ESTALE;
+	}
+	w->checked_bytes = bytes;
+	return 0;
 }
 
 struct linnet_engine *linnet_weights_engine(const struct linnet_weights *w)
@@ -490,29 +695,124 @@ void linnet_weights_count(struct linnet_weights *w, uint64_t bytes)
 	w->end_ns = now_ns();
 }
 
+/*
+ * Compare the checksums of a unit that has arrived, or keep them the first time. One that
+ * differs is read once more: 0. When it differs again: -EBADMSG.
+ */
+static int verify(struct linnet_weights *w, struct unit *u, struct linnet_error *err)
+{
+	struct place *p = u->place;
+
+	for (size_t i = 0; i < u->n; i++) {
+		const struct linnet_gguf_tensor *t = u->tensor[i];
+		const uint64_t sum = linnet_checksum(p->region->addr + p->at + u->at[i], t->bytes);
+
+		if (!u->summed) {
+			u->sum[i] = sum;
+			continue;
+		}
+		w->verified_bytes += t->bytes;
+		if (sum == u->sum[i])
+			continue;
+		if (!u->suspect) {
+			u->suspect = true;
+			read_unit(w, u, p);
+			return 0;
+		}
+		u->suspect = false;
+		empty(p);
+		return linnet_err(err, -EBADMSG,
+				  "%s: tensor %.*s is not what was read at first (checksum, %016llx, "
+				  "was %016llx)", linnet_gguf_file_path(w->g, t->file),
+				  (int)t->name.n, t->name.p, (unsigned long long)sum,
+				  (unsigned long long)u->sum[i]);
+	}
+	u->summed = p->checked = true;
+	u->suspect = false;
+	return 1;
+}
+
 int linnet_weights_ready(struct linnet_weights *w, size_t unit, struct linnet_error *err)
 {
-	const struct unit *u = &w->unit[unit];
+	struct unit *u = &w->unit[unit];
 
 	if (!u->n)
 		return 1;
-	if (u->place && !u->place->pending && !u->place->error)
+	/* the reader may have stopped for want of a slot that is free by now */
+	if (!u->place) {
+		w->cursor = w->pos;
+		advance(w);
+	}
+	if (u->place && !u->place->error) {
+		if (u->place->pending)
+			return 0;
+		if (u->sum && !u->place->checked)
+			return verify(w, u, err);
 		return 1;
+	}
 	return linnet_weights_error(w, err);
 }
 
-void linnet_weights_done(struct linnet_weights *w, size_t unit)
+void linnet_weights_use(struct linnet_weights *w, size_t unit)
 {
-	if (!w->unit[unit].streamed)
+	w->unit[unit].users++;
+}
+
+unsigned linnet_weights_in_use(const struct linnet_weights *w, size_t unit)
+{
+	return w->unit[unit].users;
+}
+
+void linnet_weights_done(struct linnet_weights *w, size_t unit, size_t next)
+{
+	struct unit *u = &w->unit[unit];
+
+	u->users--;
+	if (next > w->pos)
+		w->pos = next;
+	if (!u->users && u->place) {
+		/* its own place is read to when its turn comes again */
+		if (!u->streamed && u->place != &u->own)
+			empty(u->place);
+		if (u->streamed)
+			leave(u);
+		if (!u->place)
+			trim(w);
+	}
+	advance(w);
+}
+
+void linnet_weights_place(struct linnet_weights *w, const struct linnet_weight_unit *unit)
+{
+	struct linnet_engine *e = w->opts.engine;
+	const uint64_t reserved = w->resident ? w->resident->bytes : 0;
+
+	if (!w->opts.changes || !e->ops->region_discard)
 		return;
-	w->n_used++;
+	w->n_streamed = 0;
+	w->resident_bytes = w->pass_bytes = 0;
+	for (size_t i = 0; i < w->n_units; i++) {
+		struct unit *u = &w->unit[i];
+
+		u->streamed = u->n && !u->fixed &&
+			      (unit[i].streamed || u->own.at + u->bytes > reserved);
+		if (u->streamed) {
+			w->n_streamed++;
+			w->pass_bytes += u->bytes;
+			leave(u);
+		} else {
+			w->resident_bytes += u->bytes;
+		}
+	}
+	trim(w);
+	w->cursor = w->pos;
 	advance(w);
 }
 
 struct linnet_weight linnet_weights_find(const struct linnet_weights *w, size_t unit, size_t i)
 {
 	const struct unit *u = &w->unit[unit];
-	const struct place *p = u->streamed ? u->place : &w->own[unit];
+	const struct place *p = u->place;
 
 	return (struct linnet_weight){ p->region, p->at + u->at[i], u->tensor[i]->bytes };
 }
@@ -529,8 +829,9 @@ void linnet_weights_stats(const struct linnet_weights *w, struct linnet_weights_
 		.read_ns = (w->pending ? now_ns() : w->end_ns) - w->start_ns,
 		.first_bytes = w->resident_bytes + w->pass_bytes,
 		.pass_bytes = w->pass_bytes,
-		.resident_bytes = w->resident ? w->resident->mapped_bytes : 0,
-		.ring_bytes = w->ring ? w->ring->mapped_bytes : 0,
+		.resident_bytes = w->resident_bytes,
+		.ring_bytes = w->n_streamed ? w->slot_bytes * w->n_slots : 0,
+		.verified_bytes = w->verified_bytes,
 		.direct_io = true,
 		.huge_pages = (!w->resident || w->resident->huge) && (!w->ring || w->ring->huge),
 	};

@@ -5,10 +5,16 @@
  * resident: read once, kept. The others are streamed: each pass reads them anew into
  * a ring of slots, several units ahead of their use. In a fixed cycle that is the
  * best there is: any cache that keeps what was used last keeps what is needed last.
+ * Which units are resident may change at any time, without a read more than the passes
+ * need anyway.
  *
  * Units are read as they lie in the file, whole blocks by direct I/O where the file
  * system allows it, several requests in flight, and become ready in the order of
  * use, so that computing begins before reading has ended.
+ *
+ * Never a wrong byte: a read that fails ends the pass, and the next pass tries again; a
+ * file that is not what it was when the model was opened is an error from then on; and
+ * when it is wished, what is read again must have the checksum of the first time.
  */
 #ifndef LINNET_MEMORY_WEIGHTS_H
 #define LINNET_MEMORY_WEIGHTS_H
@@ -25,6 +31,8 @@ struct linnet_weights_options {
 	struct linnet_engine *engine;
 	struct linnet_queue *queue;
 	bool no_direct_io, no_huge_pages;
+	bool verify;			/* compare checksums of what is read again */
+	bool changes;			/* linnet_weights_place() will be called */
 	unsigned n_slots;		/* of the ring, when units are streamed */
 };
 
@@ -33,6 +41,8 @@ struct linnet_weight_unit {
 	const struct linnet_gguf_tensor **tensor;
 	size_t n;
 	bool streamed;
+	bool fixed;			/* never streamed */
+	uint32_t rank;			/* units of low rank are the last to be streamed */
 	uint64_t bytes;			/* of memory; linnet_weights_measure() fills it */
 };
 
@@ -47,6 +57,7 @@ struct linnet_weights_stats {
 	uint64_t first_bytes;		/* that a first pass reads */
 	uint64_t pass_bytes;		/* that every later pass reads */
 	uint64_t resident_bytes, ring_bytes;
+	uint64_t verified_bytes;	/* whose checksum was compared */
 	bool direct_io, huge_pages;
 };
 
@@ -61,21 +72,36 @@ int linnet_weights_create(struct linnet_weights **out, const struct linnet_gguf 
 void linnet_weights_destroy(struct linnet_weights *w);
 
 /*
- * Begin a pass at the first unit: what the ring holds is kept when it is what the pass
- * needs first. No unit may be in use.
+ * Begin a pass at the first unit: what the ring holds is kept as long as the pass needs
+ * it. Reads that failed are forgotten and made again. No unit may be in use.
  */
 void linnet_weights_begin(struct linnet_weights *w);
 
 /*
- * 1: the unit is in memory; 0: not yet, wait on the queue; -errno: a read failed.
- * Streamed units are asked for in the order of the pass, and stay until
- * linnet_weights_done().
+ * 1: the unit is in memory; 0: not yet, wait on the queue; -errno: a read failed, or
+ * -EBADMSG: a checksum differs. Units are asked for in the order of the pass.
  */
 int linnet_weights_ready(struct linnet_weights *w, size_t unit, struct linnet_error *err);
-void linnet_weights_done(struct linnet_weights *w, size_t unit);
+/* A unit that is ready stays where it is until it is done with as often as it was taken. */
+void linnet_weights_use(struct linnet_weights *w, size_t unit);
+/* next: the pass has done with all units before this one. */
+void linnet_weights_done(struct linnet_weights *w, size_t unit, size_t next);
 
-/* Place of tensor number i of a unit, as it was given; of a streamed unit when ready. */
+/* How often it was taken. */
+unsigned linnet_weights_in_use(const struct linnet_weights *w, size_t unit);
+
+/* Place of tensor number i of a unit, as it was given; the unit is ready or in use. */
 struct linnet_weight linnet_weights_find(const struct linnet_weights *w, size_t unit, size_t i);
+
+/*
+ * Stream the units that have `streamed` set from now on, and keep the others, as far as
+ * memory was reserved for them. Memory of units that are not in use is given back before
+ * this returns, of others when they are done with. Between jobs of a pass, or passes.
+ */
+void linnet_weights_place(struct linnet_weights *w, const struct linnet_weight_unit *unit);
+
+/* -ESTALE when a file that was read since the last call is not what it was. */
+int linnet_weights_check(struct linnet_weights *w, struct linnet_error *err);
 
 /* True while reads are under way. */
 bool linnet_weights_reading(const struct linnet_weights *w);

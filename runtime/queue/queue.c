@@ -8,10 +8,25 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 
 /* Deep enough that the disk works on while a thread computes, shallow enough that an
  * urgent read does not wait behind much. */
 #define DEFAULT_DEPTH 12
+
+/*
+ * A read that brings nothing is tried again. Calls that were interrupted or refused for
+ * want of resources are tried often; a disk that fails a few times, each after a pause
+ * four times as long as the one before: a path that comes back, a controller's reset.
+ */
+#define TRIES_AGAIN 200
+#define TRIES_EIO 4
+#define PAUSE_NS 1000000u
+
+/* Of a rate that was not used, so much may be caught up with. */
+#define BURST_NS 5000000u
+/* A wait for the time to read returns at least so often. */
+#define SLEEP_NS 20000000u
 
 struct linnet_queue {
 	const struct linnet_queue_backend *ops;
@@ -22,7 +37,17 @@ struct linnet_queue {
 	void *run_ctx;
 	bool is_uring, delivering;
 	int refused;
+	uint64_t rate, next_ns;		/* bytes per second; when the next read may start */
+	_Atomic uint64_t retries;
 };
+
+static uint64_t now_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ts.tv_sec * 1000000000ull + ts.tv_nsec;
+}
 
 int linnet_queue_create(struct linnet_queue **out, const struct linnet_queue_options *opts,
 			struct linnet_error *err)
@@ -34,6 +59,7 @@ int linnet_queue_create(struct linnet_queue **out, const struct linnet_queue_opt
 		return linnet_err(err, -ENOMEM, "out of memory");
 	q->depth = opts->depth ? opts->depth : DEFAULT_DEPTH;
 	q->last = &q->first;
+	q->rate = opts->bytes_per_second;
 	if (!opts->no_io_uring) {
 		ret = linnet_queue_uring(&q->backend, &q->ops, q->depth);
 		q->refused = ret;
@@ -49,14 +75,58 @@ int linnet_queue_create(struct linnet_queue **out, const struct linnet_queue_opt
 	return 0;
 }
 
-static void start(struct linnet_queue *q)
+/*
+ * Take the first read whose time has come, or NULL; *until gets the time at which there
+ * may be one (left alone when there is none).
+ */
+static struct linnet_read *next_read(struct linnet_queue *q, uint64_t *until)
 {
-	while (q->first && q->in_flight < q->depth) {
-		struct linnet_read *r = q->first;
+	struct linnet_read **at = &q->first, *r;
+	uint64_t now = 0;
 
-		q->first = r->next;
-		if (!q->first)
-			q->last = &q->first;
+	if (!q->first)
+		return NULL;
+	if (q->rate) {
+		now = now_ns();
+		if (now < q->next_ns) {
+			*until = q->next_ns;
+			return NULL;
+		}
+	}
+	for (; (r = *at); at = &r->next) {
+		if (r->not_before && !now)
+			now = now_ns();
+		if (r->not_before <= now)
+			break;
+		if (r->not_before < *until)
+			*until = r->not_before;
+	}
+	if (!r)
+		return NULL;
+	*at = r->next;
+	if (q->last == &r->next)
+		q->last = at;
+	if (q->rate) {
+		/* in parts, so that nothing overflows */
+		const uint64_t n = r->bytes - r->got;
+		const uint64_t took = n / q->rate * 1000000000u +
+				      (uint64_t)((double)(n % q->rate) / q->rate * 1e9);
+
+		if (q->next_ns + BURST_NS < now)
+			q->next_ns = now - BURST_NS;
+		q->next_ns += took;
+	}
+	return r;
+}
+
+/* Start what may be started; when more could be: *until. */
+static void start(struct linnet_queue *q, uint64_t *until)
+{
+	while (q->in_flight < q->depth) {
+		struct linnet_read *r = next_read(q, until);
+
+		if (!r)
+			break;
 		q->in_flight++;
 		q->ops->start(q->backend, r);
 	}
@@ -66,6 +136,8 @@ static void start(struct linnet_queue *q)
 void linnet_queue_read(struct linnet_queue *q, struct linnet_read *r)
 {
 	r->got = 0;
+	r->tries = 0;
+	r->not_before = 0;
 	if (r->urgent && q->first) {
 		r->next = q->first;
 		q->first = r;
@@ -84,12 +156,29 @@ static bool at_end(const struct linnet_read *r)
 	return fstat(r->fd, &st) || (uint64_t)st.st_size <= r->offset + r->got;
 }
 
-/* Take note of an end; true when the read is over. */
-static bool finish(struct linnet_read *r, int *result)
+/* Nothing came, by `error` (0: no error): true when the read is to be tried again. */
+static bool try_again(struct linnet_queue *q, struct linnet_read *r, int error)
 {
-	*result = r->result;
-	if (r->result == -EINTR || r->result == -EAGAIN)
+	const bool disk = error == -EIO;
+
+	if (++r->tries >= (disk ? TRIES_EIO : TRIES_AGAIN))
 		return false;
+	if (disk)
+		r->not_before = now_ns() + ((uint64_t)PAUSE_NS << 2 * (r->tries - 1));
+	else if (r->tries > 2)
+		r->not_before = now_ns() + PAUSE_NS;
+	q->retries++;
+	return true;
+}
+
+/* Take note of an end; true when the read is over. */
+static bool finish(struct linnet_queue *q, struct linnet_read *r, int *result)
+{
+	const size_t before = r->got;
+
+	*result = r->result;
+	if (r->result == -EINTR || r->result == -EAGAIN || r->result == -EIO)
+		return !try_again(q, r, r->result);
 	if (r->result < 0)
 		return true;
 	*result = -ENODATA;
@@ -105,6 +194,11 @@ static bool finish(struct linnet_read *r, int *result)
 	if (r->got % r->align && at_end(r))
 		return true;
 	r->got -= r->got % r->align;
+	*result = -EIO;
+	if (r->got == before)
+		return !try_again(q, r, 0);
+	r->tries = 0;
+	q->retries++;
 	return false;
 }
 
@@ -116,48 +210,71 @@ static bool deliver(struct linnet_queue *q, bool block)
 	if (!r)
 		return false;
 	q->in_flight--;
-	if (finish(r, &result)) {
+	if (finish(q, r, &result)) {
 		r->done(r, result);
 	} else {
-		q->in_flight++;
-		q->ops->start(q->backend, r);
+		/* before all others, when its time comes */
+		r->next = q->first;
+		if (!q->first)
+			q->last = &r->next;
+		q->first = r;
 	}
 	return true;
 }
 
 void linnet_queue_poll(struct linnet_queue *q)
 {
+	uint64_t until = UINT64_MAX;
+
 	/* done() may queue reads but not poll: ends are delivered one after another */
 	if (q->delivering)
 		return;
 	q->delivering = true;
 	while (deliver(q, false))
 		;
-	start(q);
+	start(q, &until);
 	q->delivering = false;
+}
+
+/* Nothing is in flight, and nothing may be started before `until`. */
+static void sleep_until(uint64_t until)
+{
+	const uint64_t now = now_ns();
+	uint64_t ns = until > now ? until - now : 0;
+	struct timespec ts = { 0 };
+
+	ns = ns < SLEEP_NS ? ns : SLEEP_NS;
+	ts.tv_nsec = ns;
+	/* a signal may end it */
+	nanosleep(&ts, NULL);
 }
 
 int linnet_queue_wait(struct linnet_queue *q)
 {
+	uint64_t until = UINT64_MAX;
 	bool some = false;
 
 	q->delivering = true;
-	start(q);
+	start(q, &until);
 	while (deliver(q, false))
 		some = true;
 	if (some)
-		start(q);
+		start(q, &until);
 	q->delivering = false;
 	if (some)
 		return 0;
 	/* the worker polls while it works */
 	if (q->run && q->run(q->run_ctx))
 		return 0;
-	if (!q->in_flight)
-		return -ENOENT;
+	if (!q->in_flight) {
+		if (!q->first)
+			return -ENOENT;
+		sleep_until(until);
+		return 0;
+	}
 	q->delivering = true;
 	deliver(q, true);
-	start(q);
+	start(q, &until);
 	q->delivering = false;
 	return 0;
 }
@@ -173,6 +290,7 @@ void linnet_queue_destroy(struct linnet_queue *q)
 	if (!q)
 		return;
 	q->run = NULL;
+	q->rate = 0;
 	while (q->first || q->in_flight)
 		linnet_queue_wait(q);
 	q->ops->destroy(q->backend);
@@ -187,4 +305,15 @@ bool linnet_queue_is_io_uring(const struct linnet_queue *q)
 int linnet_queue_refused(const struct linnet_queue *q)
 {
 	return q->refused;
+}
+
+uint64_t linnet_queue_retries(const struct linnet_queue *q)
+{
+	return q->retries;
+}
+
+void linnet_queue_set_rate(struct linnet_queue *q, uint64_t bytes_per_second)
+{
+	q->rate = bytes_per_second;
+	q->next_ns = 0;
 }

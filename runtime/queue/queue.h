@@ -15,8 +15,9 @@ struct linnet_queue;
 /*
  * A read, owned by the caller until done() is called. The first `need` bytes of
  * `bytes` must arrive; direct I/O asks for whole blocks and may end at the end of
- * the file. Interrupted and short reads are continued; done() gets 0 or -errno
- * (-ENODATA: the file ended before `need`).
+ * the file. Short reads are continued; what the disk or the kernel refuses for now is
+ * tried again, a bounded number of times. done() gets 0 or -errno (-ENODATA: the file
+ * ended before `need`).
  */
 struct linnet_read {
 	int fd;
@@ -31,11 +32,14 @@ struct linnet_read {
 	size_t got;
 	struct linnet_read *next;
 	int result;
+	unsigned tries;		/* in a row that brought nothing */
+	uint64_t not_before;	/* a clock time: when it is tried again */
 };
 
 struct linnet_queue_options {
 	unsigned depth;		/* reads in flight at once; 0: 12 */
 	bool no_io_uring;
+	uint64_t bytes_per_second;	/* that reads may ask for, evenly paced; 0: no bound */
 };
 
 int linnet_queue_create(struct linnet_queue **out, const struct linnet_queue_options *opts,
@@ -54,13 +58,19 @@ void linnet_queue_poll(struct linnet_queue *q);
 
 /*
  * Deliver at least one end: of a read, or of a piece of the worker's work. Returns
- * early, with nothing delivered, after a signal. -ENOENT: nothing is in flight.
+ * early, with nothing delivered, after a signal and while reads have to wait for their
+ * time. -ENOENT: nothing is in flight or waits.
  */
 int linnet_queue_wait(struct linnet_queue *q);
 
 bool linnet_queue_is_io_uring(const struct linnet_queue *q);
 /* Why io_uring is not used: 0 (it is, or was not wanted) or -errno of its set-up. */
 int linnet_queue_refused(const struct linnet_queue *q);
+
+/* Reads that were tried again, ever. May be called from another thread. */
+uint64_t linnet_queue_retries(const struct linnet_queue *q);
+/* As linnet_queue_options.bytes_per_second, from now on. */
+void linnet_queue_set_rate(struct linnet_queue *q, uint64_t bytes_per_second);
 
 /* What a back end does. */
 struct linnet_queue_backend {

@@ -50,7 +50,10 @@ static void count(struct linnet_model *m)
 static int open_weights(struct linnet_model *m, struct linnet_error *err)
 {
 	const struct linnet_engine_ops *ops = linnet_engine_find(m->opts.engine);
-	struct linnet_queue_options queue = { .no_io_uring = m->opts.no_io_uring };
+	struct linnet_queue_options queue = {
+		.no_io_uring = m->opts.no_io_uring,
+		.bytes_per_second = m->opts.read_bandwidth,
+	};
 	struct linnet_engine_options engine = { .n_threads = m->opts.n_threads };
 	int ret;
 
@@ -158,6 +161,7 @@ int linnet_model_place(struct linnet_model *m, struct linnet_session_plan *p,
 		.queue = m->queue,
 		.no_direct_io = m->opts.no_direct_io,
 		.no_huge_pages = m->opts.no_huge_pages,
+		.verify = m->opts.verify,
 		.n_slots = LINNET_RING_SLOTS,
 	};
 	int ret;
@@ -195,13 +199,16 @@ int linnet_model_load(struct linnet_model *m,
 		if (ret)
 			return ret;
 	}
+	/* what failed before is tried again */
+	linnet_weights_begin(m->weights);
 	while (linnet_weights_reading(m->weights)) {
 		linnet_queue_wait(m->queue);
 		linnet_weights_stats(m->weights, &stats);
 		if (progress && !progress(ctx, stats.bytes_read, stats.first_bytes))
 			return linnet_err(err, -EINTR, "%s: interrupted", linnet_gguf_path(m->gguf));
 	}
-	return linnet_weights_error(m->weights, err);
+	ret = linnet_weights_error(m->weights, err);
+	return ret ? ret : linnet_weights_check(m->weights, err);
 }
 
 int linnet_model_info(const struct linnet_model *m, struct linnet_model_info *info)

@@ -45,7 +45,7 @@ static void job_done(struct linnet_job *job, int result)
 	struct linnet_session *s = job->ctx;
 
 	s->pending--;
-	linnet_weights_done(s->m->weights, job - s->job);
+	linnet_weights_done(s->m->weights, job - s->job, job - s->job + 1);
 	if (result && !s->failed) {
 		s->failed = result;
 		s->failed_job = job - s->job;
@@ -124,9 +124,6 @@ static int make_jobs(struct linnet_session *s, struct linnet_error *err)
 			.ctx = s,
 			.interrupt = &s->stop,
 		};
-		/* resident units stay where they are */
-		if (!u->unit[i].streamed)
-			bind_job(s, i);
 	}
 	return 0;
 }
@@ -245,14 +242,14 @@ static int submit(struct linnet_session *s, uint32_t i, uint32_t n_tokens, uint3
 	}
 	if (ret < 0)
 		return ret;
-	if (m->units->unit[i].streamed)
-		bind_job(s, i);
+	bind_job(s, i);
 	job->params[LINNET_PARAM_TOKENS] = n_tokens;
 	job->params[LINNET_PARAM_OUTPUTS] = n_outputs;
 	ret = m->engine->ops->submit(m->engine, job);
 	if (ret)
 		return linnet_err(err, ret, "%s: the engine refused job %u",
 				  linnet_gguf_path(m->gguf), i);
+	linnet_weights_use(m->weights, i);
 	s->pending++;
 	return 0;
 }
@@ -295,7 +292,10 @@ static int run_pass(struct linnet_session *s, uint32_t n, uint32_t n_outputs,
 		return linnet_err(err, ret, "%s: interrupted", linnet_gguf_path(s->m->gguf));
 	if (ret)
 		return ret;
-	return s->failed ? job_error(s, err) : 0;
+	if (s->failed)
+		return job_error(s, err);
+	/* nobody may have written to what was computed with */
+	return linnet_weights_check(s->m->weights, err);
 }
 
 /* Pages for positions up to n; the page table follows. */
@@ -422,6 +422,8 @@ int linnet_session_stats(const struct linnet_session *s, struct linnet_stats *st
 	linnet_weights_stats(s->m->weights, &w);
 	full.bytes_read = w.bytes_read;
 	full.read_ns = w.read_ns;
+	full.read_retries = linnet_queue_retries(s->m->queue);
+	full.verified_bytes = w.verified_bytes;
 	if (!getrusage(RUSAGE_SELF, &usage))
 		full.peak_bytes = (uint64_t)usage.ru_maxrss * 1024;
 	full.direct_io = w.direct_io;

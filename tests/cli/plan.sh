@@ -57,6 +57,16 @@ PY
 		--memory $budget --no-io-uring --no-direct-io
 	check "run in $budget without io_uring: the same text" cmp -s "$out" "$tmp/text"
 done
+expect 0 "run with checksums" run $args -p "the little dog" -n 16 --temp 0 --memory "$least" --verify
+check "run with checksums: the same text" cmp -s "$out" "$tmp/text"
+stderr_has "run with checksums: says what was compared" '^verified  *[0-9]'
+expect 0 "plan with a bound on reading" plan $args --json --memory "$least" --read-bandwidth 1MB
+holds "plan with a bound on reading" "d['disk_bytes_per_second'] == 1000000 and d['bound_by'] == 'disk'"
+start=$(date +%s%N)
+expect 0 "run with a bound on reading" run $args -p "the little dog" -n 2 --temp 0 --memory "$least" \
+	--read-bandwidth 40M --lookup 0
+# at least the weights of the layers, twice
+check "run with a bound on reading: takes its time" [ $(($(date +%s%N) - start)) -gt 1500000000 ]
 for temp in 0 0.9; do
 	args="-m $demo -p Once -n 200 --ctx 256 --seed 7 --temp $temp --ignore-eos"
 	expect 0 "a run without drafts, temperature $temp" run $args --lookup 0

@@ -20,6 +20,7 @@
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #define FILE_BYTES	(1000000u)	/* no multiple of a block */
@@ -30,7 +31,7 @@ static unsigned char *content;
 
 /* ------------------------------------------- preadv2, as the threads call it */
 
-static enum { PLAIN, SHORT, INTERRUPTED, FAILS, INVALID } mode;
+static enum { PLAIN, SHORT, INTERRUPTED, FAILS_TWICE, ONE_BYTE, STUCK, FAILS, INVALID } mode;
 static _Atomic int calls;
 
 ssize_t preadv2(int fd, const struct iovec *iov, int n, off_t offset, int flags)
@@ -54,6 +55,17 @@ ssize_t preadv2(int fd, const struct iovec *iov, int n, off_t offset, int flags)
 			return -1;
 		}
 		break;
+	case FAILS_TWICE:
+		if (call % 3 == 2)
+			break;
+		errno = EIO;
+		return -1;
+	case ONE_BYTE:
+		one.iov_len = 1;
+		break;
+	case STUCK:
+		errno = EAGAIN;
+		return -1;
 	case FAILS:
 		errno = EIO;
 		return -1;
@@ -368,19 +380,36 @@ static void test_backend(bool uring)
 /* The threads' reads go wrong in every way. */
 static void test_bad_reads(void)
 {
-	static const char *const names[] = { "plain", "short", "interrupted", "failed", "invalid" };
-	static const int results[] = { 0, 0, 0, -EIO, -EINVAL };
+	static const struct {
+		const char *name;
+		int result;
+		int least, most;	/* calls */
+	} modes[] = {
+		[PLAIN] = { "plain", 0, 1, 1 },
+		[SHORT] = { "short", 0, 3, 2000 },
+		[INTERRUPTED] = { "interrupted", 0, 3, 3 },
+		[FAILS_TWICE] = { "twice failed", 0, 3, 3 },
+		[ONE_BYTE] = { "one-byte", -EIO, 2, 1000 },
+		[STUCK] = { "for ever refused", -EAGAIN, 2, 1000 },
+		[FAILS] = { "failed", -EIO, 2, 10 },
+		[INVALID] = { "invalid", -EINVAL, 1, 1 },
+	};
 	const size_t n = 300000;
 	int fd = open_content(0);
 	char *buf = blocks(n);
 
 	for (int m = PLAIN; m <= INVALID; m++) {
 		for (size_t align = 1; align <= BLOCK; align *= BLOCK) {
+			/* bytes that come one by one do come; blocks do not */
+			const bool slow = m == ONE_BYTE && align == 1;
+			const size_t bytes = slow ? 300 : n;
+			const int want = slow ? 0 : modes[m].result;
 			struct linnet_queue *q = queue(false, 4);
 			struct linnet_read r = {
-				.fd = fd, .buf = buf, .offset = 8192, .bytes = n, .need = n,
+				.fd = fd, .buf = buf, .offset = 8192, .bytes = bytes, .need = bytes,
 				.align = align,
 			};
+			uint64_t retries;
 			int ret;
 
 			memset(buf, 0, n);
@@ -388,14 +417,88 @@ static void test_bad_reads(void)
 			mode = m;
 			ret = read_one(q, &r);
 			mode = PLAIN;
-			test_ok(ret == results[m] && (ret || !memcmp(buf, content + 8192, n)) &&
-				(m == PLAIN || m >= FAILS ? calls == 1 : calls > 2),
-				"threads: %s reads, alignment %zu: %d after %d calls", names[m],
+			retries = linnet_queue_retries(q);
+			test_ok(ret == want && (ret || !memcmp(buf, content + 8192, bytes)) &&
+				calls >= modes[m].least && calls <= modes[m].most,
+				"threads: %s reads, alignment %zu: %d after %d calls", modes[m].name,
 				align, ret, calls);
+			test_ok(retries == (uint64_t)calls - 1, "threads: %s reads: %d retries counted",
+				modes[m].name, (int)retries);
 			linnet_queue_destroy(q);
 		}
 	}
 	free(buf);
+	close(fd);
+}
+
+static double seconds(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
+}
+
+/* A bound on the rate: as slow as it says, evenly, and not much slower. */
+static void test_rate(bool uring, const char *name)
+{
+	enum { N = 50, BYTES = 8192, RATE = 2 << 20 };	/* 195 ms */
+	const struct linnet_queue_options opts = { .no_io_uring = !uring,
+						   .bytes_per_second = RATE };
+	const double want = (double)N * BYTES / RATE;
+	struct linnet_read r[N];
+	struct ended e[N] = { 0 };
+	struct linnet_queue *q;
+	int fd = open_content(0), bad = 0, half = 0;
+	double start, took, at_half = 0;
+
+	if (linnet_queue_create(&q, &opts, NULL))
+		abort();
+	start = seconds();
+	for (int i = 0; i < N; i++) {
+		r[i] = (struct linnet_read){
+			.fd = fd, .buf = blocks(BYTES), .offset = (uint64_t)i * BYTES,
+			.bytes = BYTES, .need = BYTES, .align = 1, .done = done, .ctx = &e[i],
+		};
+		linnet_queue_read(q, &r[i]);
+	}
+	while (!linnet_queue_wait(q)) {
+		half = 0;
+		for (int i = 0; i < N; i++)
+			half += e[i].count;
+		if (half >= N / 2 && at_half == 0)
+			at_half = seconds() - start;
+	}
+	took = seconds() - start;
+	for (int i = 0; i < N; i++) {
+		bad += e[i].count != 1 || e[i].result ||
+		       memcmp(r[i].buf, content + i * BYTES, BYTES);
+		free(r[i].buf);
+	}
+	test_ok(!bad && took > want * 0.9, "%s: %d KiB at %d KiB/s in %.3f s", name, N * BYTES >> 10,
+		RATE >> 10, took);
+	/* a machine that is busy with other things may take longer */
+	test_ok(at_half > want * 0.4 && took < want * 5, "%s: evenly: half of it in %.3f s", name,
+		at_half);
+	/* without a bound, what waits goes at once */
+	r[0].buf = blocks(BYTES);
+	r[0].done = done;
+	e[0].count = 0;
+	linnet_queue_set_rate(q, 1);
+	linnet_queue_read(q, &r[0]);
+	linnet_queue_poll(q);
+	r[1].buf = blocks(BYTES);
+	linnet_queue_read(q, &r[1]);
+	linnet_queue_poll(q);
+	linnet_queue_set_rate(q, 0);
+	start = seconds();
+	while (!linnet_queue_wait(q))
+		;
+	test_ok(e[0].count == 1 && e[1].count == 2 && seconds() - start < 5,
+		"%s: a bound that is lifted", name);
+	free(r[0].buf);
+	free(r[1].buf);
+	linnet_queue_destroy(q);
 	close(fd);
 }
 
@@ -581,6 +684,8 @@ int main(void)
 	test_backend(true);
 	test_backend(false);
 	test_bad_reads();
+	test_rate(true, "io_uring, or what there is");
+	test_rate(false, "threads");
 	test_uring_short();
 	{
 		struct linnet_queue *q = queue(true, 0);

@@ -11,7 +11,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -24,8 +26,9 @@ static struct linnet_error err;
 
 /* ---------------------------------------------- a file system that does not want to */
 
-static enum { PLAIN, NO_DIRECT_OPEN, NO_DIRECT_READ, READ_FAILS } mode;
+static enum { PLAIN, NO_DIRECT_OPEN, NO_DIRECT_READ, READ_FAILS, BAD_BYTE } mode;
 static _Atomic int calls;
+static int bad_from, bad_to;		/* calls that READ_FAILS and BAD_BYTE are about */
 
 int open(const char *name, int flags, ...)
 {
@@ -39,16 +42,21 @@ int open(const char *name, int flags, ...)
 ssize_t preadv2(int fd, const struct iovec *iov, int n, off_t offset, int flags)
 {
 	int call = calls++;
+	ssize_t got;
 
 	if (mode == NO_DIRECT_READ && fcntl(fd, F_GETFL) & O_DIRECT) {
 		errno = EINVAL;
 		return -1;
 	}
-	if (mode == READ_FAILS && call == 3) {
+	if (mode == READ_FAILS && call >= bad_from && call < bad_to) {
 		errno = EIO;
 		return -1;
 	}
-	return syscall(SYS_preadv2, fd, iov, n, offset, 0L, flags);
+	got = syscall(SYS_preadv2, fd, iov, n, offset, 0L, flags);
+	/* where only tensors' data are */
+	if (mode == BAD_BYTE && call >= bad_from && call < bad_to && got > 8192)
+		((unsigned char *)iov->iov_base)[got / 2] ^= 0x10;
+	return got;
 }
 
 /* --------------------------------------------------------------------- models */
@@ -134,6 +142,7 @@ struct how {
 	bool uring, direct;
 	unsigned streamed;		/* a bit for each unit */
 	unsigned n_slots;
+	bool verify, changes;
 };
 
 /* Tensors go to units crosswise, so that a unit has spans in several places. */
@@ -141,7 +150,8 @@ static int setup(struct setup *s, const struct how *how)
 {
 	struct linnet_queue_options qo = { .no_io_uring = !how->uring };
 	struct linnet_engine_options eo = { .n_threads = 1 };
-	struct linnet_weights_options wo = { .no_direct_io = !how->direct, .n_slots = how->n_slots };
+	struct linnet_weights_options wo = { .no_direct_io = !how->direct, .n_slots = how->n_slots,
+					     .verify = how->verify, .changes = how->changes };
 	char name[8];
 	int ret;
 
@@ -167,6 +177,8 @@ static int setup(struct setup *s, const struct how *how)
 	for (int u = 0; u < N_UNITS; u++) {
 		s->unit[u].tensor = s->tensor[u];
 		s->unit[u].streamed = how->streamed >> u & 1;
+		/* the last to be streamed */
+		s->unit[u].rank = u != 2;
 	}
 	ret = linnet_weights_measure(s->unit, N_UNITS);
 	if (ret)
@@ -196,6 +208,23 @@ static int await(struct setup *s, size_t unit)
 	return ret;
 }
 
+/* Bytes of a unit that are wrong. */
+static long wrong(struct setup *s, size_t u)
+{
+	long bad = 0;
+
+	for (size_t i = 0; i < s->unit[u].n; i++) {
+		struct linnet_weight w = linnet_weights_find(s->w, u, i);
+		const unsigned char *p = (unsigned char *)w.region->addr + w.offset;
+		size_t number = (size_t)s->number[u][i];
+
+		bad += w.bytes != sizes[number] * 4ull || w.offset + w.bytes > w.region->bytes;
+		for (uint64_t at = 0; at < w.bytes; at++)
+			bad += p[at] != byte_of(number, at);
+	}
+	return bad;
+}
+
 /* Units [0, n) of a pass; how many bytes are wrong, or -errno. */
 static long pass(struct setup *s, size_t n)
 {
@@ -207,19 +236,12 @@ static long pass(struct setup *s, size_t n)
 		ret = await(s, u);
 		if (ret < 0)
 			return ret;
-		for (size_t i = 0; i < s->unit[u].n; i++) {
-			struct linnet_weight w = linnet_weights_find(s->w, u, i);
-			const unsigned char *p = (unsigned char *)w.region->addr + w.offset;
-			size_t number = (size_t)s->number[u][i];
-
-			bad += w.bytes != sizes[number] * 4ull ||
-			       w.offset + w.bytes > w.region->bytes;
-			for (uint64_t at = 0; at < w.bytes; at++)
-				bad += p[at] != byte_of(number, at);
-		}
-		linnet_weights_done(s->w, u);
+		linnet_weights_use(s->w, u);
+		bad += wrong(s, u);
+		linnet_weights_done(s->w, u, u + 1);
 	}
-	return bad;
+	ret = linnet_weights_check(s->w, &err);
+	return ret ? ret : bad;
 }
 
 /* ----------------------------------------------------------------------- tests */
@@ -262,8 +284,10 @@ static bool passes(const struct how *how, const char *what, bool want_direct)
 		want_direct ? "" : "not ");
 	if (!how->streamed)
 		test_ok(first && second == first, "%s: a second pass reads nothing", what);
-	else
+	else if (how->n_slots < 6)
 		test_ok(second > first, "%s: a second pass reads what is streamed", what);
+	else
+		test_ok(second == first, "%s: a second pass finds everything in the ring", what);
 	teardown(&s);
 	return ok;
 }
@@ -310,7 +334,7 @@ static void test_refusals(void)
 {
 	const struct how how = { .direct = true, .streamed = 0x2a, .n_slots = 2 };
 	struct setup s;
-	long ret;
+	long ret, again;
 
 	write_model(true);
 	mode = NO_DIRECT_OPEN;
@@ -318,15 +342,225 @@ static void test_refusals(void)
 	mode = NO_DIRECT_READ;
 	passes(&how, "O_DIRECT refused on reading", !has_direct());
 
-	mode = READ_FAILS;
+	/* from every read on: nothing is ever wrong, and a disk that recovers is used again */
+	for (bad_from = 0; bad_from < 20; bad_from += bad_from < 4 ? 1 : 5) {
+		mode = PLAIN;
+		calls = 0;
+		ret = setup(&s, &how);
+		mode = READ_FAILS;
+		bad_to = INT_MAX;
+		for (int i = 0; i < 3 && !ret; i++)
+			ret = pass(&s, N_UNITS);
+		if (ret != -EIO || !(strstr(err.message, path[0]) || strstr(err.message, path[1])) ||
+		    !strstr(err.message, "offset, ") || !strstr(err.message, strerror(EIO)))
+			test_ok(false, "a disk that fails from read %d on: %ld %s", bad_from, ret,
+				err.message);
+		again = pass(&s, N_UNITS);
+		mode = PLAIN;
+		test_ok(ret == -EIO && again == -EIO && !pass(&s, 3) && !pass(&s, N_UNITS) &&
+			!pass(&s, N_UNITS), "a disk that fails from read %d on, and recovers",
+			bad_from);
+		teardown(&s);
+	}
+	/* a disk that fails for a moment is not noticed, but counted */
 	calls = 0;
 	ret = setup(&s, &how);
+	bad_from = 2;
+	bad_to = 4;
+	mode = READ_FAILS;
+	test_ok(!ret && !pass(&s, N_UNITS) && !pass(&s, N_UNITS) &&
+		linnet_queue_retries(s.q) == 2, "a disk that fails twice");
+	mode = PLAIN;
+	teardown(&s);
+}
+
+/* Bytes that change on their way, once or for good. */
+static void test_verify(bool uring)
+{
+	const struct how how = { .uring = uring, .streamed = 0x2a, .n_slots = 2, .verify = true };
+	struct linnet_weights_stats st;
+	struct timespec times[2];
+	struct stat was;
+	struct setup s;
+	unsigned char x;
+	char name[8];
+	long ret, again;
+	int fd;
+
+	write_model(false);
+	if (setup(&s, &how))
+		abort();
+	ret = pass(&s, N_UNITS) + pass(&s, N_UNITS);
+	linnet_weights_stats(s.w, &st);
+	test_ok(!ret && st.verified_bytes, "%s: %llu bytes are what they were",
+		uring ? "io_uring" : "threads", (unsigned long long)st.verified_bytes);
+	if (!uring) {
+		/* the next large read, of a unit that has been read before */
+		bad_from = calls;
+		bad_to = calls + 2;
+		mode = BAD_BYTE;
+		ret = pass(&s, N_UNITS);
+		mode = PLAIN;
+		test_ok(!ret, "a byte that is wrong once is read again: %ld", ret);
+		bad_to = INT_MAX;
+		mode = BAD_BYTE;
+		ret = pass(&s, N_UNITS);
+		mode = PLAIN;
+		test_ok(ret == -EBADMSG && strstr(err.message, path[0]) && strstr(err.message, "tensor t"),
+			"bytes that stay wrong: %s", strrchr(err.message, '/'));
+		test_ok(!pass(&s, N_UNITS), "and right ones after that");
+	}
+	/* the file changes, and its time does not say so */
+	snprintf(name, sizeof(name), "t%d", s.number[3][0]);
+	fd = open(path[0], O_RDWR);
+	if (fd < 0 || fstat(fd, &was) ||
+	    pread(fd, &x, 1, (off_t)linnet_gguf_find_tensor(s.g, name)->offset + 2) != 1)
+		abort();
+	x ^= 1;
+	if (pwrite(fd, &x, 1, (off_t)linnet_gguf_find_tensor(s.g, name)->offset + 2) != 1)
+		abort();
+	times[0] = was.st_atim;
+	times[1] = was.st_mtim;
+	if (futimens(fd, times))
+		abort();
+	ret = pass(&s, N_UNITS);
 	if (!ret)
 		ret = pass(&s, N_UNITS);
-	test_ok(ret == -EIO && (strstr(err.message, path[0]) || strstr(err.message, path[1])) &&
-		strstr(err.message, "offset, ") && strstr(err.message, strerror(EIO)),
-		"a read fails: %s", err.message + strlen(dir));
-	mode = PLAIN;
+	again = pass(&s, N_UNITS);
+	test_ok(ret == -EBADMSG && again == -EBADMSG && strstr(err.message, name),
+		"a bit that was changed in secret: %s", strrchr(err.message, '/'));
+	close(fd);
+	teardown(&s);
+}
+
+/* The file changes between passes, in several ways; read again, it must be an error. */
+static void test_written_to(void)
+{
+	const struct how streamed = { .direct = true, .streamed = 0x2a, .n_slots = 2 };
+	const struct how resident = { .direct = true };
+	char other[4300];
+	struct setup s;
+	long ret;
+	int fd;
+
+	write_model(false);
+	if (setup(&s, &streamed) || pass(&s, N_UNITS))
+		abort();
+	fd = open(path[0], O_WRONLY);
+	usleep(20000);
+	if (fd < 0 || pwrite(fd, "GGUF", 4, 0) != 4 || close(fd))
+		abort();
+	ret = pass(&s, N_UNITS);
+	if (!ret)
+		ret = pass(&s, N_UNITS);
+	test_ok(ret == -ESTALE && pass(&s, N_UNITS) == -ESTALE &&
+		strstr(err.message, "the file changed"), "a file that was written to: %s",
+		strrchr(err.message, '/'));
+	teardown(&s);
+
+	/* another file with the same name is not ours: the one that is open stays as it is */
+	write_model(false);
+	if (setup(&s, &streamed) || pass(&s, N_UNITS))
+		abort();
+	snprintf(other, sizeof(other), "%.4200s.old", path[0]);
+	if (rename(path[0], other))
+		abort();
+	write_model(false);
+	test_ok(!pass(&s, N_UNITS) && !pass(&s, N_UNITS), "a file that was replaced is read on");
+	teardown(&s);
+	unlink(other);
+
+	/* what is in memory needs no file */
+	if (setup(&s, &resident) || pass(&s, N_UNITS) || truncate(path[0], 100))
+		abort();
+	test_ok(!pass(&s, N_UNITS), "a file that was cut when all was read");
+	teardown(&s);
+}
+
+/* Bytes of a region that have memory. */
+static uint64_t touched(const struct linnet_region *r)
+{
+	const size_t n = r->mapped_bytes / 4096;
+	unsigned char *page = malloc(n);
+	uint64_t bytes = 0;
+
+	if (!page || mincore(r->addr, r->mapped_bytes, page))
+		abort();
+	for (size_t i = 0; i < n; i++)
+		bytes += page[i] & 1 ? 4096 : 0;
+	free(page);
+	return bytes;
+}
+
+/* What is resident changes at any time: between units, between passes, in mid-read. */
+static void test_place(bool uring, bool direct)
+{
+	const struct how how = { .uring = uring, .direct = direct, .n_slots = 2, .changes = true };
+	const char *name = uring ? "io_uring" : "threads", *io = direct ? "direct" : "buffered";
+	struct linnet_weights_stats st, before;
+	uint64_t x = 88172645463325252u + uring + 2 * direct, full, left;
+	const struct linnet_region *region = NULL;
+	struct setup s;
+	long bad = 0;
+
+	write_model(true);
+	if (setup(&s, &how))
+		abort();
+	for (int round = 0; round < 30 && !bad; round++) {
+		linnet_weights_begin(s.w);
+		for (size_t u = 0; u < N_UNITS && !bad; u++) {
+			size_t first = u ? u - 1 : 0;
+			int ret = await(&s, u);
+
+			if (ret < 0) {
+				bad = ret;
+				break;
+			}
+			/* two units at once are in use */
+			linnet_weights_use(s.w, u);
+			x ^= x << 13, x ^= x >> 7, x ^= x << 17;
+			if (x % 3 == 0) {
+				for (int i = 0; i < N_UNITS; i++)
+					s.unit[i].streamed = x >> (8 + i) & 1;
+				linnet_weights_place(s.w, s.unit);
+			}
+			bad += wrong(&s, u) + wrong(&s, first);
+			if (u)
+				linnet_weights_done(s.w, first, u);
+			/* a pass that is given up */
+			if (x % 17 == 0)
+				break;
+		}
+		for (size_t u = 0; u < N_UNITS; u++)
+			bad += linnet_weights_in_use(s.w, u) > 1;
+		for (size_t u = 0; u < N_UNITS; u++)
+			if (linnet_weights_in_use(s.w, u))
+				linnet_weights_done(s.w, u, u + 1);
+	}
+	test_ok(!bad, "%s, %s: all bytes are right while places change: %ld", name, io, bad);
+
+	for (int i = 0; i < N_UNITS; i++)
+		s.unit[i].streamed = false;
+	linnet_weights_place(s.w, s.unit);
+	bad = pass(&s, N_UNITS) + pass(&s, N_UNITS);
+	linnet_weights_stats(s.w, &before);
+	bad += pass(&s, N_UNITS);
+	linnet_weights_stats(s.w, &st);
+	test_ok(!bad && st.bytes_read == before.bytes_read && !st.pass_bytes,
+		"%s, %s: in the end all is resident", name, io);
+	region = linnet_weights_find(s.w, 0, 0).region;
+	full = touched(region);
+	for (int i = 0; i < N_UNITS; i++)
+		s.unit[i].streamed = i != 2;
+	linnet_weights_place(s.w, s.unit);
+	left = touched(region);
+	test_ok(full >= before.resident_bytes && left < full - s.unit[0].bytes,
+		"%s, %s: memory is given back: %llu of %llu left", name, io, (unsigned long long)left,
+		(unsigned long long)full);
+	bad = pass(&s, N_UNITS) + pass(&s, N_UNITS);
+	linnet_weights_stats(s.w, &st);
+	test_ok(!bad && st.bytes_read > before.bytes_read && touched(region) == left,
+		"%s, %s: then it is streamed", name, io);
 	teardown(&s);
 }
 
@@ -407,6 +641,11 @@ int main(void)
 	test_refusals();
 	for (int i = 0; i < 4; i++)
 		test_cut(i & 1, i & 2);
+	for (int i = 0; i < 4; i++)
+		test_place(i & 1, i & 2);
+	test_verify(false);
+	test_verify(true);
+	test_written_to();
 	test_changed();
 	remove_dir();
 	if (make_dir("/dev/shm")) {

@@ -290,6 +290,13 @@ void summary_print(const struct summary *s, const struct generate *g,
 	else
 		snprintf(text, sizeof(text), "%s", format_bytes(a, st.bytes_read));
 	line("read", text);
+	if (st.read_retries) {
+		snprintf(text, sizeof(text), "%llu read%s tried again",
+			 (unsigned long long)st.read_retries, st.read_retries == 1 ? " was" : "s were");
+		line("retries", text);
+	}
+	if (st.verified_bytes)
+		line("verified", format_bytes(a, st.verified_bytes));
 	if (st.note[0])
 		line("note", st.note);
 	if (args->temp > 0) {

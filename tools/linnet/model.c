@@ -68,6 +68,9 @@ int model_open(struct linnet_model **out, struct model_args *args, bool vocab_on
 	opts.no_direct_io = args->no_direct_io;
 	opts.no_io_uring = args->no_io_uring;
 	opts.memory_bytes = args->memory;
+	/* "none" */
+	opts.read_bandwidth = args->read_bandwidth == UINT64_MAX ? 0 : args->read_bandwidth;
+	opts.verify = args->verify;
 	opts.vocab_only = vocab_only;
 	if (linnet_model_open(out, args->path, &opts, &err)) {
 		tool_error("%s", err.message);

@@ -13,6 +13,8 @@ struct model_args {
 	bool no_direct_io;
 	bool no_io_uring;
 	uint64_t memory;	/* bytes; 0: automatic */
+	uint64_t read_bandwidth;	/* bytes per second; 0: no bound */
+	bool verify;
 };
 
 struct session_args {
@@ -34,16 +36,24 @@ extern const char *const kv_type_names[];	/* by enum linnet_kv_type */
 	  "pass; auto: what the machine leaves; none: no limit\n"		\
 	  "(default: auto)", &(a)->memory }
 
+#define OPTS_READING(a)								\
+	{ OPT_FLAG, 0, "no-direct-io", NULL, "read the weights through the page cache",	\
+	  &(a)->no_direct_io },							\
+	{ OPT_FLAG, 0, "no-io-uring", NULL,						\
+	  "read with threads and preadv2 instead of io_uring",				\
+	  &(a)->no_io_uring },								\
+	{ OPT_SIZE, 0, "read-bandwidth", "SIZE",						\
+	  "read no more than SIZE a second, for example 200M\n"				\
+	  "(default: none)", &(a)->read_bandwidth },					\
+	{ OPT_FLAG, 0, "verify", NULL, "check what is read again: it must have the checksum\n"	\
+	  "of the first time", &(a)->verify }
+
 #define OPTS_MODEL(a)								\
 	OPTS_MODEL_FILE(a),							\
 	OPTS_MEMORY(a),								\
 	{ OPT_INT, 't', "threads", "N", "threads that compute (default: one for each CPU)",	\
 	  &(a)->threads, 1, 1024 },						\
-	{ OPT_FLAG, 0, "no-direct-io", NULL, "read the weights through the page cache",	\
-	  &(a)->no_direct_io },							\
-	{ OPT_FLAG, 0, "no-io-uring", NULL,						\
-	  "read with threads and preadv2 instead of io_uring",				\
-	  &(a)->no_io_uring }
+	OPTS_READING(a)
 
 /* usual: the name of the type that (a)->kv_type starts with */
 #define OPTS_KV(a, usual)							\

@@ -35,7 +35,7 @@ static uint64_t touched(const struct linnet_plan *p)
 }
 
 static struct speed measure(const struct linnet_model *m, const struct linnet_plan *p,
-			    const struct linnet_memory_info *mem, const char *path)
+			    const struct linnet_memory_info *mem, const struct model_args *args)
 {
 	struct linnet_model_info info = model_info(m);
 	struct linnet_plan_unit first = LINNET_INIT(first), last = LINNET_INIT(last);
@@ -51,7 +51,9 @@ static struct speed measure(const struct linnet_model *m, const struct linnet_pl
 	if (last.bytes < first.bytes / 2)
 		used += first.bytes;
 	s.memory = probe_memory(info.n_threads, bytes);
-	s.disk = probe_disk(path);
+	s.disk = probe_disk(args->path);
+	if (args->read_bandwidth && (double)args->read_bandwidth < s.disk)
+		s.disk = (double)args->read_bandwidth;
 	if (s.memory == 0 || (mem->streamed && s.disk == 0))
 		return s;
 	/* experts: a token uses some of them only, which is not known here; so this is
@@ -215,7 +217,7 @@ int cmd_plan(int argc, char **argv)
 	}
 	linnet_plan_memory(p, &mem);
 	if (!no_probe)
-		speed = measure(m, p, &mem, margs.path);
+		speed = measure(m, p, &mem, &margs);
 	if (json)
 		status = print_json(p, &mem, no_probe ? NULL : &speed, margs.path);
 	else

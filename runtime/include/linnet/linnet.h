@@ -67,6 +67,11 @@ struct linnet_model_options {
 	 * created.
 	 */
 	uint64_t memory_bytes;
+	uint64_t read_bandwidth;	/* read no more bytes per second, evenly paced; 0: no bound */
+	/* Keep a checksum of each tensor from the first time it is read, and compare it
+	 * whenever the tensor is read again. Rows of embeddings that are read one by one
+	 * are not compared. */
+	bool verify;
 };
 
 /*
@@ -277,7 +282,10 @@ enum linnet_logits {
  * Append n tokens to the session's sequence. Longer inputs than n_batch are cut
  * in passes. -ENOSPC: the context would overflow, nothing is done; -ERANGE: a
  * token is not in the vocabulary; -EINTR: linnet_session_interrupt() was called
- * (the tokens of finished passes stay); -EIO: a read failed.
+ * (the tokens of finished passes stay); -EIO: a read failed again and again; -EBADMSG:
+ * what was read has not its checksum (linnet_model_options.verify); -ESTALE: a file of the
+ * model has changed since it was opened, and no decode will succeed any more. After any
+ * other error the tokens of finished passes stay, and a later decode may succeed.
  */
 int linnet_session_decode(struct linnet_session *s, const int32_t *ids, size_t n,
 			  enum linnet_logits logits, struct linnet_error *err);
@@ -304,6 +312,8 @@ struct linnet_stats {
 	bool direct_io, io_uring, huge_pages;	/* what the reads really used */
 	/* Empty, or why a wanted facility is not used ("io_uring: Operation not permitted"). */
 	char note[160];
+	uint64_t read_retries;		/* reads that were tried again or continued */
+	uint64_t verified_bytes;	/* read again and found to be the same */
 };
 /* May be called from another thread while a decode runs: bytes_read then says how
  * far the reading is. */
