@@ -13,10 +13,17 @@
 
 #define ALIGN 64
 
-/* A matrix product is cut in at least this many pieces for each thread, but in none
- * smaller than PIECE_BYTES of weights: the tail of the last piece is idle time. */
+/*
+ * How a matrix product is cut. Many tokens: at least PIECES pieces for each thread. Few
+ * tokens: memory is the limit, and starting in a new place costs a stretch of it at half
+ * speed. So most of a matrix goes in pieces as long as they may be for threads of equal
+ * speed, and the rest in short ones, for those that come first to the end. No piece is
+ * shorter than PIECE_BYTES of weights; none is longer than keeps reads waiting for a poll.
+ */
 #define PIECES 6
 #define PIECE_BYTES (96 << 10)
+#define PIECE_MAX (4 << 20)
+#define FEW_TOKENS 8
 
 /* Queries that one call of the attention kernel gets at the most. */
 #define TILE_QUERIES 64
@@ -280,16 +287,52 @@ static void need_matmul(const struct linnet_op *op, const uint32_t *params,
 	}
 }
 
-/* Rows of a piece of a matrix with n_rows rows. */
-static uint32_t piece_rows(const struct work *w, uint32_t n_rows, size_t row_bytes)
-{
-	const uint32_t granule = w->x->k->row_granule;
-	uint64_t rows = n_rows / (w->x->team->n * PIECES), least = PIECE_BYTES / row_bytes;
+/* `n` pieces of `rows` rows of a matrix, from row0 on; the last one may be shorter. */
+struct cut {
+	uint32_t matrix, row0, end, rows;
+	uint64_t n;
+};
 
-	if (rows < least)
-		rows = least;
+static struct cut cut(uint32_t matrix, uint32_t row0, uint32_t end, uint64_t rows, uint32_t granule)
+{
 	rows = (rows + granule - 1) / granule * granule;
-	return rows < granule ? granule : rows;
+	rows = rows ? rows : granule;
+	return (struct cut){ matrix, row0, end, rows, (end - row0 + rows - 1) / rows };
+}
+
+/* Cut n matrices into at most 2 * n kinds of pieces: the long ones come first. */
+static unsigned cut_matrices(const struct work *w, uint32_t n, uint32_t tokens, struct cut *c)
+{
+	const uint32_t granule = w->x->k->row_granule, threads = w->x->team->n;
+	uint32_t rest[LINNET_MATMUL_MAX];
+	unsigned n_cuts = 0;
+
+	for (uint32_t i = 0; i < n; i++) {
+		const struct linnet_operand *weight = &w->op->operand[2 + 3 * i];
+		const uint32_t n_rows = linnet_dim(weight->ne[1], w->x->params);
+		uint64_t rows = n_rows, most = PIECE_MAX / weight->nb[0];
+
+		rest[i] = 0;
+		if (tokens > FEW_TOKENS)
+			continue;
+		if (threads > 1)
+			rows = rows * 3 / (4 * threads);
+		rows = (rows < most ? rows : most) / granule * granule;
+		if (rows * weight->nb[0] < PIECE_BYTES)
+			continue;
+		/* of what three quarters hold, or with one thread all, whole pieces alone */
+		rest[i] = (threads > 1 ? n_rows / 4 * 3 : n_rows) / rows * rows;
+		c[n_cuts++] = cut(i, 0, rest[i], rows, granule);
+	}
+	for (uint32_t i = 0; i < n; i++) {
+		const struct linnet_operand *weight = &w->op->operand[2 + 3 * i];
+		const uint32_t n_rows = linnet_dim(weight->ne[1], w->x->params);
+		uint64_t rows = n_rows / (threads * PIECES), least = PIECE_BYTES / weight->nb[0];
+
+		if (rest[i] < n_rows)
+			c[n_cuts++] = cut(i, rest[i], n_rows, rows < least ? least : rows, granule);
+	}
+	return n_cuts;
 }
 
 static void run_matmul(struct work *w)
@@ -300,8 +343,9 @@ static void run_matmul(struct work *w)
 	const size_t granules = (tokens + k->act_granule - 1) / k->act_granule;
 	struct linnet_act_buf acts[LINNET_ACT_COUNT];
 	unsigned used[LINNET_ACT_COUNT], n_used = 0;
-	uint64_t first[LINNET_MATMUL_MAX + 1] = { 0 };
-	uint32_t rows[LINNET_MATMUL_MAX];
+	struct cut c[2 * LINNET_MATMUL_MAX];
+	unsigned n_cuts, at_cut = 0;
+	uint64_t first = 0;		/* piece of c[at_cut] */
 	char *buf = w->shared;
 
 	for (unsigned a = 0; a < LINNET_ACT_COUNT; a++) {
@@ -321,34 +365,32 @@ static void run_matmul(struct work *w)
 	if (!next_phase(w))
 		return;
 
-	for (uint32_t i = 0; i < n; i++) {
-		const struct linnet_operand *weight = &op->operand[2 + 3 * i];
-		uint32_t n_rows = linnet_dim(weight->ne[1], w->x->params);
-
-		rows[i] = piece_rows(w, n_rows, weight->nb[0]);
-		first[i + 1] = first[i] + (n_rows + rows[i] - 1) / rows[i];
-	}
-	for_each_claim(w, piece, first[n]) {
+	n_cuts = cut_matrices(w, n, tokens, c);
+	for_each_claim(w, piece, UINT64_MAX) {
 		const struct linnet_operand *weight;
 		struct linnet_matmul mm;
-		uint32_t i = 0;
+		uint32_t m;
 
-		while (piece >= first[i + 1])
-			i++;
-		weight = &op->operand[2 + 3 * i];
+		while (at_cut < n_cuts && piece - first >= c[at_cut].n)
+			first += c[at_cut++].n;
+		if (at_cut == n_cuts)
+			break;
+		m = c[at_cut].matrix;
+		weight = &op->operand[2 + 3 * m];
 		mm = (struct linnet_matmul){
-			.y = row_f32(w, 1 + 3 * i, 0, 0),
-			.ldy = op->operand[1 + 3 * i].nb[0] / 4,
-			.w = at(w, 2 + 3 * i, 0, 0, 0),
+			.y = row_f32(w, 1 + 3 * m, 0, 0),
+			.ldy = op->operand[1 + 3 * m].nb[0] / 4,
+			.w = at(w, 2 + 3 * m, 0, 0, 0),
 			.row_bytes = weight->nb[0],
 			.n_rows = linnet_dim(weight->ne[1], w->x->params),
-			.row0 = (piece - first[i]) * rows[i],
-			.bias = optional_f32(w, 3 + 3 * i),
+			.row0 = c[at_cut].row0 + (piece - first) * c[at_cut].rows,
+			.bias = optional_f32(w, 3 + 3 * m),
 			.act = &acts[linnet_type_info(weight->type)->act],
 			.scratch = w->own,
 		};
 		mm.y += mm.row0;
-		mm.row1 = mm.row0 + rows[i] < mm.n_rows ? mm.row0 + rows[i] : mm.n_rows;
+		mm.row1 = c[at_cut].end - mm.row0 < c[at_cut].rows ? c[at_cut].end :
+								     mm.row0 + c[at_cut].rows;
 		k->matmul[weight->type](&mm);
 	}
 }
