@@ -20,7 +20,7 @@ override CFLAGS += -std=gnu11 -fPIC -pthread -ffp-contract=off -fno-math-errno \
 	-fvisibility=default -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes \
 	-Wvla -Wno-unused-parameter -Wno-missing-field-initializers $(WERROR)
 
-lib_pkgs := liburing libpcre2-8
+lib_pkgs := liburing libpcre2-8 libxxhash
 tool_pkgs := jansson
 lib_cflags := $(shell $(PKG_CONFIG) --cflags $(lib_pkgs))
 lib_libs := $(shell $(PKG_CONFIG) --libs $(lib_pkgs)) -lm

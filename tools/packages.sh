@@ -31,6 +31,7 @@ works()
 	linux-libc-dev)	compiles '#include <linux/types.h>' ;;
 	liburing-dev)	"${PKG_CONFIG:-pkg-config}" --exists liburing 2>/dev/null ;;
 	libpcre2-dev)	"${PKG_CONFIG:-pkg-config}" --exists libpcre2-8 2>/dev/null ;;
+	libxxhash-dev)	"${PKG_CONFIG:-pkg-config}" --exists libxxhash 2>/dev/null ;;
 	libjansson-dev)	"${PKG_CONFIG:-pkg-config}" --exists jansson 2>/dev/null ;;
 	python3)	[ -x /usr/bin/python3 ] ;;
 	python3-numpy)	/usr/bin/python3 -c 'import numpy' 2>/dev/null ;;

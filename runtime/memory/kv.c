@@ -10,6 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define BLOCK 4096
+
 int linnet_kv_measure(uint32_t type, struct linnet_kv_layer *layer, uint32_t n_layers,
 		      uint64_t *page_bytes, uint32_t *bad)
 {
@@ -29,8 +31,8 @@ int linnet_kv_measure(uint32_t type, struct linnet_kv_layer *layer, uint32_t n_l
 		    linnet_add_overflow(at, l->v_bytes, &at))
 			return -EOVERFLOW;
 	}
-	*page_bytes = at;
-	return 0;
+	/* pages are read and written by direct I/O */
+	return linnet_align_overflow(at, BLOCK, page_bytes) ? -EOVERFLOW : 0;
 }
 
 int linnet_kv_create(struct linnet_kv **out, struct linnet_engine *e, uint32_t type,

@@ -101,7 +101,9 @@ static int measure_fixed(struct linnet_session_plan *p, const struct linnet_mode
 	if (linnet_mul_overflow(p->kv_page_bytes, p->n_pages, &mem->kv))
 		return linnet_err(err, -EOVERFLOW, "the KV cache is too large (pages, %u)",
 				  p->n_pages);
-	mem->scratch = p->graph.act_bytes + p->graph.batch.bytes + scratch;
+	/* the text's tokens, and what loading a saved prefix takes */
+	mem->scratch = p->graph.act_bytes + p->graph.batch.bytes + scratch +
+		       p->n_ctx * sizeof(int32_t) + 2 * linnet_prefix_bytes(p->n_ctx);
 	mem->other = PROCESS_BYTES + linnet_gguf_memory(m->gguf);
 	if (m->tokenizer)
 		mem->other += linnet_tokenizer_memory(m->tokenizer);

@@ -16,28 +16,14 @@
 #include <string.h>
 #include <sys/resource.h>
 
-struct linnet_session {
-	struct linnet_model *m;
-	struct linnet_session_plan plan;
-	struct linnet_kv *kv;
-	struct linnet_region *act, *batch;
-	struct linnet_gather *gather;		/* of embeddings; NULL: they are in memory */
-	struct linnet_engine_stream **stream;	/* as plan.graph.stream */
-	struct linnet_job *job;
-	struct linnet_binding *binding;		/* LINNET_SLOTS for each job */
-	uint32_t n_jobs;
-	uint32_t pending;			/* jobs submitted, not ended */
-	int failed;				/* of the first job that failed */
-	uint32_t failed_job;
-	_Atomic int interrupt;			/* the caller's wish */
-	_Atomic int stop;			/* jobs look at this one */
-	uint32_t n_past, n_pages;
-	uint32_t n_logits;			/* rows of the last decode */
-};
-
 static int32_t *batch_i32(const struct linnet_session *s, uint64_t offset)
 {
 	return (int32_t *)(s->batch->addr + offset);
+}
+
+int32_t *linnet_session_pages(const struct linnet_session *s)
+{
+	return batch_i32(s, s->plan.graph.batch.pages);
 }
 
 static void job_done(struct linnet_job *job, int result)
@@ -147,6 +133,11 @@ int linnet_session_create(struct linnet_session **out, struct linnet_model *m,
 	ret = linnet_session_plan_make(&s->plan, m, opts, err);
 	if (ret)
 		goto err_destroy;
+	s->seq.ids = malloc(s->plan.n_ctx * sizeof(*s->seq.ids));
+	if (!s->seq.ids) {
+		ret = linnet_err(err, -ENOMEM, "%s: out of memory", linnet_gguf_path(m->gguf));
+		goto err_destroy;
+	}
 	s->stream = calloc(s->plan.graph.n_streams, sizeof(*s->stream));
 	if (!s->stream) {
 		ret = linnet_err(err, -ENOMEM, "%s: out of memory", linnet_gguf_path(m->gguf));
@@ -181,6 +172,9 @@ int linnet_session_create(struct linnet_session **out, struct linnet_model *m,
 	ret = make_jobs(s, err);
 	if (ret)
 		goto err_destroy;
+	ret = linnet_session_open_prefix(s, opts, err);
+	if (ret)
+		goto err_destroy;
 	*out = s;
 	return 0;
 
@@ -207,7 +201,9 @@ void linnet_session_destroy(struct linnet_session *s)
 	free(s->stream);
 	if (s->job)
 		s->m->planned_bytes -= s->plan.memory.kv + s->plan.memory.scratch;
+	linnet_prefix_close(s->prefix);
 	linnet_session_plan_free(&s->plan);
+	free(s->seq.ids);
 	free(s->binding);
 	free(s->job);
 	s->m->n_sessions--;
@@ -301,14 +297,14 @@ static int run_pass(struct linnet_session *s, uint32_t n, uint32_t n_outputs,
 /* Pages for positions up to n; the page table follows. */
 static int take_pages(struct linnet_session *s, uint32_t n)
 {
-	int32_t *table = batch_i32(s, s->plan.graph.batch.pages);
+	int32_t *table = linnet_session_pages(s);
 
-	while ((uint64_t)s->n_pages * LINNET_KV_PAGE < n) {
+	while ((uint64_t)s->seq.n_pages * LINNET_KV_PAGE < n) {
 		int32_t page = linnet_kv_page_get(s->kv);
 
 		if (page < 0)
 			return page;
-		table[s->n_pages++] = page;
+		table[s->seq.n_pages++] = page;
 	}
 	return 0;
 }
@@ -321,13 +317,13 @@ static int decode_pass(struct linnet_session *s, const int32_t *ids, uint32_t n,
 	uint32_t n_outputs = 0;
 	int ret;
 
-	ret = take_pages(s, s->n_past + n);
+	ret = take_pages(s, s->seq.n_past + n);
 	if (ret)
-		return linnet_err(err, ret, "the KV cache is full (pages, %u)", s->n_pages);
+		return linnet_err(err, ret, "the KV cache is full (pages, %u)", s->seq.n_pages);
 	for (uint32_t i = 0; i < n; i++) {
 		/* a gathered table has a row for each token */
 		batch_i32(s, at->ids)[i] = s->gather ? (int32_t)i : ids[i];
-		batch_i32(s, at->pos)[i] = s->n_past + i;
+		batch_i32(s, at->pos)[i] = s->seq.n_past + i;
 		batch_i32(s, at->seq)[i] = 0;
 	}
 	if (logits == LINNET_LOGITS_LAST)
@@ -341,7 +337,8 @@ static int decode_pass(struct linnet_session *s, const int32_t *ids, uint32_t n,
 		linnet_queue_wait(s->m->queue);
 	if (ret)
 		return ret;
-	s->n_past += n;
+	memcpy(s->seq.ids + s->seq.n_past, ids, n * sizeof(*ids));
+	s->seq.n_past += n;
 	s->n_logits = n_outputs;
 	return 0;
 }
@@ -352,9 +349,9 @@ int linnet_session_decode(struct linnet_session *s, const int32_t *ids, size_t n
 	int ret = 0;
 
 	s->n_logits = 0;
-	if (n > s->plan.n_ctx - s->n_past)
+	if (n > s->plan.n_ctx - s->seq.n_past)
 		return linnet_err(err, -ENOSPC, "the context is full (tokens, %zu after %u of %u)",
-				  n, s->n_past, s->plan.n_ctx);
+				  n, s->seq.n_past, s->plan.n_ctx);
 	if (logits == LINNET_LOGITS_ALL && n > s->plan.n_outputs)
 		return linnet_err(err, -EINVAL, "more rows of logits than the session has "
 				  "(n_outputs, %u for %zu)", s->plan.n_outputs, n);
@@ -385,7 +382,7 @@ const float *linnet_session_logits(const struct linnet_session *s, size_t i)
 
 uint32_t linnet_session_length(const struct linnet_session *s)
 {
-	return s->n_past;
+	return s->seq.n_past;
 }
 
 uint32_t linnet_session_capacity(const struct linnet_session *s)
@@ -395,13 +392,15 @@ uint32_t linnet_session_capacity(const struct linnet_session *s)
 
 int linnet_session_truncate(struct linnet_session *s, uint32_t n)
 {
-	const int32_t *table = batch_i32(s, s->plan.graph.batch.pages);
+	const int32_t *table = linnet_session_pages(s);
 
-	if (n > s->n_past)
+	if (n > s->seq.n_past)
 		return -EINVAL;
-	s->n_past = n;
-	while (s->n_pages && (uint64_t)(s->n_pages - 1) * LINNET_KV_PAGE >= n)
-		linnet_kv_page_put(s->kv, table[--s->n_pages]);
+	s->seq.n_past = n;
+	if (s->seq.n_saved > n / LINNET_KV_PAGE)
+		s->seq.n_saved = n / LINNET_KV_PAGE;
+	while (s->seq.n_pages && (uint64_t)(s->seq.n_pages - 1) * LINNET_KV_PAGE >= n)
+		linnet_kv_page_put(s->kv, table[--s->seq.n_pages]);
 	return 0;
 }
 
@@ -429,6 +428,15 @@ int linnet_session_stats(const struct linnet_session *s, struct linnet_stats *st
 	full.direct_io = w.direct_io;
 	full.huge_pages = w.huge_pages;
 	full.io_uring = linnet_queue_is_io_uring(s->m->queue);
+	full.kv_restored = s->n_restored;
+	full.kv_saved = s->n_saved;
+	if (s->prefix) {
+		struct linnet_prefix_stats p;
+
+		linnet_prefix_stats(s->prefix, &p);
+		full.kv_rejected = p.rejected;
+		memcpy(full.kv_note, p.note, sizeof(full.kv_note));
+	}
 	refused = linnet_queue_refused(s->m->queue);
 	if (refused)
 		snprintf(full.note, sizeof(full.note), "io_uring: %s", strerror(-refused));

@@ -3,6 +3,7 @@
 #ifndef LINNET_SESSION_SESSION_H
 #define LINNET_SESSION_SESSION_H
 
+#include "runtime/memory/prefix.h"
 #include "runtime/model/graph.h"
 #include "runtime/model/units.h"
 
@@ -29,6 +30,41 @@ struct linnet_session_plan {
 int linnet_session_plan_make(struct linnet_session_plan *p, const struct linnet_model *m,
 			     const struct linnet_session_options *opts, struct linnet_error *err);
 void linnet_session_plan_free(struct linnet_session_plan *p);
+
+/* A sequence of tokens; its row of the page table is in the batch region. */
+struct linnet_sequence {
+	int32_t *ids;			/* [n_ctx] */
+	uint32_t n_past, n_pages;
+	uint32_t n_saved;		/* pages that are known to be among the saved prefixes */
+};
+
+struct linnet_session {
+	struct linnet_model *m;
+	struct linnet_session_plan plan;
+	struct linnet_kv *kv;
+	struct linnet_region *act, *batch;
+	struct linnet_gather *gather;		/* of embeddings; NULL: they are in memory */
+	struct linnet_engine_stream **stream;	/* as plan.graph.stream */
+	struct linnet_job *job;
+	struct linnet_binding *binding;		/* LINNET_SLOTS for each job */
+	uint32_t n_jobs;
+	uint32_t pending;			/* jobs submitted, not ended */
+	int failed;				/* of the first job that failed */
+	uint32_t failed_job;
+	_Atomic int interrupt;			/* the caller's wish */
+	_Atomic int stop;			/* jobs look at this one */
+	struct linnet_sequence seq;
+	struct linnet_prefix *prefix;		/* NULL: none are saved */
+	uint64_t n_restored, n_saved;		/* positions */
+	uint32_t n_logits;			/* rows of the last decode */
+};
+
+/* Page table of the sequence. */
+int32_t *linnet_session_pages(const struct linnet_session *s);
+
+/* Open the folder of saved prefixes that the options name. */
+int linnet_session_open_prefix(struct linnet_session *s, const struct linnet_session_options *opts,
+			       struct linnet_error *err);
 
 /* Open and allocate the weights as the plan says, unless that was done, and begin to
  * read them. The plan's units become the model's. */

@@ -116,7 +116,7 @@ static int answer(struct chat *c, uint64_t start_ns)
 	};
 	enum generate_end end = GENERATE_INTERRUPT;
 	struct linnet_error err = { 0 };
-	size_t same = 0, n_ids;
+	size_t same = 0, n_ids, have;
 	int32_t *ids;
 	int ret, status;
 
@@ -131,11 +131,11 @@ static int answer(struct chat *c, uint64_t start_ns)
 		free(ids);
 		return TOOL_FAILED;
 	}
-	/* The last token is always computed again: it gives the logits. */
+	/* what the sampler has seen */
 	while (same + 1 < n_ids && same < linnet_session_length(c->session) &&
 	       same < c->n_ids && ids[same] == c->ids[same])
 		same++;
-	linnet_session_truncate(c->session, (uint32_t)same);
+	have = model_restore(c->session, ids, n_ids);
 	free(c->ids);
 	c->ids = ids;
 	c->n_ids = n_ids;
@@ -151,10 +151,10 @@ static int answer(struct chat *c, uint64_t start_ns)
 		tool_error_errno(c->margs->path, "cannot turn tokens into text", ret);
 		return TOOL_FAILED;
 	}
-	sum.n_prompt = n_ids - same;
+	sum.n_prompt = n_ids - have;
 	sum.opened_ns = now_ns();
 	interrupt_begin(c->session);
-	ret = model_prefill(c->session, c->model, ids + same, n_ids - same, true, &err);
+	ret = model_prefill(c->session, c->model, ids + have, n_ids - have, true, &err);
 	sum.prefill_ns = now_ns();
 	if (!ret)
 		end = generate(&g, &err);
@@ -167,6 +167,7 @@ static int answer(struct chat *c, uint64_t start_ns)
 	if (!g.newline)
 		out_write("\n", 1);
 	out_flush();
+	model_save(c->session);
 	if (end == GENERATE_FAILED) {
 		tool_error("%s", err.message);
 		return TOOL_FAILED;
@@ -261,6 +262,8 @@ int cmd_chat(int argc, char **argv)
 		  "tokens in one reply at most; -1: no limit (default: -1)",
 		  &samp.n_predict, -1, INT32_MAX },
 		OPTS_SAMPLING(&samp),
+		{ OPT_GROUP, .help = "Speed" },
+		OPTS_KV_CACHE(&sargs),
 		OPT_COMMON
 	};
 	const struct cli cli = {

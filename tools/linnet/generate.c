@@ -279,6 +279,16 @@ void summary_print(const struct summary *s, const struct generate *g,
 			 (unsigned long long)g->n_accepted, (unsigned long long)g->n_drafted);
 		line("lookup", text);
 	}
+	if (s->n_restored || st.kv_saved || st.kv_rejected) {
+		snprintf(text, sizeof(text), "%llu tokens restored, %llu saved",
+			 (unsigned long long)s->n_restored, (unsigned long long)st.kv_saved);
+		line("kv cache", text);
+	}
+	if (st.kv_rejected) {
+		snprintf(text, sizeof(text), "%u file%s ignored; the last: %s", st.kv_rejected,
+			 st.kv_rejected == 1 ? "" : "s", st.kv_note);
+		line("", text);
+	}
 	line("peak memory", format_bytes(a, st.peak_bytes));
 	if (st.bytes_read && st.read_ns)
 		snprintf(text, sizeof(text), "%s, %.2f GB/s (%s, %s%s)",

@@ -103,7 +103,8 @@ struct summary {
 	uint64_t start_ns;		/* the program's start, or the message's */
 	uint64_t opened_ns;		/* model opened and session made */
 	uint64_t prefill_ns;		/* prompt computed */
-	uint64_t n_prompt;
+	uint64_t n_prompt;		/* computed */
+	uint64_t n_restored;		/* tokens before them that were saved */
 };
 
 /* "N tokens, X tokens/s" and the rest, on stderr unless quiet. */

@@ -100,6 +100,8 @@ static struct linnet_session_options session_options(const struct linnet_model *
 	opts.n_batch = (uint32_t)args->batch;
 	opts.n_outputs = n_outputs;
 	opts.kv_type = (enum linnet_kv_type)args->kv_type;
+	opts.kv_cache = args->kv_cache;
+	opts.kv_cache_bytes = args->kv_cache_size;
 	return opts;
 }
 
@@ -134,6 +136,23 @@ int model_session(struct linnet_session **out, struct linnet_model *m,
 		return TOOL_FAILED;
 	}
 	return TOOL_OK;
+}
+
+uint32_t model_restore(struct linnet_session *s, const int32_t *ids, size_t n)
+{
+	const int64_t have = linnet_session_restore(s, ids, n, NULL);
+
+	if (have > 0 && (size_t)have == n)
+		linnet_session_truncate(s, (uint32_t)n - 1);
+	return linnet_session_length(s);
+}
+
+void model_save(struct linnet_session *s)
+{
+	struct linnet_error err = { 0 };
+
+	if (linnet_session_save(s, &err))
+		tool_note("%s", err.message);
 }
 
 struct watch {

@@ -21,6 +21,8 @@ struct session_args {
 	int64_t ctx;
 	int64_t batch;
 	int kv_type;		/* enum linnet_kv_type */
+	const char *kv_cache;	/* folder of saved prefixes; NULL: none */
+	uint64_t kv_cache_size;	/* bytes; 0: the library's default */
 };
 
 extern const char *const kv_type_names[];	/* by enum linnet_kv_type */
@@ -69,6 +71,13 @@ extern const char *const kv_type_names[];	/* by enum linnet_kv_type */
 	  &(a)->ctx, 1, INT32_MAX },						\
 	OPTS_KV(a, "f16")
 
+#define OPTS_KV_CACHE(a)							\
+	{ OPT_TEXT, 0, "kv-cache", "DIR", "save keys and values of finished texts in DIR, and\n"	\
+	  "start from there where a later text begins alike; the\n"		\
+	  "text is the same", &(a)->kv_cache },					\
+	{ OPT_SIZE, 0, "kv-cache-size", "SIZE", "keep the files of --kv-cache below SIZE: what was used\n"	\
+	  "longest ago goes first (default: 4G)", &(a)->kv_cache_size }
+
 /*
  * Open the model, or the demo model when no path is given (args->path then becomes
  * its path). A status, with a message unless it is TOOL_OK.
@@ -92,6 +101,14 @@ int model_session(struct linnet_session **out, struct linnet_model *m,
 /* True when such a session would read weights again in every pass. */
 bool model_streams(const struct linnet_model *m, const struct session_args *args,
 		   uint64_t n_tokens);
+
+/*
+ * Make the session hold as much of the text as it does or as its saved prefixes do, but
+ * the last token, whose logits are wanted. Returns how many tokens those are.
+ */
+uint32_t model_restore(struct linnet_session *s, const int32_t *ids, size_t n);
+/* Save what is new; a note says when that fails. */
+void model_save(struct linnet_session *s);
 
 /*
  * linnet_session_decode() of many tokens, with a progress line while the weights

@@ -91,7 +91,10 @@ static int run(struct linnet_model *m, const struct model_args *margs,
 		interrupt_end();
 		goto out_ids;
 	}
-	ret = model_prefill(g->session, m, ids, n_ids, true, &err);
+	sum->n_restored = model_restore(g->session, ids, n_ids);
+	sum->n_prompt -= sum->n_restored;
+	ret = model_prefill(g->session, m, ids + sum->n_restored, n_ids - sum->n_restored, true,
+			    &err);
 	sum->prefill_ns = now_ns();
 	if (!ret)
 		end = generate(g, &err);
@@ -107,6 +110,7 @@ static int run(struct linnet_model *m, const struct model_args *margs,
 	if (end == GENERATE_CONTEXT)
 		tool_note("%s: the context is full (--ctx, %u)", margs->path,
 			  linnet_session_capacity(g->session));
+	model_save(g->session);
 	if (end != GENERATE_FAILED && end != GENERATE_OUTPUT) {
 		summary_print(sum, g, samp);
 		status = TOOL_OK;
@@ -134,6 +138,7 @@ int cmd_run(int argc, char **argv)
 		  "the context is full (default: -1)", &samp.n_predict, -1, INT32_MAX },
 		OPTS_SAMPLING(&samp),
 		{ OPT_GROUP, .help = "Speed" },
+		OPTS_KV_CACHE(&sargs),
 		{ OPT_INT, 0, "lookup", "N", "draft up to N tokens from what the text has said before\n"
 		  "and check them in one pass; the text is the same\n"
 		  "(default: 8 when weights are read in every pass, else 0)",

@@ -265,6 +265,12 @@ struct linnet_session_options {
 	uint32_t n_batch;		/* tokens per pass; 0: 512, or 128 when memory is short */
 	uint32_t n_outputs;		/* rows of logits per pass; 0: 1 */
 	enum linnet_kv_type kv_type;
+	/*
+	 * A folder for saved prefixes, see linnet_session_restore(); NULL: none. Made when it
+	 * is not there. Any number of processes and models may use it.
+	 */
+	const char *kv_cache;
+	uint64_t kv_cache_bytes;	/* that its files may take; 0: 4 GiB */
 };
 
 /* Allocates KV cache and scratch; starts reading weights. */
@@ -304,6 +310,21 @@ int linnet_session_truncate(struct linnet_session *s, uint32_t n);
 /* Make a running decode end soon. May be called from a signal handler. */
 void linnet_session_interrupt(struct linnet_session *s);
 
+/*
+ * Make the sequence the longest beginning of ids that the session holds already or
+ * finds among the saved prefixes (whole pages of 256 tokens), and forget the rest.
+ * Returns its length. What follows is as if the tokens had been decoded, to the bit;
+ * there are no logits. A saved page that is damaged or does not fit is ignored and
+ * counted in the statistics. -ERANGE: a token is not in the vocabulary.
+ */
+int64_t linnet_session_restore(struct linnet_session *s, const int32_t *ids, size_t n,
+			       struct linnet_error *err);
+/*
+ * Save the whole pages of the sequence that are not saved yet. Without a folder nothing
+ * happens. An error (-ENOSPC, -EFBIG, ...) is of no consequence for the session.
+ */
+int linnet_session_save(struct linnet_session *s, struct linnet_error *err);
+
 struct linnet_stats {
 	size_t size;
 	uint64_t bytes_read;		/* weights read from disk */
@@ -314,6 +335,9 @@ struct linnet_stats {
 	char note[160];
 	uint64_t read_retries;		/* reads that were tried again or continued */
 	uint64_t verified_bytes;	/* read again and found to be the same */
+	uint64_t kv_restored, kv_saved;	/* positions from and to saved prefixes */
+	uint32_t kv_rejected;		/* files of saved prefixes that were ignored */
+	char kv_note[160];		/* empty, or what was wrong with the last one */
 };
 /* May be called from another thread while a decode runs: bytes_read then says how
  * far the reading is. */
