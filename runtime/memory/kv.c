@@ -52,7 +52,8 @@ int linnet_kv_create(struct linnet_kv **out, struct linnet_engine *e, uint32_t t
 	kv->n_layers = n_layers;
 	kv->layer = malloc(n_layers * sizeof(*layer));
 	kv->free = malloc(n_pages * sizeof(*kv->free));
-	if (!kv->layer || !kv->free) {
+	kv->users = calloc(n_pages, sizeof(*kv->users));
+	if (!kv->layer || !kv->free || !kv->users) {
 		linnet_err(err, ret, "out of memory");
 		goto err_destroy;
 	}
@@ -81,6 +82,7 @@ void linnet_kv_destroy(struct linnet_kv *kv)
 		return;
 	if (kv->region)
 		kv->engine->ops->region_destroy(kv->engine, kv->region);
+	free(kv->users);
 	free(kv->free);
 	free(kv->layer);
 	free(kv);
@@ -88,10 +90,27 @@ void linnet_kv_destroy(struct linnet_kv *kv)
 
 int32_t linnet_kv_page_get(struct linnet_kv *kv)
 {
-	return kv->n_free ? kv->free[--kv->n_free] : -ENOSPC;
+	int32_t page;
+
+	if (!kv->n_free)
+		return -ENOSPC;
+	page = kv->free[--kv->n_free];
+	kv->users[page] = 1;
+	return page;
+}
+
+void linnet_kv_page_share(struct linnet_kv *kv, int32_t page)
+{
+	kv->users[page]++;
 }
 
 void linnet_kv_page_put(struct linnet_kv *kv, int32_t page)
 {
-	kv->free[kv->n_free++] = page;
+	if (!--kv->users[page])
+		kv->free[kv->n_free++] = page;
+}
+
+void *linnet_kv_page_memory(const struct linnet_kv *kv, int32_t page)
+{
+	return kv->region->addr + (uint64_t)page * kv->page_bytes;
 }

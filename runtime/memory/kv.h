@@ -29,6 +29,7 @@ struct linnet_kv {
 	/* free pages, last in first out */
 	int32_t *free;
 	uint32_t n_free;
+	uint32_t *users;		/* of each page: tables that name it */
 };
 
 /* Fill the layers' places and return the bytes of a page. -EINVAL: a head size that
@@ -42,8 +43,12 @@ int linnet_kv_create(struct linnet_kv **out, struct linnet_engine *e, uint32_t t
 		     uint32_t n_pages, bool huge, struct linnet_error *err);
 void linnet_kv_destroy(struct linnet_kv *kv);
 
-/* A page, or -ENOSPC. */
+/* A page with one user, or -ENOSPC. */
 int32_t linnet_kv_page_get(struct linnet_kv *kv);
+/* One user more; one less, and with the last the page is free. */
+void linnet_kv_page_share(struct linnet_kv *kv, int32_t page);
 void linnet_kv_page_put(struct linnet_kv *kv, int32_t page);
+/* Where a page is. */
+void *linnet_kv_page_memory(const struct linnet_kv *kv, int32_t page);
 
 #endif

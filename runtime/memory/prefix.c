@@ -62,12 +62,12 @@ static bool equal(struct linnet_hash128 a, struct linnet_hash128 b)
 }
 
 __attribute__((format(printf, 2, 3)))
-static void note(struct linnet_prefix *p, const char *fmt, ...)
+static void save_note(struct linnet_prefix *p, const char *fmt, ...)
 {
 	va_list ap;
 
 	va_start(ap, fmt);
-	vsnprintf(p->stats.note, sizeof(p->stats.note), fmt, ap);
+	vsnprintf(p->stats.save_note, sizeof(p->stats.save_note), fmt, ap);
 	va_end(ap);
 }
 
@@ -259,7 +259,7 @@ static const char *check_header(const struct linnet_prefix_header *want,
 static void reject(struct linnet_prefix *p, const char *name, const char *why)
 {
 	p->stats.rejected++;
-	note(p, "%.48s ignored: %s", name, why);
+	snprintf(p->stats.note, sizeof(p->stats.note), "%.48s ignored: %s", name, why);
 }
 
 int linnet_prefix_load(struct linnet_prefix *p, struct linnet_queue *q, const int32_t *ids,
@@ -439,7 +439,7 @@ static int evict(struct linnet_prefix *p, uint64_t bytes)
 	int ret;
 
 	if (bytes > p->max_bytes) {
-		note(p, "not saved: a page takes more than the folder's limit (%llu of %llu bytes)",
+		save_note(p, "not saved: a page takes more than the folder's limit (%llu of %llu bytes)",
 		     (unsigned long long)bytes, (unsigned long long)p->max_bytes);
 		return -EFBIG;
 	}
@@ -457,7 +457,7 @@ static int evict(struct linnet_prefix *p, uint64_t bytes)
 	free(list);
 	if (total > p->max_bytes - bytes) {
 		/* what others are writing just now */
-		note(p, "not saved: the folder is full");
+		save_note(p, "not saved: the folder is full");
 		return -ENOSPC;
 	}
 	return 0;
@@ -547,7 +547,7 @@ int linnet_prefix_save(struct linnet_prefix *p, const int32_t *ids, uint32_t pag
 		return -ENOMEM;
 	h->page_sum = hash(buf, p->page_bytes);
 	h->sum = hash(h, h->header_bytes);
-	p->stats.note[0] = '\0';
+	p->stats.save_note[0] = '\0';
 	ret = start_file(p, name, temporary, h->header_bytes + p->page_bytes, &fd);
 	if (ret)
 		goto out;
@@ -565,11 +565,13 @@ int linnet_prefix_save(struct linnet_prefix *p, const int32_t *ids, uint32_t pag
 	if (ret)
 		unlinkat(p->fd, temporary, 0);
 	close(fd);
-	if (!ret)
+	if (!ret) {
 		p->stats.saved++;
+		ret = 1;
+	}
 out:
-	if (ret && !p->stats.note[0])
-		note(p, "not saved: %s", strerror(-ret));
+	if (ret < 0 && !p->stats.save_note[0])
+		save_note(p, "not saved: %s", strerror(-ret));
 	free(h);
 	return ret;
 }
@@ -578,7 +580,7 @@ void linnet_prefix_sync(struct linnet_prefix *p)
 {
 	/* without it the files are there or not, and right if they are */
 	if (fsync(p->fd))
-		note(p, "%.60s: %s", p->dir, strerror(errno));
+		save_note(p, "%.60s: %s", p->dir, strerror(errno));
 }
 
 void linnet_prefix_stats(const struct linnet_prefix *p, struct linnet_prefix_stats *stats)

@@ -42,7 +42,8 @@ struct linnet_prefix;
 
 struct linnet_prefix_stats {
 	uint32_t loaded, saved, rejected, evicted;	/* pages */
-	char note[160];		/* the last that was not as it should be, or "" */
+	char note[160];		/* why the last file was rejected, or "" */
+	char save_note[160];	/* why the last page was not saved, or "" */
 };
 
 /* Memory that loading and saving take for sequences of n_ctx tokens. */
@@ -64,7 +65,7 @@ void linnet_prefix_close(struct linnet_prefix *p);
 int linnet_prefix_load(struct linnet_prefix *p, struct linnet_queue *q, const int32_t *ids,
 		       uint32_t page, void *buf);
 
-/* Save a page, unless it is there already. -errno: it was not saved, the note says why. */
+/* Save a page: 1; 0: it is there already; -errno: it was not saved, the note says why. */
 int linnet_prefix_save(struct linnet_prefix *p, const int32_t *ids, uint32_t page,
 		       const void *buf);
 /* Make what was saved outlast a loss of power. */

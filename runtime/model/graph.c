@@ -69,6 +69,7 @@ static void layout(struct build *bd)
 	batch->ids = take(&at, 1, t);
 	batch->pos = take(&at, 1, t);
 	batch->seq = take(&at, 1, t);
+	batch->rows = take(&at, 1, t);
 	batch->out = take(&at, 1, c->n_outputs);
 	batch->pages = take(&at, c->n_seq_pages, c->n_seqs);
 	batch->bytes = at;

@@ -47,6 +47,7 @@ struct linnet_graph_config {
 /* Places in the slot of the batch, in bytes. */
 struct linnet_batch_layout {
 	uint64_t ids, pos, seq;		/* i32 [n_batch] */
+	uint64_t rows;			/* i32 [n_batch]: ids whose rows are gathered */
 	uint64_t out;			/* i32 [n_outputs]: tokens whose logits are wanted */
 	uint64_t pages;			/* i32 [n_seqs][n_seq_pages] */
 	uint64_t bytes;

@@ -18,6 +18,8 @@
 #define SMALL_BATCH 128
 #define MAX_CTX (1u << 30)
 #define MAX_BATCH (1u << 20)
+#define MAX_SEQS (1u << 16)
+#define MAX_PAGES (1u << 30)
 
 int linnet_options_copy(void *to, size_t to_size, const void *from)
 {
@@ -69,8 +71,8 @@ static int build_graph(struct linnet_session_plan *p, const struct linnet_model 
 		.n_batch = p->n_batch,
 		.n_outputs = p->n_outputs,
 		.n_pages = p->n_pages,
-		.n_seq_pages = p->n_pages,
-		.n_seqs = 1,
+		.n_seq_pages = p->n_seq_pages,
+		.n_seqs = p->n_seqs,
 		.kv = p->kv,
 		.kv_type = p->kv_type,
 		.kv_page_bytes = p->kv_page_bytes,
@@ -103,7 +105,7 @@ static int measure_fixed(struct linnet_session_plan *p, const struct linnet_mode
 				  p->n_pages);
 	/* the text's tokens, and what loading a saved prefix takes */
 	mem->scratch = p->graph.act_bytes + p->graph.batch.bytes + scratch +
-		       p->n_ctx * sizeof(int32_t) + 2 * linnet_prefix_bytes(p->n_ctx);
+		       (uint64_t)p->n_seqs * p->n_ctx * sizeof(int32_t) + 2 * linnet_prefix_bytes(p->n_ctx);
 	mem->other = PROCESS_BYTES + linnet_gguf_memory(m->gguf);
 	if (m->tokenizer)
 		mem->other += linnet_tokenizer_memory(m->tokenizer);
@@ -192,6 +194,7 @@ static int make(struct linnet_session_plan *p, const struct linnet_model *m,
 		[LINNET_KV_F32] = LINNET_TYPE_F32,
 	};
 	struct linnet_session_options opts;
+	uint64_t n_pages;
 	int ret;
 
 	memset(p, 0, sizeof(*p));
@@ -205,6 +208,8 @@ static int make(struct linnet_session_plan *p, const struct linnet_model *m,
 		return linnet_err(err, -EINVAL, "context is too large (n_ctx, %u)", opts.n_ctx);
 	if (opts.n_batch > MAX_BATCH)
 		return linnet_err(err, -EINVAL, "batch is too large (n_batch, %u)", opts.n_batch);
+	if (opts.n_seqs > MAX_SEQS)
+		return linnet_err(err, -EINVAL, "too many sequences (n_seqs, %u)", opts.n_seqs);
 	if (opts.n_outputs > MAX_BATCH)
 		return linnet_err(err, -EINVAL, "too many outputs (n_outputs, %u)", opts.n_outputs);
 
@@ -219,7 +224,15 @@ static int make(struct linnet_session_plan *p, const struct linnet_model *m,
 	p->n_outputs = opts.n_outputs ? opts.n_outputs : 1;
 	if (p->n_batch < p->n_outputs)
 		p->n_batch = p->n_outputs;
-	p->n_pages = (p->n_ctx - 1) / LINNET_KV_PAGE + 1;
+	p->n_seqs = opts.n_seqs ? opts.n_seqs : 1;
+	p->n_seq_pages = (p->n_ctx - 1) / LINNET_KV_PAGE + 1;
+	n_pages = (uint64_t)p->n_seqs * p->n_seq_pages;
+	if (opts.n_kv && ((uint64_t)opts.n_kv - 1) / LINNET_KV_PAGE + 1 < n_pages)
+		n_pages = (opts.n_kv - 1) / LINNET_KV_PAGE + 1;
+	if (n_pages > MAX_PAGES)
+		return linnet_err(err, -EINVAL, "too many positions (n_seqs, %u of %u)", p->n_seqs,
+				  p->n_ctx);
+	p->n_pages = (uint32_t)n_pages;
 	p->kv_type = kv_types[opts.kv_type];
 	ret = measure_kv(p, m, err);
 	if (ret)

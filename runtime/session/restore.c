@@ -150,26 +150,17 @@ int linnet_session_open_prefix(struct linnet_session *s, const struct linnet_ses
 				  s->plan.kv_page_bytes, err);
 }
 
-static void *page_memory(const struct linnet_session *s, int32_t page)
-{
-	return s->kv->region->addr + (uint64_t)page * s->kv->page_bytes;
-}
-
 /* Load page number i of the text; false: it has to be computed. */
 static bool load(struct linnet_session *s, const int32_t *ids, uint32_t i)
 {
-	struct linnet_sequence *q = &s->seq;
-	int32_t *table = linnet_session_pages(s);
+	struct linnet_sequence *q = &s->seq[s->current];
 	int ret;
 
-	if (i == q->n_pages) {
-		const int32_t page = linnet_kv_page_get(s->kv);
-
-		if (page < 0)
-			return false;
-		table[q->n_pages++] = page;
-	}
-	ret = linnet_prefix_load(s->prefix, s->m->queue, ids, i, page_memory(s, table[i]));
+	if (linnet_session_own_page(s, s->current, i))
+		return false;
+	ret = linnet_prefix_load(s->prefix, s->m->queue, ids, i,
+				 linnet_kv_page_memory(s->kv,
+						       linnet_session_pages(s, s->current)[i]));
 	if (ret != 1) {
 		/* with the page goes what the session had of it */
 		linnet_session_truncate(s, ret < 0 && q->n_past > i * LINNET_KV_PAGE ?
@@ -187,7 +178,7 @@ static bool load(struct linnet_session *s, const int32_t *ids, uint32_t i)
 int64_t linnet_session_restore(struct linnet_session *s, const int32_t *ids, size_t n,
 			       struct linnet_error *err)
 {
-	struct linnet_sequence *q = &s->seq;
+	struct linnet_sequence *q = &s->seq[s->current];
 	uint32_t same = 0;
 
 	for (size_t i = 0; i < n; i++)
@@ -207,26 +198,28 @@ int64_t linnet_session_restore(struct linnet_session *s, const int32_t *ids, siz
 
 int linnet_session_save(struct linnet_session *s, struct linnet_error *err)
 {
-	struct linnet_sequence *q = &s->seq;
+	struct linnet_sequence *q = &s->seq[s->current];
 	struct linnet_prefix_stats stats;
 	bool some = false;
 	int ret = 0;
 
-	while (s->prefix && !ret && q->n_saved < q->n_past / LINNET_KV_PAGE) {
-		const int32_t page = linnet_session_pages(s)[q->n_saved];
+	while (s->prefix && ret >= 0 && q->n_saved < q->n_past / LINNET_KV_PAGE) {
+		const int32_t page = linnet_session_pages(s, s->current)[q->n_saved];
 
-		ret = linnet_prefix_save(s->prefix, q->ids, q->n_saved, page_memory(s, page));
-		if (!ret) {
+		ret = linnet_prefix_save(s->prefix, q->ids, q->n_saved,
+					 linnet_kv_page_memory(s->kv, page));
+		if (ret >= 0)
 			q->n_saved++;
+		if (ret == 1) {
 			s->n_saved += LINNET_KV_PAGE;
 			some = true;
 		}
 	}
 	if (some)
 		linnet_prefix_sync(s->prefix);
-	if (ret) {
+	if (ret < 0) {
 		linnet_prefix_stats(s->prefix, &stats);
-		return linnet_err(err, ret, "saved prefixes: %s", stats.note);
+		return linnet_err(err, ret, "saved prefixes: %s", stats.save_note);
 	}
 	return 0;
 }

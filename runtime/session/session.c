@@ -21,9 +21,9 @@ static int32_t *batch_i32(const struct linnet_session *s, uint64_t offset)
 	return (int32_t *)(s->batch->addr + offset);
 }
 
-int32_t *linnet_session_pages(const struct linnet_session *s)
+int32_t *linnet_session_pages(const struct linnet_session *s, uint32_t seq)
 {
-	return batch_i32(s, s->plan.graph.batch.pages);
+	return batch_i32(s, s->plan.graph.batch.pages) + (size_t)seq * s->plan.n_seq_pages;
 }
 
 static void job_done(struct linnet_job *job, int result)
@@ -133,16 +133,17 @@ int linnet_session_create(struct linnet_session **out, struct linnet_model *m,
 	ret = linnet_session_plan_make(&s->plan, m, opts, err);
 	if (ret)
 		goto err_destroy;
-	s->seq.ids = malloc(s->plan.n_ctx * sizeof(*s->seq.ids));
-	if (!s->seq.ids) {
-		ret = linnet_err(err, -ENOMEM, "%s: out of memory", linnet_gguf_path(m->gguf));
-		goto err_destroy;
+	s->seq = calloc(s->plan.n_seqs, sizeof(*s->seq));
+	for (uint32_t i = 0; s->seq && i < s->plan.n_seqs; i++) {
+		s->seq[i].ids = malloc(s->plan.n_ctx * sizeof(*s->seq[i].ids));
+		if (!s->seq[i].ids)
+			goto err_memory;
 	}
+	if (!s->seq)
+		goto err_memory;
 	s->stream = calloc(s->plan.graph.n_streams, sizeof(*s->stream));
-	if (!s->stream) {
-		ret = linnet_err(err, -ENOMEM, "%s: out of memory", linnet_gguf_path(m->gguf));
-		goto err_destroy;
-	}
+	if (!s->stream)
+		goto err_memory;
 	for (uint32_t i = 0; i < s->plan.graph.n_streams; i++) {
 		ret = e->ops->stream_create(e, &s->stream[i], s->plan.graph.stream[i].data,
 					    s->plan.graph.stream[i].bytes, err);
@@ -178,6 +179,8 @@ int linnet_session_create(struct linnet_session **out, struct linnet_model *m,
 	*out = s;
 	return 0;
 
+err_memory:
+	ret = linnet_err(err, -ENOMEM, "%s: out of memory", linnet_gguf_path(m->gguf));
 err_destroy:
 	linnet_session_destroy(s);
 	return ret;
@@ -202,8 +205,10 @@ void linnet_session_destroy(struct linnet_session *s)
 	if (s->job)
 		s->m->planned_bytes -= s->plan.memory.kv + s->plan.memory.scratch;
 	linnet_prefix_close(s->prefix);
+	for (uint32_t i = 0; s->seq && i < s->plan.n_seqs; i++)
+		free(s->seq[i].ids);
+	free(s->seq);
 	linnet_session_plan_free(&s->plan);
-	free(s->seq.ids);
 	free(s->binding);
 	free(s->job);
 	s->m->n_sessions--;
@@ -294,76 +299,148 @@ static int run_pass(struct linnet_session *s, uint32_t n, uint32_t n_outputs,
 	return linnet_weights_check(s->m->weights, err);
 }
 
-/* Pages for positions up to n; the page table follows. */
-static int take_pages(struct linnet_session *s, uint32_t n)
+int linnet_session_own_page(struct linnet_session *s, uint32_t seq, uint32_t i)
 {
-	int32_t *table = linnet_session_pages(s);
+	struct linnet_sequence *q = &s->seq[seq];
+	int32_t *table = linnet_session_pages(s, seq), page;
 
-	while ((uint64_t)s->seq.n_pages * LINNET_KV_PAGE < n) {
-		int32_t page = linnet_kv_page_get(s->kv);
-
-		if (page < 0)
-			return page;
-		table[s->seq.n_pages++] = page;
+	if (i < q->n_pages && s->kv->users[table[i]] == 1)
+		return 0;
+	page = linnet_kv_page_get(s->kv);
+	if (page < 0)
+		return page;
+	if (i < q->n_pages) {
+		memcpy(linnet_kv_page_memory(s->kv, page), linnet_kv_page_memory(s->kv, table[i]),
+		       s->kv->page_bytes);
+		linnet_kv_page_put(s->kv, table[i]);
+	} else {
+		q->n_pages++;
 	}
+	table[i] = page;
 	return 0;
 }
 
-static int decode_pass(struct linnet_session *s, const int32_t *ids, uint32_t n,
-		       enum linnet_logits logits, struct linnet_error *err)
+/* Give back the pages that no token of the sequence is on. */
+static void trim(struct linnet_session *s, uint32_t seq)
+{
+	const int32_t *table = linnet_session_pages(s, seq);
+	struct linnet_sequence *q = &s->seq[seq];
+
+	while (q->n_pages && (uint64_t)(q->n_pages - 1) * LINNET_KV_PAGE >= q->n_past)
+		linnet_kv_page_put(s->kv, table[--q->n_pages]);
+}
+
+/* Pages that n tokens more can be written to. */
+static int take_pages(struct linnet_session *s, uint32_t seq, uint32_t n)
+{
+	const uint32_t from = s->seq[seq].n_past;
+	int ret = 0;
+
+	for (uint32_t i = from / LINNET_KV_PAGE;
+	     n && (uint64_t)i * LINNET_KV_PAGE < (uint64_t)from + n && !ret; i++)
+		ret = linnet_session_own_page(s, seq, i);
+	return ret;
+}
+
+/* What the pass is about, for the jobs; n and n_outputs get its sizes. */
+static void fill_batch(struct linnet_session *s, const struct linnet_tokens *in, size_t n_in,
+		       uint32_t *n, uint32_t *n_outputs)
 {
 	const struct linnet_batch_layout *at = &s->plan.graph.batch;
 	int32_t *out = batch_i32(s, at->out);
-	uint32_t n_outputs = 0;
-	int ret;
 
-	ret = take_pages(s, s->seq.n_past + n);
-	if (ret)
-		return linnet_err(err, ret, "the KV cache is full (pages, %u)", s->seq.n_pages);
-	for (uint32_t i = 0; i < n; i++) {
-		/* a gathered table has a row for each token */
-		batch_i32(s, at->ids)[i] = s->gather ? (int32_t)i : ids[i];
-		batch_i32(s, at->pos)[i] = s->seq.n_past + i;
-		batch_i32(s, at->seq)[i] = 0;
+	*n = *n_outputs = 0;
+	for (size_t j = 0; j < n_in; j++) {
+		for (uint32_t i = 0; i < in[j].n; i++, ++*n) {
+			/* a gathered table has a row for each token */
+			batch_i32(s, at->ids)[*n] = s->gather ? (int32_t)*n : in[j].ids[i];
+			batch_i32(s, at->pos)[*n] = s->seq[in[j].seq].n_past + i;
+			batch_i32(s, at->seq)[*n] = in[j].seq;
+			if (in[j].logits == LINNET_LOGITS_ALL ||
+			    (in[j].logits == LINNET_LOGITS_LAST && i == in[j].n - 1))
+				out[(*n_outputs)++] = *n;
+		}
 	}
-	if (logits == LINNET_LOGITS_LAST)
-		out[n_outputs++] = n - 1;
-	for (uint32_t i = 0; logits == LINNET_LOGITS_ALL && i < n; i++)
-		out[n_outputs++] = i;
-	if (s->gather)
-		linnet_gather_start(s->gather, ids, n);
+}
+
+/* One pass: the tokens of `in` fit a batch, their sequences differ. */
+static int decode_pass(struct linnet_session *s, const struct linnet_tokens *in, size_t n_in,
+		       struct linnet_error *err)
+{
+	uint32_t n, n_outputs;
+	int ret = 0;
+
+	for (size_t i = 0; i < n_in && !ret; i++)
+		ret = take_pages(s, in[i].seq, in[i].n);
+	if (ret) {
+		linnet_err(err, ret, "the KV cache is full (pages, %u)", s->plan.n_pages);
+		goto err_trim;
+	}
+	fill_batch(s, in, n_in, &n, &n_outputs);
+	if (s->gather) {
+		/* the ids in order; the batch has the numbers of their rows */
+		int32_t *ids = batch_i32(s, s->plan.graph.batch.rows);
+
+		for (size_t i = 0; i < n_in; i++) {
+			memcpy(ids, in[i].ids, in[i].n * sizeof(*ids));
+			ids += in[i].n;
+		}
+		linnet_gather_start(s->gather, ids - n, n);
+	}
 	ret = run_pass(s, n, n_outputs, err);
 	while (s->gather && !linnet_gather_ready(s->gather, NULL))
 		linnet_queue_wait(s->m->queue);
 	if (ret)
-		return ret;
-	memcpy(s->seq.ids + s->seq.n_past, ids, n * sizeof(*ids));
-	s->seq.n_past += n;
+		goto err_trim;
+	for (size_t i = 0; i < n_in; i++) {
+		struct linnet_sequence *q = &s->seq[in[i].seq];
+
+		memcpy(q->ids + q->n_past, in[i].ids, in[i].n * sizeof(*q->ids));
+		q->n_past += in[i].n;
+	}
 	s->n_logits = n_outputs;
+	return 0;
+
+err_trim:
+	for (size_t i = 0; i < n_in; i++)
+		trim(s, in[i].seq);
+	return ret;
+}
+
+static int check_tokens(const struct linnet_session *s, const struct linnet_tokens *in,
+			struct linnet_error *err)
+{
+	const uint32_t n_past = s->seq[in->seq].n_past;
+
+	if (in->n > s->plan.n_ctx - n_past)
+		return linnet_err(err, -ENOSPC, "the context is full (tokens, %zu after %u of %u)",
+				  in->n, n_past, s->plan.n_ctx);
+	for (size_t i = 0; i < in->n; i++)
+		if (in->ids[i] < 0 || (uint32_t)in->ids[i] >= s->m->hp.n_vocab)
+			return linnet_err(err, -ERANGE, "no such token (id, %d)", in->ids[i]);
 	return 0;
 }
 
 int linnet_session_decode(struct linnet_session *s, const int32_t *ids, size_t n,
 			  enum linnet_logits logits, struct linnet_error *err)
 {
-	int ret = 0;
+	struct linnet_tokens in = { s->current, ids, n, LINNET_LOGITS_NONE };
+	int ret;
 
 	s->n_logits = 0;
-	if (n > s->plan.n_ctx - s->seq.n_past)
-		return linnet_err(err, -ENOSPC, "the context is full (tokens, %zu after %u of %u)",
-				  n, s->seq.n_past, s->plan.n_ctx);
+	ret = check_tokens(s, &in, err);
+	if (ret)
+		return ret;
 	if (logits == LINNET_LOGITS_ALL && n > s->plan.n_outputs)
 		return linnet_err(err, -EINVAL, "more rows of logits than the session has "
 				  "(n_outputs, %u for %zu)", s->plan.n_outputs, n);
-	for (size_t i = 0; i < n; i++)
-		if (ids[i] < 0 || (uint32_t)ids[i] >= s->m->hp.n_vocab)
-			return linnet_err(err, -ERANGE, "no such token (id, %d)", ids[i]);
 	while (n && !ret) {
-		uint32_t pass = n < s->plan.n_batch ? n : s->plan.n_batch;
-
-		ret = decode_pass(s, ids, pass, pass == n ? logits : LINNET_LOGITS_NONE, err);
-		ids += pass;
-		n -= pass;
+		in.n = n < s->plan.n_batch ? n : s->plan.n_batch;
+		if (in.n == n)
+			in.logits = logits;
+		ret = decode_pass(s, &in, 1, err);
+		in.ids += in.n;
+		n -= in.n;
 		if (!ret && n && s->interrupt)
 			ret = linnet_err(err, -EINTR, "%s: interrupted",
 					 linnet_gguf_path(s->m->gguf));
@@ -371,6 +448,72 @@ int linnet_session_decode(struct linnet_session *s, const int32_t *ids, size_t n
 	if (ret == -EINTR)
 		s->interrupt = 0;
 	return ret;
+}
+
+int linnet_session_step(struct linnet_session *s, const struct linnet_tokens *in, size_t n,
+			struct linnet_error *err)
+{
+	size_t tokens = 0, rows = 0;
+	int ret;
+
+	s->n_logits = 0;
+	for (size_t i = 0; i < n; i++) {
+		if (in[i].seq >= s->plan.n_seqs)
+			return linnet_err(err, -EINVAL, "no such sequence (seq, %u of %u)",
+					  in[i].seq, s->plan.n_seqs);
+		for (size_t j = 0; j < i; j++)
+			if (in[i].seq == in[j].seq)
+				return linnet_err(err, -EINVAL, "a sequence is named twice (seq, %u)",
+						  in[i].seq);
+		ret = check_tokens(s, &in[i], err);
+		if (ret)
+			return ret;
+		tokens += in[i].n;
+		rows += in[i].logits == LINNET_LOGITS_ALL ? in[i].n :
+			in[i].logits == LINNET_LOGITS_LAST && in[i].n;
+	}
+	if (tokens > s->plan.n_batch)
+		return linnet_err(err, -E2BIG, "more tokens than a pass takes (n_batch, %u for %zu)",
+				  s->plan.n_batch, tokens);
+	if (rows > s->plan.n_outputs)
+		return linnet_err(err, -EINVAL, "more rows of logits than the session has "
+				  "(n_outputs, %u for %zu)", s->plan.n_outputs, rows);
+	ret = tokens ? decode_pass(s, in, n, err) : 0;
+	if (ret == -EINTR)
+		s->interrupt = 0;
+	return ret;
+}
+
+int linnet_session_select(struct linnet_session *s, uint32_t seq)
+{
+	if (seq >= s->plan.n_seqs)
+		return -EINVAL;
+	s->current = seq;
+	return 0;
+}
+
+int linnet_session_fork(struct linnet_session *s, uint32_t to)
+{
+	const struct linnet_sequence *from = &s->seq[s->current];
+	struct linnet_sequence *q;
+
+	if (to >= s->plan.n_seqs)
+		return -EINVAL;
+	if (to == s->current)
+		return 0;
+	q = &s->seq[to];
+	q->n_past = 0;
+	trim(s, to);
+	for (; q->n_pages < from->n_pages; q->n_pages++) {
+		const int32_t page = linnet_session_pages(s, s->current)[q->n_pages];
+
+		linnet_session_pages(s, to)[q->n_pages] = page;
+		linnet_kv_page_share(s->kv, page);
+	}
+	memcpy(q->ids, from->ids, from->n_past * sizeof(*q->ids));
+	q->n_past = from->n_past;
+	q->n_saved = from->n_saved;
+	return 0;
 }
 
 const float *linnet_session_logits(const struct linnet_session *s, size_t i)
@@ -382,7 +525,7 @@ const float *linnet_session_logits(const struct linnet_session *s, size_t i)
 
 uint32_t linnet_session_length(const struct linnet_session *s)
 {
-	return s->seq.n_past;
+	return s->seq[s->current].n_past;
 }
 
 uint32_t linnet_session_capacity(const struct linnet_session *s)
@@ -392,15 +535,14 @@ uint32_t linnet_session_capacity(const struct linnet_session *s)
 
 int linnet_session_truncate(struct linnet_session *s, uint32_t n)
 {
-	const int32_t *table = linnet_session_pages(s);
+	struct linnet_sequence *q = &s->seq[s->current];
 
-	if (n > s->seq.n_past)
+	if (n > q->n_past)
 		return -EINVAL;
-	s->seq.n_past = n;
-	if (s->seq.n_saved > n / LINNET_KV_PAGE)
-		s->seq.n_saved = n / LINNET_KV_PAGE;
-	while (s->seq.n_pages && (uint64_t)(s->seq.n_pages - 1) * LINNET_KV_PAGE >= n)
-		linnet_kv_page_put(s->kv, table[--s->seq.n_pages]);
+	q->n_past = n;
+	if (q->n_saved > n / LINNET_KV_PAGE)
+		q->n_saved = n / LINNET_KV_PAGE;
+	trim(s, s->current);
 	return 0;
 }
 

@@ -15,7 +15,9 @@
  * what is streamed, and the streams. Made before anything is allocated.
  */
 struct linnet_session_plan {
-	uint32_t n_ctx, n_batch, n_outputs, n_pages;
+	uint32_t n_ctx, n_batch, n_outputs;
+	uint32_t n_seqs, n_seq_pages;	/* sequences, and pages of the longest */
+	uint32_t n_pages;		/* of the KV cache */
 	bool n_batch_auto;		/* the caller left it open */
 	uint32_t kv_type;
 	struct linnet_kv_layer *kv;	/* [n_layer] */
@@ -53,14 +55,20 @@ struct linnet_session {
 	uint32_t failed_job;
 	_Atomic int interrupt;			/* the caller's wish */
 	_Atomic int stop;			/* jobs look at this one */
-	struct linnet_sequence seq;
+	struct linnet_sequence *seq;		/* [plan.n_seqs] */
+	uint32_t current;			/* the selected sequence */
 	struct linnet_prefix *prefix;		/* NULL: none are saved */
 	uint64_t n_restored, n_saved;		/* positions */
 	uint32_t n_logits;			/* rows of the last decode */
 };
 
-/* Page table of the sequence. */
-int32_t *linnet_session_pages(const struct linnet_session *s);
+/* Page table of a sequence. */
+int32_t *linnet_session_pages(const struct linnet_session *s, uint32_t seq);
+/*
+ * Let the sequence's page number i (at most its number of pages) be there and its own:
+ * what other sequences share is copied. -ENOSPC: no page is free.
+ */
+int linnet_session_own_page(struct linnet_session *s, uint32_t seq, uint32_t i);
 
 /* Open the folder of saved prefixes that the options name. */
 int linnet_session_open_prefix(struct linnet_session *s, const struct linnet_session_options *opts,

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 /*
  * Where keys and values come from makes no difference, bit for bit: pages that were
- * saved by another session are as good as computed ones.
+ * saved by another session are as good as computed ones, and a sequence that shares
+ * pages and passes with others gets what it gets alone.
  */
 #include "tests/test.h"
 
@@ -77,11 +78,28 @@ static struct linnet_stats stats_of(const struct linnet_session *s)
 	return st;
 }
 
-static void test_saved(const char *name, enum linnet_kv_type type, uint64_t memory)
+/* Enough for such a session, and not for all weights. */
+static uint64_t scarce(struct linnet_session_options opts)
+{
+	struct linnet_model *m = open_model(LINNET_MEMORY_UNLIMITED);
+	struct linnet_plan *plan = NULL;
+	uint64_t least = 0;
+
+	if (m && !linnet_plan_create(&plan, m, &opts, &err))
+		least = linnet_plan_least(plan);
+	linnet_plan_destroy(plan);
+	linnet_model_close(m);
+	return least + least / 50;
+}
+
+static void test_saved(const char *name, enum linnet_kv_type type, bool streamed)
 {
 	struct linnet_session_options plain = { .kv_type = type };
 	struct linnet_session_options saved = { .kv_type = type, .kv_cache = cache };
 	struct linnet_model_info info = LINNET_INIT(info);
+	const struct linnet_session_options size = { .size = sizeof(size), .n_ctx = N, .n_batch = 128,
+						     .n_outputs = SHOWN, .kv_type = type };
+	const uint64_t memory = streamed ? scarce(size) : LINNET_MEMORY_UNLIMITED;
 	struct linnet_model *m = open_model(memory);
 	struct linnet_session *s = m ? open_session(m, plain) : NULL;
 	struct result want, got;
@@ -157,20 +175,141 @@ static void test_saved(const char *name, enum linnet_kv_type type, uint64_t memo
 	free(got.logits);
 }
 
-/* The least memory with which the model runs. */
-static uint64_t least_memory(void)
+#define SEQS 5
+#define COMMON 300	/* tokens before the sequences part */
+#define OWN 40		/* tokens of each */
+
+/* Token i of sequence q. */
+static int32_t own(uint32_t q, uint32_t i)
+{
+	return i < COMMON ? ids[i] : (int32_t)(((i + 31 * q) * 2654435761u >> 9) % 400);
+}
+
+/* Tokens that step number `step` gives sequence q: some get none, some many. */
+static uint32_t share(uint32_t q, uint32_t step)
+{
+	return (q * 7 + step * 3) % 5 == 0 ? 0 : 1 + (q + step) % 4;
+}
+
+/* Logits of the OWN tokens of each sequence, alone in its session. */
+static bool alone(struct linnet_model *m, enum linnet_kv_type type, uint32_t q, float *out,
+		  size_t n_vocab)
+{
+	struct linnet_session_options opts = { .size = sizeof(opts), .n_ctx = N, .n_outputs = OWN,
+					       .kv_type = type };
+	struct linnet_session *s;
+	int32_t text[COMMON + OWN];
+	bool ok;
+
+	for (uint32_t i = 0; i < COMMON + OWN; i++)
+		text[i] = own(q, i);
+	if (linnet_session_create(&s, m, &opts, &err))
+		return false;
+	ok = !linnet_session_decode(s, text, COMMON, LINNET_LOGITS_NONE, &err) &&
+	     !linnet_session_decode(s, text + COMMON, OWN, LINNET_LOGITS_ALL, &err);
+	for (uint32_t i = 0; i < OWN && ok; i++)
+		memcpy(out + i * n_vocab, linnet_session_logits(s, i), n_vocab * sizeof(float));
+	linnet_session_destroy(s);
+	return ok;
+}
+
+static void test_sequences(const char *name, enum linnet_kv_type type, bool streamed)
 {
 	struct linnet_session_options opts = { .size = sizeof(opts), .n_ctx = N, .n_batch = 128,
-					       .n_outputs = SHOWN };
-	struct linnet_model *m = open_model(LINNET_MEMORY_UNLIMITED);
-	struct linnet_plan *plan = NULL;
-	uint64_t least = 0;
+					       .n_outputs = 32, .kv_type = type, .n_seqs = SEQS,
+					       /* a page that all share, and one for each */
+					       .n_kv = (1 + SEQS) * 256 };
+	struct linnet_model_info info = LINNET_INIT(info);
+	struct linnet_model *m = open_model(streamed ? scarce(opts) : LINNET_MEMORY_UNLIMITED);
+	struct linnet_model *other = open_model(LINNET_MEMORY_UNLIMITED);
+	struct linnet_session *s = NULL;
+	uint32_t done[SEQS] = { 0 }, wrong = 0, steps = 0;
+	struct linnet_tokens in[SEQS];
+	int32_t text[SEQS][COMMON + OWN];
+	float *want, *got;
+	bool ok = m;
 
-	if (m && !linnet_plan_create(&plan, m, &opts, &err))
-		least = linnet_plan_least(plan);
-	linnet_plan_destroy(plan);
+	linnet_model_info(m, &info);
+	want = calloc((size_t)OWN * info.n_vocab, sizeof(float));
+	got = calloc((size_t)SEQS * OWN * info.n_vocab, sizeof(float));
+	for (uint32_t q = 0; q < SEQS; q++)
+		for (uint32_t i = 0; i < COMMON + OWN; i++)
+			text[q][i] = own(q, i);
+	ok = ok && !linnet_session_create(&s, m, &opts, &err) &&
+	     !linnet_session_decode(s, ids, COMMON, LINNET_LOGITS_NONE, &err);
+	for (uint32_t q = 1; q < SEQS && ok; q++)
+		ok = !linnet_session_fork(s, q) && !linnet_session_select(s, q) &&
+		     linnet_session_length(s) == COMMON && !linnet_session_select(s, q / 2);
+	for (bool more = true; more && ok; steps++) {
+		size_t n = 0, row = 0;
+
+		more = false;
+		for (uint32_t q = 0; q < SEQS; q++) {
+			uint32_t give = share(q, steps);
+
+			give = give < OWN - done[q] ? give : OWN - done[q];
+			/* in an order that changes */
+			in[n++] = (struct linnet_tokens){
+				(q + steps) % SEQS, NULL, 0, LINNET_LOGITS_ALL };
+			more |= done[q] + give < OWN;
+		}
+		for (size_t i = 0; i < n; i++) {
+			uint32_t q = in[i].seq, give = share(q, steps);
+
+			in[i].n = give < OWN - done[q] ? give : OWN - done[q];
+			in[i].ids = text[q] + COMMON + done[q];
+		}
+		ok = !linnet_session_step(s, in, n, &err);
+		for (size_t i = 0; i < n && ok; i++)
+			for (size_t j = 0; j < in[i].n; j++, row++)
+				memcpy(got + (in[i].seq * OWN + done[in[i].seq]++) * info.n_vocab,
+				       linnet_session_logits(s, row), info.n_vocab * sizeof(float));
+		ok = ok && !linnet_session_logits(s, row);
+	}
+	if (!test_ok(ok, "%s: %d sequences in %u steps", name, SEQS, steps))
+		printf("# %s\n", err.message);
+	for (uint32_t q = 0; q < SEQS && ok; q++) {
+		ok = alone(other, type, q, want, info.n_vocab);
+		wrong += !ok || memcmp(want, got + q * OWN * info.n_vocab,
+				       OWN * info.n_vocab * sizeof(float));
+	}
+	test_ok(ok && !wrong, "%s: each gets what it gets alone", name);
+
+	/* the KV cache is full now: no sequence can begin another page */
+	in[0] = (struct linnet_tokens){ 0, ids, 1, LINNET_LOGITS_NONE };
+	in[1] = (struct linnet_tokens){ 1, ids, 80, LINNET_LOGITS_LAST };
+	in[2] = (struct linnet_tokens){ 2, ids, 1, LINNET_LOGITS_NONE };
+	linnet_session_select(s, 1);
+	ok = ok && !linnet_session_decode(s, ids, 512 - COMMON - OWN, LINNET_LOGITS_NONE, &err) &&
+	     linnet_session_step(s, in, 3, &err) == -ENOSPC;
+	for (uint32_t q = 0; q < SEQS && ok; q++)
+		ok = !linnet_session_select(s, q) &&
+		     linnet_session_length(s) == (q == 1 ? 512 : COMMON + OWN);
+	test_ok(ok, "%s: no room: %s", name, err.message);
+	linnet_session_select(s, 4);
+	ok = ok && !linnet_session_truncate(s, 0) && !linnet_session_step(s, in, 3, &err) &&
+	     linnet_session_logits(s, 0) && !linnet_session_logits(s, 1);
+	test_ok(ok, "%s: one is forgotten, and there is", name);
+	in[1].seq = 2;
+	ok = linnet_session_step(s, in, 3, &err) == -EINVAL;
+	in[1].seq = SEQS;
+	ok = ok && linnet_session_step(s, in, 3, &err) == -EINVAL;
+	in[1].seq = 1;
+	in[1].n = 127;
+	ok = ok && linnet_session_step(s, in, 3, &err) == -ENOSPC;
+	in[1].seq = 4;
+	in[1].n = 40;
+	in[1].logits = LINNET_LOGITS_ALL;
+	ok = ok && linnet_session_step(s, in, 3, &err) == -EINVAL;
+	in[1].n = 127;
+	ok = ok && linnet_session_step(s, in, 3, &err) == -E2BIG;
+	test_ok(ok && linnet_session_select(s, SEQS) == -EINVAL &&
+		linnet_session_fork(s, SEQS) == -EINVAL, "%s: what cannot be is refused", name);
+	linnet_session_destroy(s);
 	linnet_model_close(m);
-	return least;
+	linnet_model_close(other);
+	free(want);
+	free(got);
 }
 
 int main(void)
@@ -195,9 +334,12 @@ int main(void)
 		return test_end();
 	for (size_t i = 0; i < N; i++)
 		ids[i] = (int32_t)((i * 2654435761u >> 7) % 400);
-	test_saved("F16", LINNET_KV_F16, LINNET_MEMORY_UNLIMITED);
-	test_saved("Q8_0", LINNET_KV_Q8_0, LINNET_MEMORY_UNLIMITED);
-	test_saved("F32, weights streamed", LINNET_KV_F32, 3 * least_memory() / 2);
+	test_saved("F16", LINNET_KV_F16, false);
+	test_saved("Q8_0", LINNET_KV_Q8_0, false);
+	test_saved("F32, weights streamed", LINNET_KV_F32, true);
+	test_sequences("F16", LINNET_KV_F16, false);
+	test_sequences("Q8_0", LINNET_KV_Q8_0, false);
+	test_sequences("F32, weights streamed", LINNET_KV_F32, true);
 	snprintf(command, sizeof(command), "rm -rf %s", dir);
 	if (system(command))
 		printf("# %s stays\n", dir);

@@ -124,7 +124,7 @@ static int save(struct linnet_prefix *p, const int32_t *text, uint32_t page, siz
 	fill(buf, n, text, page);
 	ret = linnet_prefix_save(p, text, page, buf);
 	free(buf);
-	return ret;
+	return ret < 0 ? ret : 0;
 }
 
 /* 1: there and right; 0: not there; -1: there and wrong, which must never be. */

@@ -35,6 +35,7 @@ struct bench {
 struct result {
 	struct linnet_model_info info;
 	uint32_t n_prompt, n_gen, n_depth;
+	uint32_t n_seqs;	/* that are written at once */
 	char time[32];
 	double *ns;		/* one for each repetition */
 	size_t n;
@@ -89,7 +90,7 @@ static json_t *result_json(const struct bench *b, const struct result *r)
 {
 	json_t *o = json_new_object(), *ns = json_new_array(), *ts = json_new_array();
 	double *speed = tool_alloc(r->n * sizeof(*speed));
-	double tokens = (double)r->n_prompt + (double)r->n_gen;
+	double tokens = (double)r->n_prompt + (double)r->n_gen * r->n_seqs;
 	char type[128];
 
 	for (size_t i = 0; i < r->n; i++) {
@@ -115,6 +116,7 @@ static json_t *result_json(const struct bench *b, const struct result *r)
 	json_put(o, "n_prompt", json_integer(r->n_prompt));
 	json_put(o, "n_gen", json_integer(r->n_gen));
 	json_put(o, "n_depth", json_integer(r->n_depth));
+	json_put(o, "n_sequences", json_integer(r->n_seqs));
 	json_put(o, "test_time", json_text(r->time));
 	json_put(o, "avg_ns", json_integer((json_int_t)mean(r->ns, r->n)));
 	json_put(o, "stddev_ns", json_integer((json_int_t)deviation(r->ns, r->n)));
@@ -177,6 +179,8 @@ static void print_md(const struct bench *b, const struct result *r, const json_t
 			   "t/s");
 	n = snprintf(test, sizeof(test), "%s%u", r->n_prompt ? "pp" : "tg",
 		     r->n_prompt ? r->n_prompt : r->n_gen);
+	if (r->n_seqs > 1)
+		n += snprintf(test + n, sizeof(test) - (size_t)n, " x%u", r->n_seqs);
 	if (r->n_depth)
 		snprintf(test + n, sizeof(test) - (size_t)n, " @ d%u", r->n_depth);
 	if (r->info.n_params >= 1000000000)
@@ -214,37 +218,56 @@ static void print_result(const struct bench *b, const struct result *r, bool fir
 	out_flush();
 }
 
-/* Bring the context to n tokens; what is there already stays. */
-static int fill(struct linnet_session *s, const int32_t *ids, uint32_t n, struct linnet_error *err)
+/* Bring the context of all sequences to n tokens; what is there already stays. */
+static int fill(struct linnet_session *s, const int32_t *ids, uint32_t n, uint32_t n_seqs,
+		struct linnet_error *err)
 {
-	uint32_t have = linnet_session_length(s);
+	uint32_t have;
+	int ret = 0;
 
+	linnet_session_select(s, 0);
+	have = linnet_session_length(s);
 	if (have > n)
-		return linnet_session_truncate(s, n);
-	if (have == n)
-		return 0;
-	return linnet_session_decode(s, ids + have, n - have, LINNET_LOGITS_NONE, err);
+		linnet_session_truncate(s, n);
+	else if (have < n)
+		ret = linnet_session_decode(s, ids + have, n - have, LINNET_LOGITS_NONE, err);
+	for (uint32_t i = 1; i < n_seqs && !ret; i++)
+		ret = linnet_session_fork(s, i);
+	return ret;
+}
+
+/* Token i of every sequence, each its own. */
+static int step(struct linnet_session *s, const struct result *r, struct linnet_tokens *in,
+		int32_t *tokens, int32_t id, struct linnet_error *err)
+{
+	for (uint32_t i = 0; i < r->n_seqs; i++) {
+		tokens[i] = (int32_t)(((uint32_t)id + i) % r->info.n_vocab);
+		in[i] = (struct linnet_tokens){ i, &tokens[i], 1, LINNET_LOGITS_LAST };
+	}
+	return linnet_session_step(s, in, r->n_seqs, err);
 }
 
 static int once(struct linnet_session *s, const struct result *r, const int32_t *ids,
 		uint32_t n_gen, double *ns, struct linnet_error *err)
 {
+	struct linnet_tokens *in = tool_alloc(r->n_seqs * sizeof(*in));
+	int32_t *tokens = tool_alloc(r->n_seqs * sizeof(*tokens));
 	uint64_t start;
 	int ret;
 
-	ret = fill(s, ids, r->n_depth, err);
-	if (ret)
-		return ret;
+	ret = fill(s, ids, r->n_depth, r->n_seqs, err);
 	start = now_ns();
-	if (r->n_prompt)
+	if (!ret && r->n_prompt)
 		ret = linnet_session_decode(s, ids + r->n_depth, r->n_prompt, LINNET_LOGITS_LAST,
 					    err);
 	for (uint32_t i = 0; i < n_gen && !ret; i++)
-		ret = linnet_session_decode(s, ids + r->n_depth + i, 1, LINNET_LOGITS_LAST, err);
+		ret = step(s, r, in, tokens, ids[r->n_depth + i], err);
 	*ns = (double)(now_ns() - start);
 	/* A clock that stood still must not divide by zero. */
 	if (*ns < 1)
 		*ns = 1;
+	free(in);
+	free(tokens);
 	return ret;
 }
 
@@ -268,7 +291,11 @@ static int measure(struct bench *b, struct linnet_model *m, struct result *r, bo
 		ids[i] = (int32_t)((random >> 8) % r->info.n_vocab);
 	}
 	sargs.ctx = n;
-	status = model_session(&s, m, &b->margs, &sargs, n, 1);
+	sargs.n_seqs = r->n_seqs;
+	/* the pages of the depth are shared, but for the last one where it is not full */
+	sargs.n_kv = r->n_depth / 256 * 256 +
+		     (uint64_t)r->n_seqs * ((n - r->n_depth / 256 * 256 + 255) / 256 * 256);
+	status = model_session(&s, m, &b->margs, &sargs, n, r->n_seqs);
 	if (status)
 		goto out;
 	status = TOOL_FAILED;
@@ -310,7 +337,8 @@ static void one_value(struct opt_list *l, int64_t v)
 }
 
 static int run_tests(struct bench *b, const struct opt_list *threads, const struct opt_list *depths,
-		     const struct opt_list *prompts, const struct opt_list *gens)
+		     const struct opt_list *prompts, const struct opt_list *gens,
+		     const struct opt_list *seqs)
 {
 	const struct opt_list *kinds[] = { prompts, gens };
 	double *ns = tool_alloc((size_t)b->reps * sizeof(*ns));
@@ -328,11 +356,15 @@ static int run_tests(struct bench *b, const struct opt_list *threads, const stru
 		}
 		for (size_t d = 0; d < depths->n && !status; d++) {
 			for (size_t k = 0; k < 2 && !status; k++) {
-				for (size_t i = 0; i < kinds[k]->n && !status; i++) {
-					uint32_t n = (uint32_t)kinds[k]->v[i];
+				/* a prompt is one sequence's */
+				size_t each = k ? seqs->n : 1;
+
+				for (size_t i = 0; i < kinds[k]->n * each && !status; i++) {
+					uint32_t n = (uint32_t)kinds[k]->v[i / each];
 					struct result r = {
 						.n_depth = (uint32_t)depths->v[d], .ns = ns,
 						.n_prompt = k ? 0 : n, .n_gen = k ? n : 0,
+						.n_seqs = k ? (uint32_t)seqs->v[i % each] : 1,
 					};
 
 					if (!n)
@@ -357,6 +389,7 @@ int cmd_bench(int argc, char **argv)
 {
 	struct bench b = { .reps = 5 };
 	struct opt_list threads = { 0 }, depths = { 0 }, prompts = { 0 }, gens = { 0 };
+	struct opt_list seqs = { 0 };
 	const struct opt opts[] = {
 		OPTS_MODEL_FILE(&b.margs),
 		OPTS_MEMORY(&b.margs),
@@ -375,6 +408,9 @@ int cmd_bench(int argc, char **argv)
 		{ OPT_LIST, 'd', "depth", "LIST",
 		  "tokens in the context before a test (default: 0)",
 		  &depths, 0, 1 << 24 },
+		{ OPT_LIST, 0, "sequences", "LIST",
+		  "sequences that generation tests write at once, a token of\n"
+		  "each in a pass (default: 1)", &seqs, 1, 1024 },
 		{ OPT_INT, 'r', "repetitions", "N", "repetitions of each test (default: 5)",
 		  &b.reps, 1,
 		  100000 },
@@ -392,7 +428,8 @@ int cmd_bench(int argc, char **argv)
 		"those of llama-bench.",
 		"  linnet bench -m model.gguf\n"
 		"  linnet bench -m model.gguf -p 512 -n 128 -t 1,2 -r 3 -o json\n"
-		"  linnet bench -m model.gguf -p 0 -n 64 --depth 0,4096\n",
+		"  linnet bench -m model.gguf -p 0 -n 64 --depth 0,4096\n"
+		"  linnet bench -m model.gguf -p 0 -n 64 --sequences 1,2,4,8,16 -o jsonl\n",
 		opts, &b.margs.path
 	};
 	int status;
@@ -402,14 +439,16 @@ int cmd_bench(int argc, char **argv)
 		one_value(&depths, 0);
 		one_value(&prompts, 512);
 		one_value(&gens, 128);
+		one_value(&seqs, 1);
 		b.cpu = cpu_name();
-		b.n_tests = (unsigned)(threads.n * depths.n * (prompts.n + gens.n));
-		status = run_tests(&b, &threads, &depths, &prompts, &gens);
+		b.n_tests = (unsigned)(threads.n * depths.n * (prompts.n + gens.n * seqs.n));
+		status = run_tests(&b, &threads, &depths, &prompts, &gens, &seqs);
 		free(b.cpu);
 	}
 	free(threads.v);
 	free(depths.v);
 	free(prompts.v);
 	free(gens.v);
+	free(seqs.v);
 	return out_finish(status);
 }

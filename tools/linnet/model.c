@@ -100,6 +100,8 @@ static struct linnet_session_options session_options(const struct linnet_model *
 	opts.n_batch = (uint32_t)args->batch;
 	opts.n_outputs = n_outputs;
 	opts.kv_type = (enum linnet_kv_type)args->kv_type;
+	opts.n_seqs = args->n_seqs;
+	opts.n_kv = args->n_kv < UINT32_MAX ? (uint32_t)args->n_kv : UINT32_MAX;
 	opts.kv_cache = args->kv_cache;
 	opts.kv_cache_bytes = args->kv_cache_size;
 	return opts;

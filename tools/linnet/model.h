@@ -23,6 +23,8 @@ struct session_args {
 	int kv_type;		/* enum linnet_kv_type */
 	const char *kv_cache;	/* folder of saved prefixes; NULL: none */
 	uint64_t kv_cache_size;	/* bytes; 0: the library's default */
+	uint32_t n_seqs;	/* sequences; 0: one */
+	uint64_t n_kv;		/* positions of all of them; 0: as many as they can have */
 };
 
 extern const char *const kv_type_names[];	/* by enum linnet_kv_type */

@@ -271,6 +271,10 @@ struct linnet_session_options {
 	 */
 	const char *kv_cache;
 	uint64_t kv_cache_bytes;	/* that its files may take; 0: 4 GiB */
+	uint32_t n_seqs;		/* sequences, of n_ctx positions each; 0: 1 */
+	/* Positions that all sequences together have memory for, in whole pages of 256; what
+	 * they share counts once. 0: n_seqs * n_ctx. */
+	uint32_t n_kv;
 };
 
 /* Allocates KV cache and scratch; starts reading weights. */
@@ -285,7 +289,7 @@ enum linnet_logits {
 };
 
 /*
- * Append n tokens to the session's sequence. Longer inputs than n_batch are cut
+ * Append n tokens to the sequence. Longer inputs than n_batch are cut
  * in passes. -ENOSPC: the context would overflow, nothing is done; -ERANGE: a
  * token is not in the vocabulary; -EINTR: linnet_session_interrupt() was called
  * (the tokens of finished passes stay); -EIO: a read failed again and again; -EBADMSG:
@@ -309,6 +313,35 @@ uint32_t linnet_session_capacity(const struct linnet_session *s);
 int linnet_session_truncate(struct linnet_session *s, uint32_t n);
 /* Make a running decode end soon. May be called from a signal handler. */
 void linnet_session_interrupt(struct linnet_session *s);
+
+/*
+ * Several sequences. Those of a session have numbers from 0 to n_seqs - 1; decode,
+ * length, truncate, restore and save are about the selected one, which is number 0 at
+ * first. -EINVAL: there is no such sequence.
+ */
+int linnet_session_select(struct linnet_session *s, uint32_t seq);
+/*
+ * Let sequence `to` be a copy of the selected one. It takes no memory: pages are shared
+ * until one of the two writes to them.
+ */
+int linnet_session_fork(struct linnet_session *s, uint32_t to);
+
+/* Tokens for one sequence, and which of their logits are wanted. */
+struct linnet_tokens {
+	uint32_t seq;
+	const int32_t *ids;
+	size_t n;
+	enum linnet_logits logits;
+};
+/*
+ * Append tokens to several sequences in one pass over the weights. Rows of logits are
+ * numbered through: all of in[0], then all of in[1]. Each sequence gets what it would
+ * get alone, to the bit. -EINVAL: no such sequence, one that is named twice, too many
+ * rows; -E2BIG: more tokens than n_batch; -ENOSPC: a context would overflow, or all
+ * positions of the KV cache are taken. After an error no sequence has changed.
+ */
+int linnet_session_step(struct linnet_session *s, const struct linnet_tokens *in, size_t n,
+			struct linnet_error *err);
 
 /*
  * Make the sequence the longest beginning of ids that the session holds already or
