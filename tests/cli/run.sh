@@ -14,6 +14,17 @@ expect 0 "quiet" run -m "$demo" -p "Once upon a time" -n 40 --temp 0 -q
 check "quiet: the same text" cmp -s "$out" "$tmp/text"
 check "quiet: nothing on stderr" test ! -s "$err"
 
+expect 0 "--stats" run -m "$demo" -p "Once upon a time" -n 40 --temp 0 --stats "$tmp/stats"
+check "--stats: the same text" cmp -s "$out" "$tmp/text"
+check "--stats: JSON with the number of tokens" /usr/bin/python3 -c '
+import json, sys
+s = json.load(open(sys.argv[1]))
+assert s["decode_tokens"] == 39 and s["seed"] is None and 0 < s["first_token_s"] < 600, s' "$tmp/stats"
+expect 1 "--stats in a folder that is not there" run -m "$demo" -p Once -n 1 --stats "$tmp/none/stats"
+stderr_has "--stats in a folder that is not there: named" "none/stats: cannot write"
+expect 1 "--stats on a full disk" run -m "$demo" -p Once -n 1 --stats /dev/full
+stderr_has "--stats on a full disk: the reason" "No space left"
+
 printf 'Once upon a time' >"$tmp/prompt"
 expect 0 "prompt from a file" run -m "$demo" -f "$tmp/prompt" -n 40 --temp 0
 check "prompt from a file: the same text" cmp -s "$out" "$tmp/text"

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 /* Keeps generate.h. */
 #include "generate.h"
+#include "json.h"
 #include "term.h"
 #include "tool.h"
 
@@ -313,4 +314,54 @@ void summary_print(const struct summary *s, const struct generate *g,
 		snprintf(text, sizeof(text), "%llu", (unsigned long long)args->seed.value);
 		line("seed", text);
 	}
+}
+
+int summary_write(const struct summary *s, const struct generate *g,
+		  const struct sampling_args *args, const char *path)
+{
+	struct linnet_model_info info = model_info(g->model);
+	struct linnet_stats st = LINNET_INIT(st);
+	const double prefill = seconds(s->opened_ns, s->prefill_ns);
+	const double decode = seconds(g->first_ns, g->end_ns);
+	const uint64_t n_decode = g->n_tokens > 1 ? g->n_tokens - 1 : 0;
+	json_t *o = json_new_object();
+	FILE *f;
+	int ret;
+
+	linnet_session_stats(g->session, &st);
+	json_put(o, "engine", json_text(info.engine));
+	json_put(o, "isa", json_text(info.isa));
+	json_put(o, "n_threads", json_integer(info.n_threads));
+	json_put(o, "load_s", json_number(seconds(s->start_ns, s->opened_ns)));
+	json_put(o, "first_token_s", g->n_tokens ?
+		 json_number(seconds(s->start_ns, g->first_ns)) : json_null());
+	json_put(o, "prefill_tokens", json_integer((json_int_t)s->n_prompt));
+	json_put(o, "prefill_s", json_number(prefill));
+	json_put(o, "decode_tokens", json_integer((json_int_t)n_decode));
+	json_put(o, "decode_s", json_number(n_decode ? decode : 0));
+	json_put(o, "drafted_tokens", json_integer((json_int_t)g->n_drafted));
+	json_put(o, "accepted_tokens", json_integer((json_int_t)g->n_accepted));
+	json_put(o, "peak_bytes", json_integer((json_int_t)st.peak_bytes));
+	json_put(o, "bytes_read", json_integer((json_int_t)st.bytes_read));
+	json_put(o, "read_s", json_number((double)st.read_ns / 1e9));
+	json_put(o, "read_retries", json_integer((json_int_t)st.read_retries));
+	json_put(o, "verified_bytes", json_integer((json_int_t)st.verified_bytes));
+	json_put(o, "io_uring", json_boolean(st.io_uring));
+	json_put(o, "direct_io", json_boolean(st.direct_io));
+	json_put(o, "huge_pages", json_boolean(st.huge_pages));
+	json_put(o, "note", json_text(st.note));
+	json_put(o, "seed", args->temp > 0 ? json_integer((json_int_t)args->seed.value) :
+					     json_null());
+	errno = 0;
+	f = fopen(path, "w");
+	ret = f ? json_dumpf(o, f, JSON_INDENT(2)) : -1;
+	if (f) {
+		ret |= fputc('\n', f) == EOF;
+		ret |= fclose(f);
+	}
+	json_decref(o);
+	if (!ret)
+		return TOOL_OK;
+	tool_error_errno(path, "cannot write the summary (--stats)", errno ? -errno : -EIO);
+	return TOOL_FAILED;
 }

@@ -111,4 +111,8 @@ struct summary {
 void summary_print(const struct summary *s, const struct generate *g,
 		   const struct sampling_args *args);
 
+/* The same as one JSON object in a file. TOOL_OK, or TOOL_FAILED with a message. */
+int summary_write(const struct summary *s, const struct generate *g,
+		  const struct sampling_args *args, const char *path);
+
 #endif

@@ -38,7 +38,7 @@ static int dump(struct model_args *margs)
 /* Everything between an open model and the summary. */
 static int run(struct linnet_model *m, const struct model_args *margs,
 	       const struct session_args *sargs, struct sampling_args *samp, int64_t lookup,
-	       const char *text, size_t n_text, struct summary *sum, struct generate *g)
+	       const char *stats, const char *text, size_t n_text, struct summary *sum, struct generate *g)
 {
 	uint64_t n_new = samp->n_predict > 0 ? (uint64_t)samp->n_predict : 0;
 	enum generate_end end = GENERATE_INTERRUPT;
@@ -113,7 +113,7 @@ static int run(struct linnet_model *m, const struct model_args *margs,
 	model_save(g->session);
 	if (end != GENERATE_FAILED && end != GENERATE_OUTPUT) {
 		summary_print(sum, g, samp);
-		status = TOOL_OK;
+		status = stats ? summary_write(sum, g, samp, stats) : TOOL_OK;
 	}
 out_ids:
 	free(ids);
@@ -126,6 +126,7 @@ int cmd_run(int argc, char **argv)
 	struct session_args sargs = { 0 };
 	struct sampling_args samp = SAMPLING_DEFAULTS;
 	struct prompt_args pargs = { 0 };
+	const char *stats = NULL;
 	bool dump_stream = false;
 	int64_t lookup = -1;
 	const struct opt opts[] = {
@@ -144,6 +145,7 @@ int cmd_run(int argc, char **argv)
 		  "(default: 8 when weights are read in every pass, else 0)",
 		  &lookup, 0, GENERATE_MAX_DRAFT },
 		{ OPT_GROUP, .help = "Inspection" },
+		{ OPT_TEXT, 0, "stats", "FILE", "write the summary as JSON to FILE", &stats },
 		{ OPT_FLAG, 0, "dump-stream", NULL,
 		  "print the model's command streams in words, and exit",
 		  &dump_stream },
@@ -178,7 +180,8 @@ int cmd_run(int argc, char **argv)
 		g.model = m;
 		g.n_predict = samp.n_predict;
 		g.ignore_eos = samp.ignore_eos;
-		status = run(m, &margs, &sargs, &samp, lookup, text, n_text, &sum, &g);
+		status = run(m, &margs, &sargs, &samp, lookup, stats, text, n_text, &sum,
+			     &g);
 	}
 	linnet_lookup_destroy(g.lookup);
 	linnet_detok_destroy(g.detok);

@@ -1,0 +1,91 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+# Time to the first token of a model that is in no cache, against the time that the disk
+# needs for the file alone (dd, direct, the better of 2 and 16 MiB blocks), in turn.
+#
+#   sh tests/bench/cold-start.sh [-m MODEL] [-k ROUNDS] [-t THREADS]
+#
+# Without -m a synthetic model of Llama-3.2-1B's shape in Q8_0 (1.3 GB) is made in
+# $TMPDIR. A virtual machine may have to be given its memory first, which takes longer
+# than a disk: a program touches as much as the model needs before each measurement, and
+# its time is shown. As root the page cache is emptied; reads are direct in any case.
+set -eu
+cd "$(dirname "$0")/../.."
+
+linnet=${LINNET_BUILD:-$PWD/build}/linnet
+python=${PYTHON:-/usr/bin/python3}
+model= rounds=5 threads=$(nproc)
+while getopts m:k:t: o; do
+	case $o in
+	m) model=$OPTARG ;;
+	k) rounds=$OPTARG ;;
+	t) threads=$OPTARG ;;
+	*) exit 2 ;;
+	esac
+done
+[ -x "$linnet" ] || { echo "cold-start.sh: $linnet is not built" >&2; exit 1; }
+
+tmp=$(mktemp -d "${TMPDIR:-/tmp}/linnet-cold.XXXXXX")
+trap 'rm -rf "$tmp"' EXIT
+trap 'exit 1' INT TERM
+if [ -z "$model" ]; then
+	model=$tmp/llama-1b-q8_0.gguf
+	"$python" tests/tools/make_model.py --preset llama-1b --type q8_0 -o "$model"
+fi
+sync
+bytes=$(stat -c %s "$model")
+
+now()
+{
+	date +%s.%N
+}
+
+since()
+{
+	awk -v a="$1" -v b="$(now)" 'BEGIN { printf "%.3f", b - a }'
+}
+
+empty_cache()
+{
+	[ "$(id -u)" != 0 ] || echo 3 >/proc/sys/vm/drop_caches
+}
+
+# direct BLOCK: seconds that dd needs for the file
+direct()
+{
+	empty_cache
+	start=$(now)
+	dd if="$model" of=/dev/null bs="$1" iflag=direct 2>/dev/null
+	since "$start"
+}
+
+echo "$model: $bytes bytes, $threads threads"
+echo "memory s   disk s   first token s   ratio   peak memory MiB   of the plan"
+planned=$("$linnet" info -m "$model" -c 512 --memory none --json |
+	"$python" -c 'import json, sys; print(json.load(sys.stdin)["memory"]["total"])')
+round=0
+while [ $round -lt "$rounds" ]; do
+	memory=$("$python" -c '
+import mmap, sys, time
+n = int(sys.argv[1])
+start = time.monotonic()
+with mmap.mmap(-1, n, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as m:
+    m.madvise(mmap.MADV_HUGEPAGE)
+    for at in range(0, n, 4096):
+        m[at] = 1
+print("%.3f" % (time.monotonic() - start))' $((bytes + bytes / 4)))
+	a=$(direct 2M)
+	b=$(direct 16M)
+	empty_cache
+	"$linnet" run -m "$model" -p Hello -n 1 --temp 0 -c 512 --memory none -t "$threads" \
+		--stats "$tmp/out" >"$tmp/text" 2>"$tmp/err" || { cat "$tmp/err" >&2; exit 1; }
+	"$python" -c '
+import json, sys
+memory, a, b, planned = map(float, sys.argv[1:5])
+s = json.load(open(sys.argv[5]))
+disk, first = min(a, b), s["first_token_s"]
+print("%8.3f %8.3f %15.3f %7.2f %17.0f %12.1f %%" % (memory, disk, first, first / disk,
+      s["peak_bytes"] / 2**20, 100 * s["peak_bytes"] / planned))
+' "$memory" "$a" "$b" "$planned" "$tmp/out"
+	round=$((round + 1))
+done
