@@ -31,7 +31,7 @@
 struct linnet_queue {
 	const struct linnet_queue_backend *ops;
 	void *backend;
-	unsigned depth, in_flight;
+	unsigned depth, in_flight, commands;	/* in flight: reads, commands */
 	struct linnet_read *first, **last;	/* wait for room in the back end */
 	bool (*run)(void *ctx);
 	void *run_ctx;
@@ -135,6 +135,7 @@ static void start(struct linnet_queue *q, uint64_t *until)
 
 void linnet_queue_read(struct linnet_queue *q, struct linnet_read *r)
 {
+	r->command = NULL;
 	r->got = 0;
 	r->tries = 0;
 	r->not_before = 0;
@@ -146,6 +147,19 @@ void linnet_queue_read(struct linnet_queue *q, struct linnet_read *r)
 	r->next = NULL;
 	*q->last = r;
 	q->last = &r->next;
+}
+
+int linnet_queue_command(struct linnet_queue *q, struct linnet_read *r,
+			 const struct linnet_command *c)
+{
+	if (!q->is_uring)
+		return -EOPNOTSUPP;
+	if (q->commands == LINNET_QUEUE_COMMANDS)
+		return -EAGAIN;
+	r->command = c;
+	q->commands++;
+	q->ops->start(q->backend, r);
+	return 0;
 }
 
 /* The file ends where the read came to, or so it must be taken. */
@@ -209,6 +223,11 @@ static bool deliver(struct linnet_queue *q, bool block)
 
 	if (!r)
 		return false;
+	if (r->command) {
+		q->commands--;
+		r->done(r, r->result);
+		return true;
+	}
 	q->in_flight--;
 	if (finish(q, r, &result)) {
 		r->done(r, result);
@@ -266,7 +285,7 @@ int linnet_queue_wait(struct linnet_queue *q)
 	/* the worker polls while it works */
 	if (q->run && q->run(q->run_ctx))
 		return 0;
-	if (!q->in_flight) {
+	if (!q->in_flight && !q->commands) {
 		if (!q->first)
 			return -ENOENT;
 		sleep_until(until);
@@ -291,7 +310,7 @@ void linnet_queue_destroy(struct linnet_queue *q)
 		return;
 	q->run = NULL;
 	q->rate = 0;
-	while (q->first || q->in_flight)
+	while (q->first || q->in_flight || q->commands)
 		linnet_queue_wait(q);
 	q->ops->destroy(q->backend);
 	free(q);

@@ -2,7 +2,8 @@
 /*
  * The queue: reads and the ends of jobs meet here, one wait in one place. Reads go
  * through one io_uring, or, where that is refused, through threads with preadv2.
- * An engine whose jobs run on the caller's thread lends its worker to the wait.
+ * An engine whose jobs run on the caller's thread lends its worker to the wait; one
+ * whose jobs run in a device sends them as commands on the same io_uring.
  * A queue is used by one thread.
  */
 #ifndef LINNET_QUEUE_QUEUE_H
@@ -29,12 +30,25 @@ struct linnet_read {
 	void (*done)(struct linnet_read *r, int result);
 	void *ctx, *owner;	/* the caller's */
 	/* the queue's own */
+	const struct linnet_command *command;
 	size_t got;
 	struct linnet_read *next;
 	int result;
 	unsigned tries;		/* in a row that brought nothing */
 	uint64_t not_before;	/* a clock time: when it is tried again */
 };
+
+/* A request of IORING_OP_URING_CMD: its number and the 16 bytes of its payload. */
+struct linnet_command {
+	uint32_t op;
+	struct {
+		uint64_t ptr;
+		uint32_t size, flags;
+	} payload;
+};
+
+/* Commands that may be in flight at once. */
+#define LINNET_QUEUE_COMMANDS 32
 
 struct linnet_queue_options {
 	unsigned depth;		/* reads in flight at once; 0: 12 */
@@ -49,6 +63,15 @@ void linnet_queue_destroy(struct linnet_queue *q);
 
 /* Queue a read. done() is called from poll or wait, never from here. */
 void linnet_queue_read(struct linnet_queue *q, struct linnet_read *r);
+
+/*
+ * Send a command to r->fd; of r only fd, done, ctx and owner are used. r and c are the
+ * caller's until done() is called, from poll or wait, with the kernel's result. Commands
+ * are sent by the next poll or wait, in the order of the calls, and do not wait for reads.
+ * -EOPNOTSUPP: not on io_uring. -EAGAIN: LINNET_QUEUE_COMMANDS are in flight.
+ */
+int linnet_queue_command(struct linnet_queue *q, struct linnet_read *r,
+			 const struct linnet_command *c);
 
 /* run(ctx) does a piece of work on this thread and returns true, or false: there is none. */
 void linnet_queue_set_worker(struct linnet_queue *q, bool (*run)(void *ctx), void *ctx);
@@ -74,7 +97,8 @@ void linnet_queue_set_rate(struct linnet_queue *q, uint64_t bytes_per_second);
 
 /* What a back end does. */
 struct linnet_queue_backend {
-	/* Start a read; the back end always has room for `depth` of them. */
+	/* Start a read or a command; the back end always has room for `depth` reads and, if
+	 * it takes commands, for LINNET_QUEUE_COMMANDS of those. */
 	void (*start)(void *b, struct linnet_read *r);
 	/* Make the kernel see what was started. What it refuses for good ends with an error. */
 	void (*flush)(void *b);

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <liburing.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 /* One request; a multiple of every block size. A longer read is continued. */
@@ -43,6 +44,13 @@ static void uring_flush(void *b)
 	}
 }
 
+static void prep_command(struct io_uring_sqe *sqe, int fd, const struct linnet_command *c)
+{
+	io_uring_prep_rw(IORING_OP_URING_CMD, sqe, fd, NULL, 0, 0);
+	sqe->cmd_op = c->op;
+	memcpy(sqe->cmd, &c->payload, sizeof(c->payload));
+}
+
 static void uring_start(void *b, struct linnet_read *r)
 {
 	struct uring *u = b;
@@ -52,11 +60,14 @@ static void uring_start(void *b, struct linnet_read *r)
 	*u->last = r;
 	u->last = &r->next;
 	if (!u->broken) {
-		/* the ring has an entry for each read that may be in flight */
+		/* the ring has an entry for each read and command that may be in flight */
 		struct io_uring_sqe *sqe = io_uring_get_sqe(&u->ring);
 
-		io_uring_prep_read(sqe, r->fd, r->buf + r->got, n < MAX_BYTES ? n : MAX_BYTES,
-				   r->offset + r->got);
+		if (r->command)
+			prep_command(sqe, r->fd, r->command);
+		else
+			io_uring_prep_read(sqe, r->fd, r->buf + r->got,
+					   n < MAX_BYTES ? n : MAX_BYTES, r->offset + r->got);
 		io_uring_sqe_set_data(sqe, r);
 	}
 }
@@ -114,7 +125,8 @@ int linnet_queue_uring(void **out, const struct linnet_queue_backend **ops, unsi
 	if (!u)
 		return -ENOMEM;
 	/* twice: a continued read takes an entry before flush has emptied the others */
-	ret = io_uring_queue_init(2 * depth, &u->ring, IORING_SETUP_CLAMP);
+	ret = io_uring_queue_init(2 * (depth + LINNET_QUEUE_COMMANDS), &u->ring,
+				  IORING_SETUP_CLAMP);
 	if (ret) {
 		free(u);
 		return ret;
