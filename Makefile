@@ -21,6 +21,11 @@ override CFLAGS += -std=gnu11 -fPIC -pthread -ffp-contract=off -fno-math-errno \
 	-Wvla -Wno-unused-parameter -Wno-missing-field-initializers $(WERROR)
 
 lib_pkgs := liburing libpcre2-8 libxxhash
+# Optional: without it there is no accel engine, and that engine says so.
+ifeq ($(shell $(PKG_CONFIG) --exists libdrm && echo yes),yes)
+lib_pkgs += libdrm
+override CPPFLAGS += -DLINNET_HAVE_LIBDRM
+endif
 tool_pkgs := jansson
 lib_cflags := $(shell $(PKG_CONFIG) --cflags $(lib_pkgs))
 lib_libs := $(shell $(PKG_CONFIG) --libs $(lib_pkgs)) -lm

@@ -37,8 +37,10 @@ struct linnet_binding {
 /*
  * A submission, owned by the caller until done() is called from a poll or wait of
  * the queue. result: 0, -EINTR (interrupted) or -errno; failed_op then is the
- * operation that failed.
+ * operation that failed, or LINNET_OP_UNKNOWN.
  */
+#define LINNET_OP_UNKNOWN UINT32_MAX
+
 struct linnet_job {
 	const struct linnet_engine_stream *stream;
 	uint32_t params[LINNET_MAX_PARAMS];
@@ -82,9 +84,9 @@ struct linnet_engine {
 	const struct linnet_engine_ops *ops;
 };
 
-/* Engine by name; "auto" or NULL is the best there is. NULL: no such engine. */
+/* Engine by name; "auto" or NULL opens the best there is. NULL: no such engine. */
 const struct linnet_engine_ops *linnet_engine_find(const char *name);
 
-extern const struct linnet_engine_ops linnet_engine_host;
+extern const struct linnet_engine_ops linnet_engine_host, linnet_engine_accel;
 
 #endif

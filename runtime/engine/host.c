@@ -5,6 +5,7 @@
  * so the waiting thread is never a competitor of the working ones; between pieces of
  * work it keeps the queue's reads going.
  */
+#include "check.h"
 #include "engine.h"
 #include "pool.h"
 
@@ -163,24 +164,12 @@ static void host_region_discard(struct linnet_engine *e, struct linnet_region *r
 	linnet_region_host_discard(r, offset, bytes);
 }
 
-static int parse(struct linnet_stream **out, const void *data, size_t bytes,
-		 struct linnet_error *err)
-{
-	struct linnet_stream_error why = { -1, -1, "out of memory" };
-	int ret = linnet_stream_parse(out, data, bytes, &why);
-
-	if (ret)
-		linnet_err(err, ret, "stream refused: operation %d, operand %d: %s", why.op,
-			   why.operand, why.what);
-	return ret;
-}
-
 static int host_stream_scratch(struct linnet_engine *e, const void *data, size_t bytes,
 			       uint64_t *scratch, struct linnet_error *err)
 {
 	struct host *h = to_host(e);
 	struct linnet_stream *s;
-	int ret = parse(&s, data, bytes, err);
+	int ret = linnet_engine_parse(&s, data, bytes, err);
 
 	if (ret)
 		return ret;
@@ -199,7 +188,7 @@ static int host_stream_create(struct linnet_engine *e, struct linnet_engine_stre
 
 	if (!s)
 		return linnet_err(err, -ENOMEM, "out of memory");
-	ret = parse(&s->s, data, bytes, err);
+	ret = linnet_engine_parse(&s->s, data, bytes, err);
 	if (ret)
 		goto err_free;
 	scratch = linnet_exec_scratch(s->s, &h->kernels, h->n_threads);
@@ -232,29 +221,11 @@ static void host_stream_destroy(struct linnet_engine *e, struct linnet_engine_st
 
 static int host_submit(struct linnet_engine *e, struct linnet_job *job)
 {
-	const struct linnet_stream *s = job->stream->s;
 	struct host *h = to_host(e);
-	uint64_t bound = 0;
+	int ret = linnet_job_check(job->stream->s, job);
 
-	for (uint32_t i = 0; i < s->n_params; i++)
-		if (job->params[i] > s->param_max[i])
-			return -EINVAL;
-	for (uint32_t i = 0; i < job->n_bindings; i++) {
-		const struct linnet_binding *b = &job->binding[i];
-		const struct linnet_slot_info *slot;
-
-		if (b->slot >= s->n_slots || bound >> b->slot & 1)
-			return -EINVAL;
-		slot = &s->slot[b->slot];
-		if (b->bytes < slot->extent || b->offset > b->region->bytes ||
-		    b->bytes > b->region->bytes - b->offset ||
-		    (uintptr_t)(b->region->addr + b->offset) % slot->align)
-			return -EINVAL;
-		bound |= 1ull << b->slot;
-	}
-	for (uint32_t i = 0; i < s->n_slots; i++)
-		if (s->slot[i].extent && !(bound >> i & 1))
-			return -EINVAL;
+	if (ret)
+		return ret;
 	job->next = NULL;
 	*h->last = job;
 	h->last = &job->next;

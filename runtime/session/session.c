@@ -261,6 +261,9 @@ static int job_error(const struct linnet_session *s, struct linnet_error *err)
 
 	if (s->failed == -EINTR)
 		return linnet_err(err, -EINTR, "%s: interrupted", path);
+	if (s->job[s->failed_job].failed_op == LINNET_OP_UNKNOWN)
+		return linnet_err(err, s->failed, "%s: job %u failed: %s", path, s->failed_job,
+				  strerror(-s->failed));
 	return linnet_err(err, s->failed, "%s: operation %u of job %u failed: %s", path,
 			  s->job[s->failed_job].failed_op, s->failed_job, strerror(-s->failed));
 }

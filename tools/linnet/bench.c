@@ -393,6 +393,7 @@ int cmd_bench(int argc, char **argv)
 	const struct opt opts[] = {
 		OPTS_MODEL_FILE(&b.margs),
 		OPTS_MEMORY(&b.margs),
+		OPTS_ENGINE(&b.margs),
 		{ OPT_LIST, 't', "threads", "LIST",
 		  "threads that compute (default: one for each CPU)",
 		  &threads, 1, 1024 },

@@ -335,6 +335,7 @@ int cmd_info(int argc, char **argv)
 	const struct opt opts[] = {
 		OPTS_MODEL_FILE(&margs),
 		OPTS_MEMORY(&margs),
+		OPTS_ENGINE(&margs),
 		{ OPT_INT, 't', "threads", "N",
 		  "threads that would compute (default: one for each CPU)",
 		  &margs.threads, 1, 1024 },
@@ -376,6 +377,7 @@ int cmd_info(int argc, char **argv)
 		if (status)
 			return status;
 	} else {
+		mopts.engine = engine_names[margs.engine];
 		mopts.n_threads = (unsigned)margs.threads;
 		mopts.memory_bytes = margs.memory;
 		ret = linnet_model_open(&m, margs.path, &mopts, &err);

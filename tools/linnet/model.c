@@ -15,6 +15,8 @@
 #include <time.h>
 #include <unistd.h>
 
+const char *const engine_names[] = { "auto", "host", "accel", NULL };
+
 const char *const kv_type_names[] = {
 	[LINNET_KV_F16] = "f16",
 	[LINNET_KV_Q8_0] = "q8_0",
@@ -64,6 +66,7 @@ int model_open(struct linnet_model **out, struct model_args *args, bool vocab_on
 		}
 		tool_note("no model given, using the demo model %s", args->path);
 	}
+	opts.engine = engine_names[args->engine];
 	opts.n_threads = (unsigned)args->threads;
 	opts.no_direct_io = args->no_direct_io;
 	opts.no_io_uring = args->no_io_uring;

@@ -10,6 +10,7 @@
 struct model_args {
 	const char *path;
 	int64_t threads;
+	int engine;		/* index in engine_names */
 	bool no_direct_io;
 	bool no_io_uring;
 	uint64_t memory;	/* bytes; 0: automatic */
@@ -27,6 +28,7 @@ struct session_args {
 	uint64_t n_kv;		/* positions of all of them; 0: as many as they can have */
 };
 
+extern const char *const engine_names[];
 extern const char *const kv_type_names[];	/* by enum linnet_kv_type */
 
 #define OPTS_MODEL_FILE(a)							\
@@ -52,9 +54,16 @@ extern const char *const kv_type_names[];	/* by enum linnet_kv_type */
 	{ OPT_FLAG, 0, "verify", NULL, "check what is read again: it must have the checksum\n"	\
 	  "of the first time", &(a)->verify }
 
+#define OPTS_ENGINE(a)								\
+	{ OPT_CHOICE, 0, "engine", "NAME",					\
+	  "who computes: host (the CPU), accel (a Linnet device), or\n"	\
+	  "auto: a device if there is one (default: auto)",			\
+	  &(a)->engine, .choices = engine_names }
+
 #define OPTS_MODEL(a)								\
 	OPTS_MODEL_FILE(a),							\
 	OPTS_MEMORY(a),								\
+	OPTS_ENGINE(a),								\
 	{ OPT_INT, 't', "threads", "N", "threads that compute (default: one for each CPU)",	\
 	  &(a)->threads, 1, 1024 },						\
 	OPTS_READING(a)

@@ -54,7 +54,7 @@ struct linnet_model;
 
 struct linnet_model_options {
 	size_t size;
-	const char *engine;	/* "auto" (default), "host" */
+	const char *engine;	/* "host", "accel", "auto" (default): a device if there is one */
 	unsigned n_threads;	/* 0: one for each CPU the process may use */
 	bool vocab_only;	/* tokenizer and metadata only: sessions are refused */
 	bool no_direct_io;	/* read through the page cache */
@@ -99,7 +99,7 @@ struct linnet_model_info {
 	const char *architecture;	/* "llama", "qwen2", ... */
 	const char *name;		/* general.name, or "" */
 	const char *type_name;		/* prevailing weight type, "Q4_0" */
-	const char *engine;		/* "host" */
+	const char *engine;		/* "host" or "accel" */
 	const char *isa;		/* instruction set of the kernels, "avx512" */
 	uint64_t n_params;
 	uint64_t weight_bytes;		/* tensor data in the file */

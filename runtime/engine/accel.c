@@ -1,0 +1,535 @@
+// SPDX-License-Identifier: MIT
+/*
+ * The accel engine: streams run in a Linnet device, through /dev/accel/accelN and the
+ * driver (uapi/drm/linnet_accel.h).
+ *
+ * One context of the device is one engine: its jobs run in the order of submission.
+ * Regions are buffers of the driver, mapped here and attached to the context, so reads
+ * go straight to where the device computes. A stream is given to the driver once. A job
+ * is a command on the queue's own io_uring; its completion is the job's end, so weights
+ * and jobs are waited for together.
+ */
+#include "engine.h"
+
+#include "runtime/util/error.h"
+
+#include <errno.h>
+
+#ifdef LINNET_HAVE_LIBDRM
+
+#include "check.h"
+#include "runtime/util/overflow.h"
+
+#include <drm/linnet_accel.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+#include <xf86drm.h>
+
+#define MAX_NODES 64
+#define HUGE_PAGE ((size_t)2 << 20)
+#define PAGE ((size_t)4096)
+
+_Static_assert(LINNET_MAX_PARAMS == DRM_LINNET_MAX_PARAMS, "parameters of a job");
+_Static_assert(LINNET_MAX_SLOTS <= DRM_LINNET_MAX_BINDINGS, "bindings of a job");
+
+struct linnet_engine_stream {
+	struct linnet_stream *s;
+	uint32_t id;
+};
+
+struct accel_region {
+	struct linnet_region base;
+	uint32_t handle, attachment;
+};
+
+/* A job that the driver has. */
+struct flight {
+	struct linnet_read request;
+	struct linnet_command command;
+	struct drm_linnet_submit submit;
+	struct drm_linnet_binding binding[LINNET_MAX_SLOTS];
+	struct linnet_job *job;
+	struct flight *next_free;
+	bool cancelled;
+};
+
+struct accel {
+	struct linnet_engine base;
+	struct linnet_queue *queue;
+	struct drm_linnet_dev_info info;
+	int fd;
+	uint32_t ctx;
+	unsigned n_flights, max_flights;
+	struct flight *free;
+	struct linnet_job *first, **last;	/* wait for room in the driver */
+	struct flight flight[LINNET_QUEUE_COMMANDS];
+};
+
+static struct accel *to_accel(struct linnet_engine *e)
+{
+	return (struct accel *)e;
+}
+
+static struct accel_region *to_region(const struct linnet_region *r)
+{
+	return (struct accel_region *)r;
+}
+
+/* ------------------------------------------------------------ finding a device */
+
+/* Open a node if it is a Linnet device's: a file, or -errno (-ENODEV: of another driver). */
+static int open_node(const char *path)
+{
+	drmVersion *version;
+	int fd = open(path, O_RDWR | O_CLOEXEC), ret = -ENODEV;
+
+	if (fd < 0)
+		return -errno;
+	version = drmGetVersion(fd);
+	if (version && version->name && !strcmp(version->name, "linnet"))
+		ret = version->version_major == DRM_LINNET_MAJOR ? fd : -EPROTO;
+	drmFreeVersion(version);
+	if (ret < 0)
+		close(fd);
+	return ret;
+}
+
+static int query(int fd, struct drm_linnet_dev_info *info)
+{
+	struct drm_linnet_dev_query q = {
+		.type = DRM_LINNET_QUERY_DEV_INFO,
+		.size = sizeof(*info),
+		.ptr = (uintptr_t)info,
+	};
+
+	memset(info, 0, sizeof(*info));
+	if (drmIoctl(fd, DRM_IOCTL_LINNET_DEV_QUERY, &q))
+		return -errno;
+	info->isa[sizeof(info->isa) - 1] = '\0';
+	return 0;
+}
+
+/* What keeps a device from running models, or NULL. */
+static const char *unfit(const struct drm_linnet_dev_info *info)
+{
+	if (info->stream_magic != LINNET_STREAM_MAGIC)
+		return "it is a simulation that runs no models";
+	if (!(info->features & DRM_LINNET_FEATURE_URING))
+		return "its driver takes no jobs from io_uring";
+	if (info->max_bindings < LINNET_MAX_SLOTS || info->max_params < LINNET_MAX_PARAMS ||
+	    !info->max_jobs)
+		return "its limits are below what models need";
+	return NULL;
+}
+
+static int find_device(int *out, struct drm_linnet_dev_info *info, struct linnet_error *err)
+{
+	int found = linnet_err(err, -ENODEV, "there is no Linnet device (/dev/accel)");
+
+	for (int i = 0; i < MAX_NODES; i++) {
+		const char *why;
+		char path[32];
+		int fd, ret;
+
+		snprintf(path, sizeof(path), "/dev/accel/accel%d", i);
+		fd = open_node(path);
+		if (fd == -EPROTO)
+			found = linnet_err(err, fd, "%s: the driver's interface has another version",
+					   path);
+		else if (fd < 0 && fd != -ENOENT && fd != -ENODEV)
+			found = linnet_err(err, fd, "%s: %s", path, strerror(-fd));
+		if (fd < 0)
+			continue;
+		ret = query(fd, info);
+		why = ret ? strerror(-ret) : unfit(info);
+		if (!why) {
+			*out = fd;
+			return 0;
+		}
+		found = linnet_err(err, ret ? ret : -ENODEV, "%s: %s", path, why);
+		close(fd);
+	}
+	return found;
+}
+
+/* ---------------------------------------------------------------------- jobs */
+
+static void flight_done(struct linnet_read *r, int result);
+
+/* Hand a job to the driver; the caller knows that there is room. */
+static int launch(struct accel *a, struct linnet_job *job)
+{
+	struct flight *f = a->free;
+	int ret;
+
+	f->job = job;
+	f->cancelled = false;
+	f->submit = (struct drm_linnet_submit){
+		.ctx = a->ctx,
+		.stream = job->stream->id,
+		.n_params = job->stream->s->n_params,
+		.bindings = { sizeof(f->binding[0]), job->n_bindings, (uintptr_t)f->binding },
+		.user_data = (uintptr_t)&f->request,
+	};
+	memcpy(f->submit.params, job->params, job->stream->s->n_params * sizeof(job->params[0]));
+	for (uint32_t i = 0; i < job->n_bindings; i++) {
+		const struct linnet_binding *b = &job->binding[i];
+
+		f->binding[i] = (struct drm_linnet_binding){
+			.slot = b->slot,
+			.attachment = to_region(b->region)->attachment,
+			.offset = b->offset,
+			.length = b->bytes,
+		};
+	}
+	f->command = (struct linnet_command){
+		.op = DRM_LINNET_URING_SUBMIT,
+		.payload = { (uintptr_t)&f->submit, sizeof(f->submit), 0 },
+	};
+	f->request.fd = a->fd;
+	f->request.done = flight_done;
+	f->request.ctx = f;
+	f->request.owner = a;
+	ret = linnet_queue_command(a->queue, &f->request, &f->command);
+	if (ret) {
+		f->job = NULL;
+		return ret;
+	}
+	a->free = f->next_free;
+	a->n_flights++;
+	return 0;
+}
+
+/* Launch what waits. Called from a poll or wait of the queue, where jobs may end. */
+static void launch_all(struct accel *a)
+{
+	while (a->first && a->n_flights < a->max_flights) {
+		struct linnet_job *job = a->first;
+		int ret;
+
+		a->first = job->next;
+		if (!a->first)
+			a->last = &a->first;
+		ret = job->interrupt && *job->interrupt ? -EINTR : launch(a, job);
+		if (ret)
+			job->done(job, ret);
+	}
+}
+
+static void flight_done(struct linnet_read *r, int result)
+{
+	struct flight *f = r->ctx;
+	struct accel *a = r->owner;
+	struct linnet_job *job = f->job;
+
+	f->job = NULL;
+	f->next_free = a->free;
+	a->free = f;
+	a->n_flights--;
+	if (result == -ECANCELED && f->cancelled)
+		result = -EINTR;
+	job->failed_op = LINNET_OP_UNKNOWN;
+	job->done(job, result);
+	launch_all(a);
+}
+
+/*
+ * The queue's worker has no work to do; it runs before the queue sleeps, which is when
+ * jobs that are not wanted any more have to be cancelled.
+ */
+static bool cancel_unwanted(void *ctx)
+{
+	struct accel *a = ctx;
+
+	for (unsigned i = 0; a->n_flights && i < a->max_flights; i++) {
+		struct flight *f = &a->flight[i];
+		struct drm_linnet_cancel cancel = { .ctx = a->ctx };
+
+		/* written by the driver when it accepted the job */
+		cancel.job = __atomic_load_n(&f->submit.job, __ATOMIC_RELAXED);
+		if (!f->job || f->cancelled || !cancel.job || !f->job->interrupt ||
+		    !*f->job->interrupt)
+			continue;
+		f->cancelled = true;
+		/* one that has ended needs no cancelling */
+		drmIoctl(a->fd, DRM_IOCTL_LINNET_CANCEL, &cancel);
+	}
+	return false;
+}
+
+static int accel_submit(struct linnet_engine *e, struct linnet_job *job)
+{
+	struct accel *a = to_accel(e);
+	int ret = linnet_job_check(job->stream->s, job);
+
+	if (ret)
+		return ret;
+	if (!a->first && a->n_flights < a->max_flights)
+		return launch(a, job);
+	job->next = NULL;
+	*a->last = job;
+	a->last = &job->next;
+	return 0;
+}
+
+/* ------------------------------------------------------------ regions, streams */
+
+/* Map a buffer where the address is a multiple of align. */
+static char *map_buffer(int fd, uint64_t offset, size_t bytes, size_t align)
+{
+	char *p = mmap(NULL, bytes + align, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
+		       -1, 0);
+	size_t head;
+
+	if (p == MAP_FAILED)
+		return NULL;
+	head = -(uintptr_t)p & (align - 1);
+	if (mmap(p + head, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd,
+		 (off_t)offset) == MAP_FAILED) {
+		int e = errno;
+
+		munmap(p, bytes + align);
+		errno = e;
+		return NULL;
+	}
+	if (head)
+		munmap(p, head);
+	munmap(p + head + bytes, align - head);
+	return p + head;
+}
+
+static int accel_region_create(struct linnet_engine *e, struct linnet_region **out, size_t bytes,
+			       bool huge, struct linnet_error *err)
+{
+	struct accel *a = to_accel(e);
+	const size_t align = bytes >= HUGE_PAGE ? HUGE_PAGE : PAGE;
+	struct drm_linnet_bo_create create = { 0 };
+	struct drm_linnet_bo_mmap_offset map = { 0 };
+	struct drm_linnet_attach attach = { .ctx = a->ctx };
+	struct drm_gem_close gem_close = { 0 };
+	struct accel_region *r;
+	uint64_t size;
+	int ret;
+
+	if (linnet_align_overflow(bytes ? bytes : 1, align, &size) || size > SIZE_MAX - align)
+		return linnet_err(err, -EOVERFLOW, "region of %zu bytes is too large", bytes);
+	if (size > a->info.max_bo_bytes)
+		return linnet_err(err, -EFBIG, "region of %zu bytes is larger than the device's "
+				  "buffers may be (max_bo_bytes, %llu)", bytes,
+				  (unsigned long long)a->info.max_bo_bytes);
+	r = calloc(1, sizeof(*r));
+	if (!r)
+		return linnet_err(err, -ENOMEM, "out of memory");
+	create.size = size;
+	if (drmIoctl(a->fd, DRM_IOCTL_LINNET_BO_CREATE, &create)) {
+		ret = linnet_err(err, -errno, "cannot create a buffer of %zu bytes: %s", bytes,
+				 strerror(errno));
+		goto err_free;
+	}
+	map.handle = create.handle;
+	if (!drmIoctl(a->fd, DRM_IOCTL_LINNET_BO_MMAP_OFFSET, &map))
+		r->base.addr = map_buffer(a->fd, map.offset, size, align);
+	if (!r->base.addr) {
+		ret = linnet_err(err, -errno, "cannot map a buffer of %zu bytes: %s", bytes,
+				 strerror(errno));
+		goto err_close;
+	}
+	/* before there are pages */
+	if (huge && align == HUGE_PAGE)
+		r->base.huge = !madvise(r->base.addr, size, MADV_HUGEPAGE);
+	attach.handle = create.handle;
+	if (drmIoctl(a->fd, DRM_IOCTL_LINNET_ATTACH, &attach)) {
+		ret = linnet_err(err, -errno, "cannot give the device a buffer of %zu bytes: %s",
+				 bytes, strerror(errno));
+		goto err_unmap;
+	}
+	r->base.bytes = bytes;
+	r->base.mapped_bytes = size;
+	r->handle = create.handle;
+	r->attachment = attach.attachment;
+	*out = &r->base;
+	return 0;
+
+err_unmap:
+	munmap(r->base.addr, size);
+err_close:
+	gem_close.handle = create.handle;
+	drmIoctl(a->fd, DRM_IOCTL_GEM_CLOSE, &gem_close);
+err_free:
+	free(r);
+	return ret;
+}
+
+static void accel_region_destroy(struct linnet_engine *e, struct linnet_region *region)
+{
+	struct accel *a = to_accel(e);
+	struct accel_region *r = to_region(region);
+	struct drm_linnet_detach detach;
+	struct drm_gem_close gem_close;
+
+	if (!r)
+		return;
+	/* what fails here ends with the file */
+	detach = (struct drm_linnet_detach){ a->ctx, r->attachment };
+	drmIoctl(a->fd, DRM_IOCTL_LINNET_DETACH, &detach);
+	gem_close = (struct drm_gem_close){ .handle = r->handle };
+	drmIoctl(a->fd, DRM_IOCTL_GEM_CLOSE, &gem_close);
+	munmap(r->base.addr, r->base.mapped_bytes);
+	free(r);
+}
+
+static int accel_stream_scratch(struct linnet_engine *e, const void *data, size_t bytes,
+				uint64_t *scratch, struct linnet_error *err)
+{
+	struct linnet_stream *s;
+	int ret = linnet_engine_parse(&s, data, bytes, err);
+
+	if (ret)
+		return ret;
+	/* the device's own affair */
+	*scratch = 0;
+	linnet_stream_free(s);
+	return 0;
+}
+
+static int accel_stream_create(struct linnet_engine *e, struct linnet_engine_stream **out,
+			       const void *data, size_t bytes, struct linnet_error *err)
+{
+	struct accel *a = to_accel(e);
+	struct drm_linnet_stream_create create = { .ctx = a->ctx, .ptr = (uintptr_t)data };
+	struct linnet_engine_stream *s;
+	int ret;
+
+	if (bytes > a->info.max_stream_bytes)
+		return linnet_err(err, -E2BIG, "stream of %zu bytes is larger than the device takes "
+				  "(max_stream_bytes, %u)", bytes, a->info.max_stream_bytes);
+	s = calloc(1, sizeof(*s));
+	if (!s)
+		return linnet_err(err, -ENOMEM, "out of memory");
+	ret = linnet_engine_parse(&s->s, data, bytes, err);
+	if (ret)
+		goto err_free;
+	create.size = (uint32_t)bytes;
+	if (drmIoctl(a->fd, DRM_IOCTL_LINNET_STREAM_CREATE, &create)) {
+		ret = linnet_err(err, -errno, "the device refused a stream: %s", strerror(errno));
+		goto err_free_stream;
+	}
+	s->id = create.stream;
+	*out = s;
+	return 0;
+
+err_free_stream:
+	linnet_stream_free(s->s);
+err_free:
+	free(s);
+	return ret;
+}
+
+static void accel_stream_destroy(struct linnet_engine *e, struct linnet_engine_stream *s)
+{
+	struct accel *a = to_accel(e);
+	struct drm_linnet_stream_destroy destroy;
+
+	if (!s)
+		return;
+	destroy = (struct drm_linnet_stream_destroy){ a->ctx, s->id };
+	drmIoctl(a->fd, DRM_IOCTL_LINNET_STREAM_DESTROY, &destroy);
+	linnet_stream_free(s->s);
+	free(s);
+}
+
+/* --------------------------------------------------------------------- engine */
+
+static int accel_open(struct linnet_engine **out, const struct linnet_engine_options *opts,
+		      struct linnet_error *err)
+{
+	struct drm_linnet_ctx_create create = { .priority = DRM_LINNET_PRIORITY_NORMAL };
+	struct accel *a;
+	int ret;
+
+	if (!linnet_queue_is_io_uring(opts->queue))
+		return linnet_err(err, -EOPNOTSUPP,
+				  "the accel engine needs io_uring, which is not used here%s%s",
+				  linnet_queue_refused(opts->queue) ? ": " : "",
+				  linnet_queue_refused(opts->queue) ?
+				  strerror(-linnet_queue_refused(opts->queue)) : "");
+	a = calloc(1, sizeof(*a));
+	if (!a)
+		return linnet_err(err, -ENOMEM, "out of memory");
+	ret = find_device(&a->fd, &a->info, err);
+	if (ret)
+		goto err_free;
+	if (drmIoctl(a->fd, DRM_IOCTL_LINNET_CTX_CREATE, &create)) {
+		ret = linnet_err(err, -errno, "the device has no room for another user: %s",
+				 strerror(errno));
+		goto err_close;
+	}
+	a->base.ops = &linnet_engine_accel;
+	a->ctx = create.ctx;
+	a->queue = opts->queue;
+	a->last = &a->first;
+	a->max_flights = a->info.max_jobs < LINNET_QUEUE_COMMANDS ? a->info.max_jobs :
+			 LINNET_QUEUE_COMMANDS;
+	for (unsigned i = a->max_flights; i--;) {
+		a->flight[i].next_free = a->free;
+		a->free = &a->flight[i];
+	}
+	linnet_queue_set_worker(a->queue, cancel_unwanted, a);
+	*out = &a->base;
+	return 0;
+
+err_close:
+	close(a->fd);
+err_free:
+	free(a);
+	return ret;
+}
+
+static void accel_close(struct linnet_engine *e)
+{
+	struct accel *a = to_accel(e);
+
+	linnet_queue_set_worker(a->queue, NULL, NULL);
+	close(a->fd);
+	free(a);
+}
+
+static void accel_info(const struct linnet_engine *e, struct linnet_engine_info *info)
+{
+	const struct accel *a = (const struct accel *)e;
+
+	info->name = "accel";
+	info->isa = a->info.isa;
+	info->n_threads = a->info.n_threads;
+	info->scratch_bytes = 0;
+}
+
+const struct linnet_engine_ops linnet_engine_accel = {
+	.name = "accel",
+	.open = accel_open,
+	.close = accel_close,
+	.info = accel_info,
+	.region_create = accel_region_create,
+	.region_destroy = accel_region_destroy,
+	.stream_scratch = accel_stream_scratch,
+	.stream_create = accel_stream_create,
+	.stream_destroy = accel_stream_destroy,
+	.submit = accel_submit,
+};
+
+#else
+
+static int accel_open(struct linnet_engine **out, const struct linnet_engine_options *opts,
+		      struct linnet_error *err)
+{
+	return linnet_err(err, -EOPNOTSUPP, "the accel engine is not in this build: libdrm was not "
+			  "there when it was made");
+}
+
+const struct linnet_engine_ops linnet_engine_accel = { .name = "accel", .open = accel_open };
+
+#endif
