@@ -97,10 +97,20 @@ static bool next_phase(struct work *w)
 	return true;
 }
 
+static bool interrupted(const struct work *w)
+{
+	return w->x->interrupt && atomic_load_explicit(w->x->interrupt, memory_order_relaxed);
+}
+
+/* An operation can be long: who is interrupted leaves the rest of its work undone. */
 static uint64_t claim(struct work *w)
 {
 	if (!w->thread && w->x->poll)
 		w->x->poll(w->x->poll_ctx);
+	if (interrupted(w)) {
+		fail(w, -EINTR);
+		return UINT64_MAX;
+	}
 	return linnet_team_claim(w->x->team);
 }
 
@@ -961,7 +971,7 @@ static void run_attention(struct work *w)
 		uint32_t end = t + a.tile < a.tokens ? t + a.tile : a.tokens;
 
 		while (t < end) {
-			struct place first, place;
+			struct place first = { 0 }, place;
 			uint32_t n = 0;
 
 			while (t + n < end) {
@@ -1082,8 +1092,7 @@ void linnet_exec_run(struct linnet_exec *x, unsigned thread)
 		struct work w = { .x = x, .op = &x->s->op[i], .op_index = i, .thread = thread };
 		struct need need = op_need(w.op, x->params, x->k, x->team->n);
 
-		if (!thread && x->interrupt &&
-		    atomic_load_explicit(x->interrupt, memory_order_relaxed))
+		if (!thread && interrupted(&w))
 			fail(&w, -EINTR);
 		/* every thread comes to the same verdict */
 		if (need_total(&need, x->team->n) > x->scratch_bytes) {

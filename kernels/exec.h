@@ -24,7 +24,7 @@ struct linnet_exec {
 	 * things (I/O) going. */
 	void (*poll)(void *ctx);
 	void *poll_ctx;
-	/* When not NULL and not zero, the run ends with -EINTR at the next operation. */
+	/* When not NULL and not zero, the run ends with -EINTR at the next piece of work. */
 	const _Atomic int *interrupt;
 
 	_Atomic uint64_t failure;		/* see linnet_exec_result() */
