@@ -42,7 +42,11 @@ endif
 lib_obj := $(lib_src:%.c=$(O)/obj/%.o)
 tool_src := $(wildcard tools/linnet/*.c)
 tool_obj := $(tool_src:%.c=$(O)/obj/%.o)
-test_src := $(wildcard tests/unit/*.c tests/kernels/*.c tests/model/*.c tests/fault/*.c)
+# The vhost-user device: a part of the tool that tests use, too.
+device_src := $(wildcard tools/device/*.c)
+device_obj := $(device_src:%.c=$(O)/obj/%.o)
+test_src := $(wildcard tests/unit/*.c tests/kernels/*.c tests/model/*.c tests/fault/*.c \
+	tests/device/*.c)
 test_bin := $(test_src:%.c=$(O)/%)
 preload_so := $(patsubst %.c,$(O)/%.so,$(wildcard tests/fault/preload/*.c))
 # One program of several files: kernels against their reference.
@@ -73,6 +77,10 @@ $(O)/liblinnet.a: $(lib_obj)
 	@rm -f $@
 	$(AR) rcs $@ $^
 
+$(O)/libdevice.a: $(device_obj)
+	@rm -f $@
+	$(AR) rcs $@ $^
+
 $(O)/liblinnet.so.0: $(lib_obj) runtime/liblinnet.map
 	$(CC) -shared -Wl,-soname,liblinnet.so.0 -Wl,--version-script=runtime/liblinnet.map \
 		-Wl,-z,defs $(LDFLAGS) $(CFLAGS) -o $@ $(lib_obj) $(lib_libs)
@@ -80,9 +88,9 @@ $(O)/liblinnet.so.0: $(lib_obj) runtime/liblinnet.map
 $(O)/liblinnet.so: $(O)/liblinnet.so.0
 	ln -sf liblinnet.so.0 $@
 
-# The tool uses the public API alone: it is linked against the shared library's
-# symbols in the test-suite, and statically here so that it runs from anywhere.
-$(O)/linnet: $(tool_obj) $(O)/liblinnet.a
+# The tool uses the public API alone, but for the device: it is linked against the shared
+# library's symbols in the test-suite, and statically here so that it runs from anywhere.
+$(O)/linnet: $(tool_obj) $(O)/libdevice.a $(O)/liblinnet.a
 	$(CC) $(LDFLAGS) $(CFLAGS) -o $@ $^ $(lib_libs) $(tool_libs)
 
 # What `linnet bench` reports about the build; rewritten only when it changes.
@@ -100,7 +108,7 @@ tests: all $(test_bin) $(preload_so)
 list-tests:
 	@printf '%s\n' $(test_bin:$(O)/tests/%=%)
 
-$(O)/tests/%: $(O)/obj/tests/%.o $(O)/liblinnet.a
+$(O)/tests/%: $(O)/obj/tests/%.o $(O)/libdevice.a $(O)/liblinnet.a
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS) $(CFLAGS) -o $@ $^ $(lib_libs)
 
@@ -149,4 +157,4 @@ uninstall:
 clean:
 	rm -rf $(O)
 
--include $(lib_obj:.o=.d) $(tool_obj:.o=.d) $(test_src:%.c=$(O)/obj/%.d) $(checkasm_obj:.o=.d)
+-include $(lib_obj:.o=.d) $(tool_obj:.o=.d) $(device_obj:.o=.d) $(test_src:%.c=$(O)/obj/%.d) $(checkasm_obj:.o=.d)

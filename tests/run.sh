@@ -11,7 +11,8 @@
 #   --no-packages   do not look at packages
 #
 # A test is a program that prints TAP and exits with 0 (passed), 1 (failed) or 77
-# (nothing could run). C tests are built from tests/{unit,kernels,model,fault}/*.c;
+# (nothing could run). C tests are built from
+# tests/{unit,kernels,model,fault,device}/*.c;
 # *.py and *.sh of those folders and of tests/cli run as they are. Each finds in its
 # environment: LINNET_BUILD (the folder with the programs), LINNET_TEST_DATA.
 # The last line is "N passed, N failed, N skipped"; the exit status is 1 when
@@ -235,7 +236,7 @@ run_phase()
 export O
 : >"$list"
 
-for folder in unit kernels fault; do
+for folder in unit kernels fault device; do
 	tests_of $folder "$O" '' ''
 	run_phase $folder
 done
@@ -257,7 +258,7 @@ if [ $quick = no ]; then
 		# 99: no status of a program under test
 		vars="ASAN_OPTIONS=detect_leaks=1:exitcode=99:allocator_may_return_null=1 \
 UBSAN_OPTIONS=print_stacktrace=1:exitcode=99 LINNET_SANITIZER=1"
-		for folder in unit kernels fault model; do
+		for folder in unit kernels fault device model; do
 			tests_of $folder "$O/asan" asan: "$vars" c
 		done
 		for test in run streams json tokenize chat usage; do

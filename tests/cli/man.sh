@@ -4,7 +4,7 @@
 . "$(dirname "$0")/lib.sh"
 
 man=Documentation/man
-for c in run chat info plan bench perplexity logits tokenize; do
+for c in run chat info plan bench perplexity logits tokenize device; do
 	page=$man/linnet-$c.1
 	"$linnet" "$c" --help | sed -n 's/^  \(-.,\|   \) --\([a-z0-9-]*\).*/\1 \2/p' | tr -d ' ,' |
 		sort >"$tmp/help"

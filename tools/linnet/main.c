@@ -25,6 +25,7 @@ static const struct command {
 	{ "perplexity", cmd_perplexity, "measure how well a model predicts a text" },
 	{ "logits", cmd_logits, "print the logits for a text or for token ids" },
 	{ "tokenize", cmd_tokenize, "turn text into token ids, and back" },
+	{ "device", cmd_device, "be a device for virtual machines (vhost-user)" },
 };
 
 static void usage(FILE *to)

@@ -2,7 +2,7 @@
 /*
  * What every subcommand shares: exit statuses, messages, standard output. Text
  * goes to stdout, everything else to stderr. Only the public API of liblinnet is
- * used by the tool.
+ * used by the tool; `linnet device` alone, which is an engine, stands on kernels/.
  */
 #ifndef LINNET_TOOL_H
 #define LINNET_TOOL_H
@@ -23,6 +23,7 @@ enum tool_status {
 /* argv[0] is the subcommand's name; the result is the exit status. */
 int cmd_bench(int argc, char **argv);
 int cmd_chat(int argc, char **argv);
+int cmd_device(int argc, char **argv);
 int cmd_info(int argc, char **argv);
 int cmd_logits(int argc, char **argv);
 int cmd_perplexity(int argc, char **argv);

@@ -1,0 +1,72 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+# linnet device: its command line, its socket, and its end. What it does for guests is
+# tested in tests/device.
+. "$(dirname "$0")/lib.sh"
+
+socket=$tmp/socket
+
+# start ARGUMENTS...: run it in the background until the socket is there
+start()
+{
+	"$linnet" device "$@" >"$out" 2>"$err" &
+	pid=$!
+	n=0
+	while [ ! -S "$socket" ] && [ $n -lt 100 ] && kill -0 $pid 2>/dev/null; do
+		sleep 0.05
+		n=$((n + 1))
+	done
+}
+
+# stop SIGNAL: end it; its status
+stop()
+{
+	kill -"$1" $pid
+	wait $pid
+}
+
+expect 2 "no socket" device
+expect 2 "two sockets" device -s "$socket" --fd 3
+stderr_has "both are named" "socket-path, --fd"
+expect 2 "a descriptor that is not open" device --fd 99
+expect 1 "a descriptor that is no socket" device --fd 0
+stderr_has "it is named" "(--fd, 0)"
+expect 2 "no threads" device -s "$socket" -t 0
+expect 1 "a folder that is not there" device -s "$tmp/none/socket"
+stderr_has "the path is named" "$tmp/none/socket"
+expect 1 "a path that is too long" device -s "$tmp/$(printf '%0120d' 0)"
+echo text >"$tmp/file"
+expect 1 "a file is not removed" device -s "$tmp/file"
+check "it is still there" grep -q text "$tmp/file"
+
+start -s "$socket"
+check "it makes a socket" test -S "$socket"
+check "for its user alone" test "$(stat -c %a "$socket")" = 600
+cp "$err" "$tmp/said"
+check "and says so" grep -q "^linnet: device: waiting for guests at $socket" "$tmp/said"
+expect 1 "a second one at the same socket" device -s "$socket"
+stderr_has "it is in use" "in use"
+check "which is still there" test -S "$socket"
+check "SIGTERM ends it" stop TERM
+check "the socket is gone" test ! -e "$socket"
+
+start -q -s "$socket"
+check "nothing is said with -q" test ! -s "$err"
+kill -KILL $pid
+wait $pid 2>/dev/null
+check "what kill -9 leaves" test -S "$socket"
+rm -f "$err"
+"$linnet" device -s "$socket" >"$out" 2>"$err" &
+pid=$!
+n=0
+while ! grep -q waiting "$err" && [ $n -lt 100 ]; do
+	sleep 0.05
+	n=$((n + 1))
+done
+check "is taken over" grep -q "waiting for guests" "$err"
+kill -INT $pid 2>/dev/null
+# a shell without job control starts what is in the background without SIGINT
+sleep 0.3
+kill -TERM $pid 2>/dev/null
+check "SIGTERM ends that, too" wait $pid
+done_testing

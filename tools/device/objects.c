@@ -1,0 +1,489 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Contexts, resources and streams, and the control requests that make and end them.
+ * A request has been copied from the guest: it cannot change any more.
+ */
+#include "device.h"
+
+#include <endian.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#define SIZE(type, bytes) _Static_assert(sizeof(struct type) == (bytes), #type)
+SIZE(virtio_linnet_config, 56);
+SIZE(virtio_linnet_head, 16);
+SIZE(virtio_linnet_response, 16);
+SIZE(virtio_linnet_ctx_create, 24);
+SIZE(virtio_linnet_entry, 16);
+SIZE(virtio_linnet_resource_attach, 32);
+SIZE(virtio_linnet_resource_add, 24);
+SIZE(virtio_linnet_stream_create, 24);
+SIZE(virtio_linnet_job_cancel, 24);
+SIZE(virtio_linnet_binding, 24);
+SIZE(virtio_linnet_submit, 56);
+SIZE(virtio_linnet_done, 16);
+_Static_assert(VIRTIO_LINNET_MAX_PARAMS == LINNET_MAX_PARAMS, "parameters");
+_Static_assert(VIRTIO_LINNET_MAX_BINDINGS == LINNET_MAX_SLOTS, "slots");
+
+typedef struct virtio_linnet_response response;
+
+static response status(enum virtio_linnet_status s)
+{
+	return (response){ .status = htole32(s) };
+}
+
+/* Memory here that the guest's objects take. */
+static bool charge(struct device *d, uint64_t bytes)
+{
+	if (bytes > d->opts.memory - d->used_bytes)
+		return false;
+	d->used_bytes += bytes;
+	return true;
+}
+
+/* A request in pieces: what has been looked at, and what is left. */
+struct request {
+	struct virtio_linnet_head head;
+	const char *at;
+	size_t left;
+};
+
+static bool take(struct request *r, void *dst, size_t n)
+{
+	if (r->left < n)
+		return false;
+	memcpy(dst, r->at, n);
+	r->at += n;
+	r->left -= n;
+	return true;
+}
+
+/* -------------------------------------------------------------- contexts */
+
+static void resource_free(struct device *d, struct device_resource *r)
+{
+	if (!r)
+		return;
+	munmap(r->at, r->bytes);
+	d->n_maps -= r->n_maps;
+	d->used_bytes -= sizeof(*r);
+	free(r);
+}
+
+static void stream_free(struct device *d, struct device_stream *s)
+{
+	if (!s)
+		return;
+	d->used_bytes -= s->cost;
+	linnet_stream_free(s->s);
+	free(s->data);
+	free(s);
+}
+
+static void ctx_free(struct device *d, uint32_t n)
+{
+	struct device_ctx *ctx = d->ctx[n];
+
+	if (!ctx)
+		return;
+	d->ctx[n] = NULL;
+	for (unsigned i = 0; i < DEVICE_MAX_RESOURCES; i++)
+		resource_free(d, ctx->resource[i]);
+	for (unsigned i = 0; i < DEVICE_MAX_STREAMS; i++)
+		stream_free(d, ctx->stream[i]);
+	d->used_bytes -= sizeof(*ctx);
+	free(ctx);
+}
+
+void device_objects_clear(struct device *d)
+{
+	for (unsigned i = 0; i < DEVICE_MAX_CONTEXTS; i++)
+		ctx_free(d, i);
+	d->used_bytes -= d->scratch_charged;
+	d->scratch_charged = 0;
+	if (d->scratch)
+		munmap(d->scratch, d->scratch_bytes);
+	d->scratch = NULL;
+	d->scratch_bytes = 0;
+}
+
+static response ctx_create(struct device *d, struct request *r, uint32_t n)
+{
+	struct device_ctx *ctx;
+	uint32_t rest[2];
+
+	if (!take(r, rest, sizeof(rest)) || r->left || rest[0] || rest[1] || r->head.id)
+		return status(VIRTIO_LINNET_S_INVALID);
+	if (n >= DEVICE_MAX_CONTEXTS)
+		return status(VIRTIO_LINNET_S_NOENT);
+	if (d->ctx[n])
+		return status(VIRTIO_LINNET_S_EXIST);
+	if (!charge(d, sizeof(*ctx)))
+		return status(VIRTIO_LINNET_S_NOMEM);
+	ctx = calloc(1, sizeof(*ctx));
+	if (!ctx) {
+		d->used_bytes -= sizeof(*ctx);
+		return status(VIRTIO_LINNET_S_NOMEM);
+	}
+	pthread_mutex_lock(&d->lock);
+	d->ctx[n] = ctx;
+	pthread_mutex_unlock(&d->lock);
+	return status(VIRTIO_LINNET_S_OK);
+}
+
+static response ctx_destroy(struct device *d, struct request *r, uint32_t n)
+{
+	if (r->left || r->head.id)
+		return status(VIRTIO_LINNET_S_INVALID);
+	pthread_mutex_lock(&d->lock);
+	device_jobs_cancel_ctx(d, n);
+	ctx_free(d, n);
+	pthread_mutex_unlock(&d->lock);
+	return status(VIRTIO_LINNET_S_OK);
+}
+
+/* ------------------------------------------------------------- resources */
+
+/* Map the n entries that make up the rest of the request. Changes nothing when it fails. */
+static response map_entries(struct device *d, struct request *r, struct device_resource *res,
+			    uint32_t n)
+{
+	const uint64_t filled = res->filled;
+	uint64_t gpa = 0, bytes = 0;
+	unsigned n_maps = 0;
+	struct virtio_linnet_entry e;
+	int ret = 0;
+
+	if (r->left != (uint64_t)n * sizeof(e))
+		return status(VIRTIO_LINNET_S_INVALID);
+	for (uint32_t i = 0; i <= n; i++) {
+		/* neighbours in the guest's memory are one mapping */
+		if (i < n) {
+			take(r, &e, sizeof(e));
+			e.addr = le64toh(e.addr);
+			e.length = le32toh(e.length);
+			if (!e.length || e.addr % VIRTIO_LINNET_ENTRY_ALIGN ||
+			    e.length % VIRTIO_LINNET_ENTRY_ALIGN || e.reserved ||
+			    e.length > res->bytes - res->filled - bytes) {
+				ret = -EINVAL;
+				break;
+			}
+			if (bytes && e.addr == gpa + bytes) {
+				bytes += e.length;
+				continue;
+			}
+		}
+		if (bytes && n_maps >= d->max_maps - d->n_maps) {
+			ret = -ENOMEM;
+			break;
+		}
+		if (bytes)
+			ret = guest_map(&d->memory, res->at + res->filled, gpa, bytes,
+					res->read_only, &n_maps);
+		if (ret)
+			break;
+		res->filled += bytes;
+		gpa = e.addr;
+		bytes = e.length;
+	}
+	if (!ret) {
+		res->n_maps += n_maps;
+		d->n_maps += n_maps;
+		return status(VIRTIO_LINNET_S_OK);
+	}
+	/* what was mapped is memory of no one again */
+	if (res->bytes > filled &&
+	    mmap(res->at + filled, res->bytes - filled, PROT_NONE,
+		 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0) == MAP_FAILED)
+		device_say(d, "a resource cannot be unmapped: %s", strerror(errno));
+	res->filled = filled;
+	if (ret == -ENOMEM)
+		device_say(d, "a resource is in too many pieces (%u mappings are possible)",
+			   d->max_maps);
+	return status(ret == -EINVAL ? VIRTIO_LINNET_S_INVALID :
+		      ret == -EFAULT ? VIRTIO_LINNET_S_ADDRESS : VIRTIO_LINNET_S_NOMEM);
+}
+
+static response resource_attach(struct device *d, struct request *r, struct device_ctx *ctx,
+				uint32_t id)
+{
+	struct { uint64_t bytes; uint32_t flags, n; } fields;
+	struct device_resource *res;
+	response ret;
+
+	if (!take(r, &fields, sizeof(fields)))
+		return status(VIRTIO_LINNET_S_INVALID);
+	fields.bytes = le64toh(fields.bytes);
+	fields.flags = le32toh(fields.flags);
+	if (!fields.bytes || fields.bytes % VIRTIO_LINNET_ENTRY_ALIGN ||
+	    fields.flags & ~VIRTIO_LINNET_ATTACH_READ_ONLY)
+		return status(VIRTIO_LINNET_S_INVALID);
+	if (id >= DEVICE_MAX_RESOURCES)
+		return status(VIRTIO_LINNET_S_NOENT);
+	if (ctx->resource[id])
+		return status(VIRTIO_LINNET_S_EXIST);
+	if (fields.bytes > DEVICE_MAX_RESOURCE)
+		return status(VIRTIO_LINNET_S_NOMEM);
+	if (fields.bytes > d->memory.bytes)
+		return status(VIRTIO_LINNET_S_ADDRESS);
+	if (d->n_maps >= d->max_maps || !charge(d, sizeof(*res)))
+		return status(VIRTIO_LINNET_S_NOMEM);
+	res = calloc(1, sizeof(*res));
+	if (!res)
+		goto err_charge;
+	res->bytes = fields.bytes;
+	res->read_only = fields.flags & VIRTIO_LINNET_ATTACH_READ_ONLY;
+	res->n_maps = 1;
+	/* one range of addresses: pieces of the guest's memory are mapped into it */
+	res->at = mmap(NULL, res->bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
+		       -1, 0);
+	if (res->at == MAP_FAILED)
+		goto err_free;
+	d->n_maps++;
+	ret = map_entries(d, r, res, le32toh(fields.n));
+	if (ret.status) {
+		resource_free(d, res);
+		return ret;
+	}
+	pthread_mutex_lock(&d->lock);
+	ctx->resource[id] = res;
+	pthread_mutex_unlock(&d->lock);
+	return ret;
+
+err_free:
+	free(res);
+err_charge:
+	d->used_bytes -= sizeof(*res);
+	return status(VIRTIO_LINNET_S_NOMEM);
+}
+
+static response resource_add(struct device *d, struct request *r, struct device_ctx *ctx,
+			     uint32_t id)
+{
+	struct { uint32_t n, reserved; } fields;
+	struct device_resource *res;
+	response ret;
+
+	if (!take(r, &fields, sizeof(fields)) || fields.reserved)
+		return status(VIRTIO_LINNET_S_INVALID);
+	res = id < DEVICE_MAX_RESOURCES ? ctx->resource[id] : NULL;
+	if (!res)
+		return status(VIRTIO_LINNET_S_NOENT);
+	/* jobs look at a resource's bytes, and take it when it is full */
+	pthread_mutex_lock(&d->lock);
+	ret = map_entries(d, r, res, le32toh(fields.n));
+	pthread_mutex_unlock(&d->lock);
+	return ret;
+}
+
+static response resource_detach(struct device *d, struct request *r, struct device_ctx *ctx,
+				uint32_t id)
+{
+	struct device_resource *res = id < DEVICE_MAX_RESOURCES ? ctx->resource[id] : NULL;
+	bool busy;
+
+	if (r->left)
+		return status(VIRTIO_LINNET_S_INVALID);
+	if (!res)
+		return status(VIRTIO_LINNET_S_NOENT);
+	pthread_mutex_lock(&d->lock);
+	busy = res->busy;
+	if (!busy)
+		ctx->resource[id] = NULL;
+	pthread_mutex_unlock(&d->lock);
+	if (busy)
+		return status(VIRTIO_LINNET_S_BUSY);
+	resource_free(d, res);
+	return status(VIRTIO_LINNET_S_OK);
+}
+
+/* --------------------------------------------------------------- streams */
+
+/*
+ * What a stream takes here for certain: its bytes, and what validation makes of them. A
+ * stream of n bytes has fewer than n / 40 operations.
+ */
+static size_t stream_cost(uint32_t bytes)
+{
+	return sizeof(struct device_stream) + sizeof(struct linnet_stream) + bytes +
+	       bytes / sizeof(struct linnet_stream_op) * sizeof(struct linnet_op);
+}
+
+/* Append the rest of the request; the last byte makes it a stream. */
+static response stream_fill(struct device *d, struct request *r, struct device_stream *s)
+{
+	struct linnet_stream_error why = { 0, 0, "out of memory" };
+	struct linnet_stream *parsed;
+	response ret;
+	size_t n = r->left, scratch;
+	int err;
+
+	if (s->s || !n || n > s->bytes - s->filled)
+		return status(VIRTIO_LINNET_S_INVALID);
+	take(r, s->data + s->filled, n);
+	s->filled += n;
+	if (s->filled < s->bytes)
+		return status(VIRTIO_LINNET_S_OK);
+	err = linnet_stream_parse(&parsed, s->data, s->bytes, &why);
+	if (err) {
+		device_say(d, "a stream was refused: operation %d, operand %d: %s", why.op,
+			   why.operand, why.what);
+		ret = status(err == -ENOMEM ? VIRTIO_LINNET_S_NOMEM :
+			     err == -ENOTSUP ? VIRTIO_LINNET_S_UNSUPPORTED :
+					       VIRTIO_LINNET_S_STREAM);
+		ret.op = htole32((uint32_t)why.op);
+		ret.operand = htole32((uint32_t)why.operand);
+		return ret;
+	}
+	scratch = linnet_exec_scratch(parsed, &d->kernels, d->opts.n_threads);
+	/* jobs share one scratch, as large as the neediest stream wants it */
+	if (scratch > d->scratch_charged && charge(d, scratch - d->scratch_charged)) {
+		d->scratch_charged = scratch;
+	} else if (scratch > d->scratch_charged) {
+		device_say(d, "a stream would need %zu bytes of scratch (--memory, %llu)", scratch,
+			   (unsigned long long)d->opts.memory);
+		linnet_stream_free(parsed);
+		return status(VIRTIO_LINNET_S_NOMEM);
+	}
+	free(s->data);
+	s->data = NULL;
+	s->scratch = scratch;
+	pthread_mutex_lock(&d->lock);
+	s->s = parsed;
+	pthread_mutex_unlock(&d->lock);
+	return status(VIRTIO_LINNET_S_OK);
+}
+
+static response stream_create(struct device *d, struct request *r, struct device_ctx *ctx,
+			      uint32_t id)
+{
+	struct { uint32_t bytes, reserved; } fields;
+	struct device_stream *s;
+	response ret;
+	size_t cost;
+
+	if (!take(r, &fields, sizeof(fields)) || fields.reserved)
+		return status(VIRTIO_LINNET_S_INVALID);
+	fields.bytes = le32toh(fields.bytes);
+	if (!fields.bytes)
+		return status(VIRTIO_LINNET_S_INVALID);
+	if (id >= DEVICE_MAX_STREAMS)
+		return status(VIRTIO_LINNET_S_NOENT);
+	if (ctx->stream[id])
+		return status(VIRTIO_LINNET_S_EXIST);
+	if (fields.bytes > DEVICE_MAX_STREAM_BYTES)
+		return status(VIRTIO_LINNET_S_NOMEM);
+	cost = stream_cost(fields.bytes);
+	if (!charge(d, cost))
+		return status(VIRTIO_LINNET_S_NOMEM);
+	s = calloc(1, sizeof(*s));
+	if (!s || !(s->data = malloc(fields.bytes))) {
+		free(s);
+		d->used_bytes -= cost;
+		return status(VIRTIO_LINNET_S_NOMEM);
+	}
+	s->bytes = fields.bytes;
+	s->cost = cost;
+	ret = stream_fill(d, r, s);
+	if (ret.status) {
+		stream_free(d, s);
+		return ret;
+	}
+	pthread_mutex_lock(&d->lock);
+	ctx->stream[id] = s;
+	pthread_mutex_unlock(&d->lock);
+	return ret;
+}
+
+/* A stream that is refused at its last bytes is gone. */
+static response stream_add(struct device *d, struct request *r, struct device_ctx *ctx, uint32_t id)
+{
+	struct device_stream *s = id < DEVICE_MAX_STREAMS ? ctx->stream[id] : NULL;
+	response ret;
+
+	if (!s)
+		return status(VIRTIO_LINNET_S_NOENT);
+	ret = stream_fill(d, r, s);
+	if (ret.status && !s->s && s->filled == s->bytes) {
+		pthread_mutex_lock(&d->lock);
+		ctx->stream[id] = NULL;
+		pthread_mutex_unlock(&d->lock);
+		stream_free(d, s);
+	}
+	return ret;
+}
+
+static response stream_destroy(struct device *d, struct request *r, struct device_ctx *ctx,
+			       uint32_t id)
+{
+	struct device_stream *s = id < DEVICE_MAX_STREAMS ? ctx->stream[id] : NULL;
+	bool busy;
+
+	if (r->left)
+		return status(VIRTIO_LINNET_S_INVALID);
+	if (!s)
+		return status(VIRTIO_LINNET_S_NOENT);
+	pthread_mutex_lock(&d->lock);
+	busy = s->busy;
+	if (!busy)
+		ctx->stream[id] = NULL;
+	pthread_mutex_unlock(&d->lock);
+	if (busy)
+		return status(VIRTIO_LINNET_S_BUSY);
+	stream_free(d, s);
+	return status(VIRTIO_LINNET_S_OK);
+}
+
+/* -------------------------------------------------------------- requests */
+
+static response job_cancel(struct device *d, struct request *r, uint32_t ctx)
+{
+	uint64_t job;
+	bool found;
+
+	if (!take(r, &job, sizeof(job)) || r->left || r->head.id)
+		return status(VIRTIO_LINNET_S_INVALID);
+	pthread_mutex_lock(&d->lock);
+	found = device_job_cancel(d, ctx, le64toh(job));
+	pthread_mutex_unlock(&d->lock);
+	return status(found ? VIRTIO_LINNET_S_OK : VIRTIO_LINNET_S_NOENT);
+}
+
+response device_request(struct device *d, const void *request, size_t n)
+{
+	struct request r = { .at = request, .left = n };
+	struct device_ctx *ctx;
+	uint32_t type, number, id;
+
+	if (!take(&r, &r.head, sizeof(r.head)))
+		return status(VIRTIO_LINNET_S_INVALID);
+	type = le32toh(r.head.type);
+	number = le32toh(r.head.ctx);
+	id = le32toh(r.head.id);
+	if (r.head.reserved)
+		return status(VIRTIO_LINNET_S_INVALID);
+	if (type == VIRTIO_LINNET_CTX_CREATE)
+		return ctx_create(d, &r, number);
+	ctx = number < DEVICE_MAX_CONTEXTS ? d->ctx[number] : NULL;
+	switch (type) {
+	case VIRTIO_LINNET_CTX_DESTROY:
+		return ctx ? ctx_destroy(d, &r, number) : status(VIRTIO_LINNET_S_NOENT);
+	case VIRTIO_LINNET_RESOURCE_ATTACH:
+		return ctx ? resource_attach(d, &r, ctx, id) : status(VIRTIO_LINNET_S_NOENT);
+	case VIRTIO_LINNET_RESOURCE_ADD:
+		return ctx ? resource_add(d, &r, ctx, id) : status(VIRTIO_LINNET_S_NOENT);
+	case VIRTIO_LINNET_RESOURCE_DETACH:
+		return ctx ? resource_detach(d, &r, ctx, id) : status(VIRTIO_LINNET_S_NOENT);
+	case VIRTIO_LINNET_STREAM_CREATE:
+		return ctx ? stream_create(d, &r, ctx, id) : status(VIRTIO_LINNET_S_NOENT);
+	case VIRTIO_LINNET_STREAM_ADD:
+		return ctx ? stream_add(d, &r, ctx, id) : status(VIRTIO_LINNET_S_NOENT);
+	case VIRTIO_LINNET_STREAM_DESTROY:
+		return ctx ? stream_destroy(d, &r, ctx, id) : status(VIRTIO_LINNET_S_NOENT);
+	case VIRTIO_LINNET_JOB_CANCEL:
+		return ctx ? job_cancel(d, &r, number) : status(VIRTIO_LINNET_S_NOENT);
+	}
+	return status(VIRTIO_LINNET_S_UNSUPPORTED);
+}
