@@ -4,7 +4,7 @@
 #
 # usage: sh tools/packages.sh [--check] USE...
 #
-# For each package of the given uses (build, test, dev) it tries whether what the
+# For each package of the given uses (build, test, vm, dev) it tries whether what the
 # package is for works; only if something does not, and apt-get is there, and this
 # runs as root or sudo may be used without asking, it installs what is missing.
 # Elsewhere it lists what is missing and fails. --check never installs.
@@ -33,9 +33,15 @@ works()
 	libpcre2-dev)	"${PKG_CONFIG:-pkg-config}" --exists libpcre2-8 2>/dev/null ;;
 	libxxhash-dev)	"${PKG_CONFIG:-pkg-config}" --exists libxxhash 2>/dev/null ;;
 	libjansson-dev)	"${PKG_CONFIG:-pkg-config}" --exists jansson 2>/dev/null ;;
+	libelf-dev)	compiles "#include <libelf.h>" ;;
+	libdrm-dev)	"${PKG_CONFIG:-pkg-config}" --exists libdrm 2>/dev/null ;;
 	python3)	[ -x /usr/bin/python3 ] ;;
 	python3-numpy)	/usr/bin/python3 -c 'import numpy' 2>/dev/null ;;
 	libasan*)	compiles '#include <sanitizer/asan_interface.h>' ;;
+	xz-utils)	command -v xz >/dev/null ;;
+	qemu-system-x86) command -v qemu-system-x86_64 >/dev/null ;;
+	busybox-static)	busybox 2>/dev/null | grep -q -w cpio ;;
+	linux-source-*)	[ -r "/usr/src/$1.tar.xz" ] ;;
 	man-db)		command -v man >/dev/null ;;
 	groff | groff-base)
 			command -v groff >/dev/null ;;
