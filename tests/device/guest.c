@@ -532,7 +532,7 @@ static void test_submissions(void)
 	BAD_SUBMIT(b[1].length, htole64(100), BINDING, "D-JOB-EXTENT: too short");
 	BAD_SUBMIT(b[1].offset, htole64(4), BINDING, "D-JOB-BOUNDS: beyond the resource");
 	BAD_SUBMIT(b[1].offset, htole64(-4ull), BINDING, "D-JOB-BOUNDS: 2^64");
-	BAD_SUBMIT(b[0].resource, htole32(WEIGHTS + 1), BINDING, "D-JOB-READ-ONLY");
+	BAD_SUBMIT(b[0].resource, htole32(WEIGHTS + 1), ACCESS, "D-JOB-READ-ONLY");
 	s = good;
 	s.b[IDS].offset = htole64(2);
 	s.b[IDS].length = htole64(4000);
@@ -558,6 +558,14 @@ static void test_submissions(void)
 
 /* ------------------------------------------------ jobs that take their time */
 
+static void set_up_main(void)
+{
+	expect(front_ctx(&g, 1), 0, "a context");
+	expect(attach_all(&g, 1), 0, "its resources");
+	expect(front_stream(&g, 1, 5, stream, (uint32_t)stream_bytes, 60000, NULL), 0,
+	       "its stream");
+}
+
 static double seconds(void)
 {
 	struct timespec t;
@@ -569,9 +577,11 @@ static double seconds(void)
 /* Submissions of the long stream in context 2, without waiting; where their ends go. */
 static uint64_t ends[8];
 
-static void submit_long(unsigned n)
+static unsigned n_long;
+
+static void submit_long_more(unsigned n)
 {
-	for (unsigned i = 0; i < n; i++) {
+	for (unsigned i = n_long; i < n_long + n; i++) {
 		struct submission s = { .head = { htole32(2), 0, htole64(100 + i), 0, htole32(2),
 						  { htole32(512) } } };
 		uint64_t out = front_alloc(&g, SUBMIT_BYTES(2), 16);
@@ -584,7 +594,14 @@ static void submit_long(unsigned n)
 		memset(front_at(&g, ends[i]), 0xff, 16);
 		front_queue(&g, VIRTIO_LINNET_JOBQ, out, SUBMIT_BYTES(2), 1, ends[i], 16);
 	}
+	n_long += n;
 	front_kick(&g, VIRTIO_LINNET_JOBQ);
+}
+
+static void submit_long(unsigned n)
+{
+	n_long = 0;
+	submit_long_more(n);
 }
 
 static uint32_t end_of(unsigned i)
@@ -639,18 +656,31 @@ static void test_long(void)
 	expect(front_simple(&g, VIRTIO_LINNET_STREAM_DESTROY, 2, 0), VIRTIO_LINNET_S_BUSY,
 	       "D-STR-BUSY: a stream that is used");
 	cancel(101, 0, "cancel a job that waits");
+	test_ok(wait_ends(1) && end_of(1) == VIRTIO_LINNET_S_CANCELLED && end_of(0) == UINT32_MAX,
+		"D-CANCEL-WAITING: it ends at once");
 	cancel(100, 0, "cancel the job that runs");
-	test_ok(wait_ends(2), "D-CANCEL-ENDS: both end");
-	test_ok(end_of(0) == VIRTIO_LINNET_S_CANCELLED && end_of(1) == VIRTIO_LINNET_S_CANCELLED,
-		"D-CANCEL-STATUS: cancelled");
+	test_ok(wait_ends(1) && end_of(0) == VIRTIO_LINNET_S_CANCELLED,
+		"D-CANCEL-RUNNING: it ends soon");
 	front_must(!front_wait(&g, VIRTIO_LINNET_JOBQ, &id, &len, 50));
-	expect(front_simple(&g, VIRTIO_LINNET_CTX_DESTROY, 2, 0), 0, "end the third's context");
-	test_ok(end_of(2) == VIRTIO_LINNET_S_CANCELLED || wait_ends(1),
-		"D-CTX-JOBS: its job ends with it");
-	test_ok(end_of(2) == VIRTIO_LINNET_S_CANCELLED, "D-CTX-JOBS: cancelled");
-	if (g.q[VIRTIO_LINNET_JOBQ].seen !=
-	    le16toh(g.q[VIRTIO_LINNET_JOBQ].used->idx))
-		wait_ends(1);
+	submit_long_more(1);
+	expect(front_simple(&g, VIRTIO_LINNET_CTX_DESTROY, 2, 0), 0, "end the others' context");
+	test_ok(end_of(2) == VIRTIO_LINNET_S_CANCELLED && end_of(3) == VIRTIO_LINNET_S_CANCELLED,
+		"D-CTX-JOBS: its jobs end before");
+	test_ok(wait_ends(2), "D-CTX-JOBS: and are in the used ring");
+
+	/* a reset by request */
+	set_up_long();
+	submit_long(3);
+	front_must(!front_wait(&g, VIRTIO_LINNET_JOBQ, &id, &len, 50));
+	expect(front_simple(&g, VIRTIO_LINNET_RESET, 1, 0), VIRTIO_LINNET_S_INVALID,
+	       "D-REQ-RESERVED: of a reset");
+	expect(front_simple(&g, VIRTIO_LINNET_RESET, 0, 0), 0, "reset by request");
+	test_ok(wait_ends(3) && end_of(0) == VIRTIO_LINNET_S_CANCELLED &&
+		end_of(1) == VIRTIO_LINNET_S_CANCELLED && end_of(2) == VIRTIO_LINNET_S_CANCELLED,
+		"D-RESET-JOBS: no job is left");
+	expect(front_simple(&g, VIRTIO_LINNET_CTX_DESTROY, 2, 0), VIRTIO_LINNET_S_NOENT,
+	       "D-RESET-REQUEST: no context is left");
+	set_up_main();
 
 	/* stopping the queue: what has not begun stays in the ring */
 	set_up_long();
@@ -741,9 +771,7 @@ int main(void)
 	scatter();
 	for (unsigned i = 0; i < N_SLOTS; i++)
 		to_guest(&g, i, want[i]);
-	expect(front_ctx(&g, 1), 0, "a context");
-	expect(attach_all(&g, 1), 0, "its resources");
-	expect(front_stream(&g, 1, 5, stream, (uint32_t)stream_bytes, 60000, NULL), 0, "its stream");
+	set_up_main();
 	test_requests();
 	test_submissions();
 	test_long();

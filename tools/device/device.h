@@ -66,7 +66,6 @@ struct device_ctx {
 struct device_job {
 	struct device_job *next;
 	struct vq_chain chain;
-	bool cancelled;
 	struct {
 		struct virtio_linnet_submit head;
 		struct virtio_linnet_binding binding[VIRTIO_LINNET_MAX_BINDINGS];
@@ -86,6 +85,7 @@ struct device {
 	struct device_ctx *ctx[DEVICE_MAX_CONTEXTS];
 	struct device_job *first, **last;	/* taken and not begun, in order */
 	unsigned n_waiting;
+	bool holes;				/* one was given back before an older one */
 	struct device_job *running;
 	_Atomic int interrupt;			/* the running job */
 	bool quit;
@@ -125,12 +125,17 @@ int device_jobs_start(struct device *d);
 bool device_job_run(struct device *d);
 /*
  * With the lock held: no submission is running and none has been taken any more when it
- * returns. The running one is interrupted, after patience_ms if that is not zero.
+ * returns; those that had not begun are in the ring again. The running one is
+ * interrupted, after patience_ms if that is not zero.
  */
 void device_jobs_stop(struct device *d, unsigned patience_ms);
-/* With the lock held: cancel by number, or all of a context and wait for the running one. */
+/*
+ * With the lock held: cancel a job by its number, which ends the one that runs some time
+ * later; or all of a context; or all. Of the latter two, none is left at the return.
+ */
 bool device_job_cancel(struct device *d, uint32_t ctx, uint64_t job);
 void device_jobs_cancel_ctx(struct device *d, uint32_t ctx);
+void device_jobs_cancel_all(struct device *d);
 void device_jobs_wake(struct device *d);
 
 /* ------------------------------------------------------------- message.c */

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 /*
- * Submissions. They are taken from the ring in order, executed in order, and given
- * back in order; a cancelled one is given back when its turn comes. Which objects a
- * submission names is looked up when it begins: until then it is a copy of bytes.
+ * Submissions. They are taken from the ring in order and executed in order; one that is
+ * cancelled before its turn is given back at once. Which objects a submission names is
+ * looked up when it begins: until then it is a copy of bytes.
  */
 #include "device.h"
 
@@ -51,9 +51,10 @@ static enum virtio_linnet_status bind(struct device *d, const struct device_ctx 
 	if (!r)
 		return VIRTIO_LINNET_S_NOENT;
 	if (r->filled < r->bytes || offset > r->bytes || length > r->bytes - offset ||
-	    length < info->extent || (uintptr_t)(r->at + offset) % info->align ||
-	    (info->written && r->read_only))
+	    length < info->extent || (uintptr_t)(r->at + offset) % info->align)
 		return VIRTIO_LINNET_S_BINDING;
+	if (info->written && r->read_only)
+		return VIRTIO_LINNET_S_ACCESS;
 	*slots |= 1ull << slot;
 	d->exec.base[slot] = r->at + offset;
 	bound->resource[bound->n++] = r;
@@ -76,8 +77,6 @@ static enum virtio_linnet_status prepare(struct device *d, const struct device_j
 	    n > VIRTIO_LINNET_MAX_BINDINGS ||
 	    job->chain.out_bytes != sizeof(*q) + n * sizeof(struct virtio_linnet_binding))
 		return VIRTIO_LINNET_S_INVALID;
-	if (job->cancelled)
-		return VIRTIO_LINNET_S_CANCELLED;
 	ctx = le32toh(q->ctx) < DEVICE_MAX_CONTEXTS ? d->ctx[le32toh(q->ctx)] : NULL;
 	bound->stream = ctx && id < DEVICE_MAX_STREAMS ? ctx->stream[id] : NULL;
 	if (!bound->stream || !bound->stream->s)
@@ -228,6 +227,7 @@ bool device_job_run(struct device *d)
 		pthread_cond_broadcast(&d->job_ended);
 	}
 	give_back(d, job, st, op, ns);
+	d->holes = d->holes && d->first;
 	pthread_mutex_unlock(&d->lock);
 	return true;
 }
@@ -261,33 +261,54 @@ void device_jobs_stop(struct device *d, unsigned patience_ms)
 	q->enabled = false;
 	wait_running(d, patience_ms);
 	q->enabled = was;
-	/* what has not begun is in the ring again */
-	q->last_avail -= d->n_waiting;
+	/* what has not begun is in the ring again, unless younger ones are not */
+	if (!d->holes)
+		q->last_avail -= d->n_waiting;
 	while (d->first) {
 		struct device_job *job = d->first;
 
 		d->first = job->next;
-		free(job);
+		if (d->holes)
+			give_back(d, job, VIRTIO_LINNET_S_CANCELLED, 0, 0);
+		else
+			free(job);
 	}
 	d->last = &d->first;
 	d->n_waiting = 0;
+	d->holes = false;
 }
 
-static bool job_is(const struct device_job *job, uint32_t ctx, const uint64_t *number)
+static bool job_is(const struct device_job *job, const uint32_t *ctx, const uint64_t *number)
 {
-	return job && !job->chain.bad && job->chain.out_bytes >= sizeof(job->request.head) &&
-	       le32toh(job->request.head.ctx) == ctx &&
+	if (!job || !ctx)
+		return job;
+	return !job->chain.bad && job->chain.out_bytes >= sizeof(job->request.head) &&
+	       le32toh(job->request.head.ctx) == *ctx &&
 	       (!number || le64toh(job->request.head.job) == *number);
 }
 
-static bool cancel(struct device *d, uint32_t ctx, const uint64_t *number)
+/* Give back what waits, and interrupt what runs: all, of a context, or of a number. */
+static bool cancel(struct device *d, const uint32_t *ctx, const uint64_t *number)
 {
+	struct device_job **at = &d->first;
 	bool found = false;
 
 	take_all(d);
-	for (struct device_job *job = d->first; job; job = job->next)
-		if (job_is(job, ctx, number))
-			found = job->cancelled = true;
+	while (*at) {
+		struct device_job *job = *at;
+
+		if (!job_is(job, ctx, number)) {
+			at = &job->next;
+			continue;
+		}
+		*at = job->next;
+		if (!*at)
+			d->last = at;
+		d->n_waiting--;
+		d->holes |= d->running || at != &d->first;
+		give_back(d, job, VIRTIO_LINNET_S_CANCELLED, 0, 0);
+		found = true;
+	}
 	if (job_is(d->running, ctx, number)) {
 		atomic_store(&d->interrupt, 1);
 		found = true;
@@ -295,18 +316,29 @@ static bool cancel(struct device *d, uint32_t ctx, const uint64_t *number)
 	return found;
 }
 
+static void cancel_and_wait(struct device *d, const uint32_t *ctx)
+{
+	for (;;) {
+		cancel(d, ctx, NULL);
+		if (!job_is(d->running, ctx, NULL))
+			return;
+		pthread_cond_wait(&d->job_ended, &d->lock);
+	}
+}
+
 bool device_job_cancel(struct device *d, uint32_t ctx, uint64_t job)
 {
-	return cancel(d, ctx, &job);
+	return cancel(d, &ctx, &job);
 }
 
 void device_jobs_cancel_ctx(struct device *d, uint32_t ctx)
 {
-	cancel(d, ctx, NULL);
-	while (job_is(d->running, ctx, NULL)) {
-		atomic_store(&d->interrupt, 1);
-		pthread_cond_wait(&d->job_ended, &d->lock);
-	}
+	cancel_and_wait(d, &ctx);
+}
+
+void device_jobs_cancel_all(struct device *d)
+{
+	cancel_and_wait(d, NULL);
 }
 
 /* -------------------------------------------------------------- the thread */

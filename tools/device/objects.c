@@ -438,6 +438,18 @@ static response stream_destroy(struct device *d, struct request *r, struct devic
 
 /* -------------------------------------------------------------- requests */
 
+/* Everything ends, as if the driver had just begun. */
+static response reset(struct device *d, struct request *r)
+{
+	if (r->left || r->head.ctx || r->head.id)
+		return status(VIRTIO_LINNET_S_INVALID);
+	pthread_mutex_lock(&d->lock);
+	device_jobs_cancel_all(d);
+	device_objects_clear(d);
+	pthread_mutex_unlock(&d->lock);
+	return status(VIRTIO_LINNET_S_OK);
+}
+
 static response job_cancel(struct device *d, struct request *r, uint32_t ctx)
 {
 	uint64_t job;
@@ -464,6 +476,8 @@ response device_request(struct device *d, const void *request, size_t n)
 	id = le32toh(r.head.id);
 	if (r.head.reserved)
 		return status(VIRTIO_LINNET_S_INVALID);
+	if (type == VIRTIO_LINNET_RESET)
+		return reset(d, &r);
 	if (type == VIRTIO_LINNET_CTX_CREATE)
 		return ctx_create(d, &r, number);
 	ctx = number < DEVICE_MAX_CONTEXTS ? d->ctx[number] : NULL;

@@ -84,12 +84,14 @@ enum virtio_linnet_status {
 	VIRTIO_LINNET_S_RANGE		= 10,	/* an id, page or expert in memory */
 	VIRTIO_LINNET_S_CANCELLED	= 11,
 	VIRTIO_LINNET_S_DEVICE		= 12,	/* the device failed */
-	VIRTIO_LINNET_S_COUNT		= 13,
+	VIRTIO_LINNET_S_ACCESS		= 13,	/* a read-only resource would be written */
+	VIRTIO_LINNET_S_COUNT		= 14,
 };
 
 /* --------------------------------------------------------------- controlq */
 
 enum virtio_linnet_request {
+	VIRTIO_LINNET_RESET		= 0x001,	/* the head alone */
 	VIRTIO_LINNET_CTX_CREATE	= 0x100,	/* struct virtio_linnet_ctx_create */
 	VIRTIO_LINNET_CTX_DESTROY	= 0x101,	/* the head alone */
 	VIRTIO_LINNET_RESOURCE_ATTACH	= 0x200,	/* struct virtio_linnet_resource_attach */
@@ -104,7 +106,7 @@ enum virtio_linnet_request {
 /**
  * struct virtio_linnet_head - start of every control request
  * @type: enum virtio_linnet_request
- * @ctx: number of the context
+ * @ctx: number of the context; zero in a request that has none
  * @id: number of the resource or stream; zero in requests that have neither
  * @reserved: zero
  */
