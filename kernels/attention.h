@@ -18,7 +18,7 @@
  * F16, F32:
  *       dot = fma(q[d], k_p[d], dot) over d in order, from 0;
  *       out[d] = fma(e_p, v_p[d], out[d]) over p in order, from 0
- * Q8_0: dot runs over blocks b of 32 dimensions in order, from 0:
+ * Q8_0, Q4_0: dot runs over blocks b of 32 dimensions in order, from 0:
  *       dot = fma(fma((float)lo, 1/254, (float)hi), dk_p[b] * dq[b], dot)
  *       where dq[b] = a / 127 for the block's largest magnitude a, and hi, lo are exact
  *       int32 products of the 32 k with two digits of the query: x = q * (127 / a),
@@ -26,10 +26,14 @@
  *       The query's error is at most a / 64516 for each value;
  *       out[d] = fma(e_p * dv_p[d / 32], (float)v_p[d], out[d]) over p in order
  *
- * A block of 32 is quantized, for a query and on writing to a Q8_0 cache, with largest
+ * A block of 32 is quantized, for a query and on writing to such a cache, with largest
  * magnitude a: zero when a < 1e-30; NaN (scale NaN, integers 0) when a value is
  * infinite or NaN. A Q8_0 cache takes a / 127 rounded to half precision as its scale
- * and round_to_even(x * (127 / a)) as its integers.
+ * and round_to_even(x * (127 / a)) as its integers. A Q4_0 cache takes m / -8 rounded to
+ * half precision, where m is -a when that is among the values, else a, and the least of 7
+ * and round_to_even(x * (-8 / m)). A value's error is at most a / 254 in Q8_0 and a / 16 in
+ * Q4_0, where those within a / 16 of -m lose up to a / 8; both plus 2^-11 of the value, for
+ * the scale's rounding.
  *
  * Combining
  * ---------
@@ -51,7 +55,7 @@ struct linnet_attn_state {
 
 /* Queries that share a KV head, packed by prep(). */
 struct linnet_attn_query {
-	uint32_t type;		/* of the KV cache: F16, F32 (any dk, dv) or Q8_0 (multiples of 32) */
+	uint32_t type;		/* of the KV cache: F16, F32 (any dk, dv), Q8_0, Q4_0 (multiples of 32) */
 	uint32_t n;		/* queries */
 	uint32_t dk, dv;
 	float scale, softcap;	/* softcap 0: none */

@@ -375,7 +375,7 @@ static bool type_allowed(uint32_t type, unsigned allowed)
 		return true;
 	if (allowed & CACHE)
 		return type == LINNET_TYPE_F32 || type == LINNET_TYPE_F16 ||
-		       type == LINNET_TYPE_Q8_0;
+		       type == LINNET_TYPE_Q8_0 || type == LINNET_TYPE_Q4_0;
 	return allowed & WEIGHT;
 }
 

@@ -9,7 +9,7 @@
  * the registers. The including file says how many:
  *
  * SCORE_QUERIES, SCORE_TILES(nq)	F16 and F32 scores: queries at once, and tiles: 1, 2 or 4
- * SCORE8_QUERIES, SCORE8_TILES(nq)	Q8_0 scores
+ * SCORE8_QUERIES, SCORE8_TILES(nq)	Q8_0 and Q4_0 scores
  * VALUE_QUERIES, VALUE_VECTORS		values: queries at once, and vectors: 2 or 4
  *
  * At decode memory is what counts: K and V are walked in address order as far as the
@@ -30,20 +30,27 @@
 #define AHEAD_BYTES	12288		/* least distance of the prefetches */
 #define MAX_SUMS	32		/* of any block */
 
+/* Blocks of 32 with a scale; others are floats. */
+static bool is_quantized(uint32_t type)
+{
+	return type == LINNET_TYPE_Q8_0 || type == LINNET_TYPE_Q4_0;
+}
+
 /*
  * Packed queries, F16 and F32: float [n][dk].
- * Q8_0, each: float scale [dk / 32], int32 sum of digits [dk / 32][high, low], then digits
+ * Q8_0 and Q4_0, each: float scale [dk / 32], int32 sum of digits [dk / 32][high, low], then digits
  * int8 [dk / 4][high, low][4].
  */
 static size_t query_stride(uint32_t type, size_t dk)
 {
-	return type == LINNET_TYPE_Q8_0 ? dk / 32 * (3 * 4) + 2 * dk : dk * sizeof(float);
+	return is_quantized(type) ? dk / 32 * (3 * 4) + 2 * dk : dk * sizeof(float);
 }
 
 /* Bytes of a row of n values in the cache. */
 static size_t row_bytes_of(uint32_t type, size_t n)
 {
-	return type == LINNET_TYPE_Q8_0 ? n / 32 * 34 : type == LINNET_TYPE_F32 ? 4 * n : 2 * n;
+	return type == LINNET_TYPE_Q8_0 ? n / 32 * 34 : type == LINNET_TYPE_Q4_0 ? n / 32 * 18 :
+	       type == LINNET_TYPE_F32 ? 4 * n : 2 * n;
 }
 
 /* Sixteen values of a cache of floats, or the first n of them; size: bytes of a value. */
@@ -62,7 +69,7 @@ static size_t query_bytes(uint32_t type, uint32_t n, uint32_t dk)
 	return n * query_stride(type, dk);
 }
 
-static void prep_q8_0(uint8_t *buf, const float *src, size_t dk)
+static void prep_digits(uint8_t *buf, const float *src, size_t dk)
 {
 	float *scale = (float *)buf;
 	int32_t *sum = (int32_t *)(scale + dk / 32);
@@ -99,8 +106,8 @@ static void prep(const struct linnet_attn_query *q, const float *const *src)
 	for (uint32_t i = 0; i < q->n; i++) {
 		uint8_t *buf = (uint8_t *)q->buf + i * stride;
 
-		if (q->type == LINNET_TYPE_Q8_0)
-			prep_q8_0(buf, src[i], q->dk);
+		if (is_quantized(q->type))
+			prep_digits(buf, src[i], q->dk);
 		else
 			memcpy(buf, src[i], stride);
 	}
@@ -167,10 +174,14 @@ V16_INLINE void scores_floats(float *s, const float *q, size_t dk, const uint8_t
 		v16_store(s + j / m * PAGE + TILE * (j % m), v16_mul(acc[j], v16_set(scale)));
 }
 
-V16_INLINE void scores_q8_0(float *s, const uint8_t *q, size_t dk, const uint8_t *k,
-			    const uint8_t *ahead, float scale, const int nq, const int m)
+/* bits: of an integer, 8 or 4. */
+V16_INLINE void scores_quantized(float *s, const uint8_t *q, size_t dk, const uint8_t *k,
+				 const uint8_t *ahead, float scale, const int bits, const int nq,
+				 const int m)
 {
-	size_t tile_bytes = TILE * (dk / 32 * 34), stride = query_stride(LINNET_TYPE_Q8_0, dk);
+	/* of a tile's block of 32 dimensions: scales, and all */
+	const size_t scales = 2 * TILE, block = scales + TILE * 4 * bits;
+	size_t tile_bytes = dk / 32 * block, stride = query_stride(LINNET_TYPE_Q8_0, dk);
 	const float *steps = (const float *)q;
 	const int32_t *sums = (const int32_t *)(q + 4 * (dk / 32));
 	const int32_t *digits = sums + 2 * (dk / 32);
@@ -190,16 +201,22 @@ V16_INLINE void scores_q8_0(float *s, const uint8_t *q, size_t dk, const uint8_t
 		}
 		UNROLL
 		for (int t = 0; t < m; t++) {
-			step[t] = v16_load_f16(k + t * tile_bytes + 2 * TILE * b);
-			v16_prefetch(ahead + t * tile_bytes + 544 * b + 512);
+			step[t] = v16_load_f16(k + t * tile_bytes + scales * b);
+			v16_prefetch(ahead + t * tile_bytes + block * b + block - scales);
 		}
 		for (size_t d = 8 * b; d < 8 * b + 8; d++) {
+			/* 64 bytes hold 4 dimensions, or 8: in low nibbles, then in high ones */
+			size_t at = 4 * TILE * (bits == 8 ? d : d / 2);
 			v16_bytes x[GROUP];
 
 			UNROLL
 			for (int t = 0; t < m; t++) {
-				x[t] = v16_load_bytes(k + t * tile_bytes + dk + 4 * TILE * d);
-				v16_prefetch(ahead + t * tile_bytes + 32 * b + 4 * TILE * d);
+				const uint8_t *p = k + t * tile_bytes + dk + at;
+
+				x[t] = bits == 8 ? v16_load_bytes(p) :
+				       d % 2 ? v16_load_high(p) : v16_load_low(p);
+				if (bits == 8 || d % 2)
+					v16_prefetch(ahead + t * tile_bytes + scales * b + at);
 			}
 			UNROLL
 			for (int j = 0; j < nq * m; j++) {
@@ -291,12 +308,13 @@ V16_INLINE void values_floats(float *out, size_t ld, const float *e, size_t n, c
 	}
 }
 
-/* Positions [lo, hi) of a head's block v; dimensions d0 and up, 16 * m of them. */
-V16_INLINE void values_q8_0(float *out, size_t ld, const float *e, size_t lo, size_t hi,
-			    const uint8_t *v, size_t dv, size_t d0, const uint8_t *ahead,
-			    const int nq, const int m)
+/* Positions [lo, hi) of a head's block v; dimensions d0 and up, 16 * m of them. bits: of an
+ * integer, 8 or 4. */
+V16_INLINE void values_quantized(float *out, size_t ld, const float *e, size_t lo, size_t hi,
+				 const uint8_t *v, size_t dv, size_t d0, const uint8_t *ahead,
+				 const int bits, const int nq, const int m)
 {
-	size_t tile_bytes = TILE * (dv / 32 * 34);
+	const size_t row_bytes = dv * bits / 8, tile_bytes = dv + TILE * row_bytes;
 	v16 acc[MAX_SUMS], x[GROUP];
 
 	UNROLL
@@ -304,7 +322,7 @@ V16_INLINE void values_q8_0(float *out, size_t ld, const float *e, size_t lo, si
 		acc[j] = v16_load(out + j / m * ld + 16 * (j % m));
 	for (size_t t = lo / TILE * TILE; t < hi; t += TILE) {
 		const uint8_t *tile = v + t / TILE * tile_bytes;
-		const int8_t *row = (const int8_t *)tile + dv + d0;
+		const uint8_t *row = tile + dv + d0 * bits / 8;
 		size_t first = t < lo ? lo - t : 0, last = hi - t < TILE ? hi - t : TILE;
 		float w[MAX_SUMS / 2][TILE];	/* e_p * dv_p, a row for two vectors */
 
@@ -318,10 +336,18 @@ V16_INLINE void values_q8_0(float *out, size_t ld, const float *e, size_t lo, si
 		ahead += 32 * m;
 		for (size_t p = first; p < last; p++) {
 			UNROLL
-			for (int i = 0; i < m; i++)
-				x[i] = v16_load_i8(row + p * dv + 16 * i);
+			for (int i = 0; i < m; i += 2) {
+				const uint8_t *at = row + p * row_bytes + 2 * bits * i;
+
+				if (bits == 4) {
+					v16_load_i4(&x[i], &x[i + 1], at);
+				} else {
+					x[i] = v16_load_i8((const int8_t *)at);
+					x[i + 1] = v16_load_i8((const int8_t *)at + 16);
+				}
+			}
 			v16_prefetch(ahead);
-			ahead += 16 * m;
+			ahead += 2 * bits * m;
 			UNROLL
 			for (int j = 0; j < nq * m; j++)
 				acc[j] = v16_fma(v16_set(w[j / 2][p]), x[j % m], acc[j]);
@@ -380,10 +406,12 @@ static void group_f32(float *s, const uint8_t *buf, size_t dk, const uint8_t *k,
 	EACH_NQ(nq, SCORE_QUERIES, SCORES_F32);
 }
 
-#define SCORES_Q8_0(nq)									\
+#define SCORES_QUANTIZED(nq, bits)							\
 	for (int t = 0; t < GROUP; t += SCORE8_TILES(nq))				\
-		scores_q8_0(s + TILE * t, buf, dk, k + t * tile_bytes,			\
-			    ahead + t * tile_bytes, scale, nq, SCORE8_TILES(nq))
+		scores_quantized(s + TILE * t, buf, dk, k + t * tile_bytes,		\
+				 ahead + t * tile_bytes, scale, bits, nq, SCORE8_TILES(nq))
+#define SCORES_Q8_0(nq) SCORES_QUANTIZED(nq, 8)
+#define SCORES_Q4_0(nq) SCORES_QUANTIZED(nq, 4)
 
 __attribute__((noinline))
 static void group_q8_0(float *s, const uint8_t *buf, size_t dk, const uint8_t *k,
@@ -392,6 +420,15 @@ static void group_q8_0(float *s, const uint8_t *buf, size_t dk, const uint8_t *k
 	size_t tile_bytes = TILE * (dk / 32 * 34);
 
 	EACH_NQ(nq, SCORE8_QUERIES, SCORES_Q8_0);
+}
+
+__attribute__((noinline))
+static void group_q4_0(float *s, const uint8_t *buf, size_t dk, const uint8_t *k,
+		       const uint8_t *ahead, float scale, uint32_t nq)
+{
+	size_t tile_bytes = TILE * (dk / 32 * 18);
+
+	EACH_NQ(nq, SCORE8_QUERIES, SCORES_Q4_0);
 }
 
 #define VALUES_FLOATS(nq, size) do {							\
@@ -407,14 +444,17 @@ static void group_q8_0(float *s, const uint8_t *buf, size_t dk, const uint8_t *k
 #define VALUES_F16(nq) VALUES_FLOATS(nq, 2)
 #define VALUES_F32(nq) VALUES_FLOATS(nq, 4)
 
-#define VALUES_Q8_0(nq) do {								\
+#define VALUES_QUANTIZED(nq, bits) do {							\
 	for (; d + 16 * VALUE_VECTORS <= dv; d += 16 * VALUE_VECTORS) {			\
-		values_q8_0(out + d, ld, e, lo, hi, v, dv, d, ahead, nq, VALUE_VECTORS);\
-		ahead += 17 * VALUE_VECTORS * (hi - lo);				\
+		values_quantized(out + d, ld, e, lo, hi, v, dv, d, ahead, bits, nq,	\
+				 VALUE_VECTORS);					\
+		ahead += (2 * bits + 1) * VALUE_VECTORS * (hi - lo);			\
 	}										\
 	for (; d < dv; d += 32)								\
-		values_q8_0(out + d, ld, e, lo, hi, v, dv, d, ahead, nq, 2);		\
+		values_quantized(out + d, ld, e, lo, hi, v, dv, d, ahead, bits, nq, 2);	\
 } while (0)
+#define VALUES_Q8_0(nq) VALUES_QUANTIZED(nq, 8)
+#define VALUES_Q4_0(nq) VALUES_QUANTIZED(nq, 4)
 
 /* Add positions [lo, hi) to nq queries. */
 __attribute__((noinline))
@@ -442,6 +482,15 @@ static void add_q8_0(float *out, size_t ld, const float *e, size_t lo, size_t hi
 	size_t d = 0;
 
 	EACH_NQ(nq, VALUE_QUERIES, VALUES_Q8_0);
+}
+
+__attribute__((noinline))
+static void add_q4_0(float *out, size_t ld, const float *e, size_t lo, size_t hi,
+		     const uint8_t *v, size_t dv, const uint8_t *ahead, uint32_t nq)
+{
+	size_t d = 0;
+
+	EACH_NQ(nq, VALUE_QUERIES, VALUES_Q4_0);
 }
 
 /* What queries [i, i + n) see: all of [lo, hi) some of them, all of [all_lo, all_hi)
@@ -475,12 +524,14 @@ static size_t at_most(size_t a, size_t b) { return a < b ? a : b; }
 static void page_scores(const struct linnet_attn_query *q, const struct linnet_attn_page *p,
 			const struct ahead *ahead, const struct sight *page)
 {
-	bool q8 = q->type == LINNET_TYPE_Q8_0;
+	bool quantized = is_quantized(q->type);
 	size_t tile_bytes = TILE * row_bytes_of(q->type, q->dk);
 	size_t stride = query_stride(q->type, q->dk);
 	void (*const group)(float *, const uint8_t *, size_t, const uint8_t *, const uint8_t *, float,
 			    uint32_t) =
-		q8 ? group_q8_0 : q->type == LINNET_TYPE_F32 ? group_f32 : group_f16;
+		q->type == LINNET_TYPE_Q8_0 ? group_q8_0 :
+		q->type == LINNET_TYPE_Q4_0 ? group_q4_0 :
+		q->type == LINNET_TYPE_F32 ? group_f32 : group_f16;
 
 	for (size_t t = page->lo / (GROUP * TILE) * GROUP; t * TILE < page->hi; t += GROUP) {
 		const uint8_t *k = (const uint8_t *)p->k + t * tile_bytes;
@@ -491,7 +542,7 @@ static void page_scores(const struct linnet_attn_query *q, const struct linnet_a
 			float *s = (float *)p->scratch + (size_t)i * PAGE + t * TILE;
 			struct sight see;
 
-			n = block_of(q->n - i, q8 ? SCORE8_QUERIES : SCORE_QUERIES);
+			n = block_of(q->n - i, quantized ? SCORE8_QUERIES : SCORE_QUERIES);
 			see = sight_of(p, i, n);
 			if (see.lo >= (t + GROUP) * TILE || see.hi <= t * TILE)
 				continue;
@@ -508,6 +559,7 @@ static void page_values(const struct linnet_attn_query *q, const struct linnet_a
 	void (*const add)(float *, size_t, const float *, size_t, size_t, const uint8_t *, size_t,
 			  const uint8_t *, uint32_t) =
 		q->type == LINNET_TYPE_Q8_0 ? add_q8_0 :
+		q->type == LINNET_TYPE_Q4_0 ? add_q4_0 :
 		q->type == LINNET_TYPE_F32 ? add_f32 : add_f16;
 
 	/* A few rows at a time, which stay near while blocks of queries and of dimensions

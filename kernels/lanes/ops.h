@@ -139,13 +139,60 @@ V16_INLINE void quantize(uint8_t *tile, int8_t *q, const float *src, size_t b, s
 	}
 }
 
+/* The integers of a block, 0..15. */
+V16_INLINE void quantize4(uint8_t *tile, uint8_t *q, const float *src, size_t b, size_t p)
+{
+	float id, scale = v16_quant4_scale(&id, src + 32 * b);
+	uint16_t h = linnet_f32_to_f16(scale);
+
+	memcpy(tile + 2 * (LINNET_KV_TILE * b + p), &h, sizeof(h));
+	if (!id) {
+		memset(q, 8, 32);
+		return;
+	}
+	for (size_t i = 0; i < 32; i += 16) {
+		v16 x = v16_rint(v16_mul(v16_load(src + 32 * b + i), v16_set(id)));
+
+		x = v16_select(v16_lt(v16_set(7), x), v16_set(7), x);
+		v16_store_i8((int8_t *)q + i, v16_add(x, v16_set(8)));
+	}
+}
+
+static void put_k_q4_0(uint8_t *tile, const float *src, size_t d, size_t p)
+{
+	for (size_t b = 0; b < d / 32; b++) {
+		uint8_t *at = tile + d + LINNET_KV_TILE * 16 * b + 4 * p, q[32];
+
+		quantize4(tile, q, src, b, p);
+		for (size_t i = 0; i < 16; i++)
+			at[4 * LINNET_KV_TILE * (i / 4) + i % 4] =
+				(uint8_t)(q[i / 4 * 8 + i % 4] | q[i / 4 * 8 + 4 + i % 4] << 4);
+	}
+}
+
+static void put_v_q4_0(uint8_t *tile, const float *src, size_t d, size_t p)
+{
+	for (size_t b = 0; b < d / 32; b++) {
+		uint8_t *at = tile + d + d / 2 * p + 16 * b, q[32];
+
+		quantize4(tile, q, src, b, p);
+		for (size_t i = 0; i < 16; i++)
+			at[i] = (uint8_t)(q[i] | q[16 + i] << 4);
+	}
+}
+
 static void kv_put_k(uint32_t type, void *block, const float *src, size_t d, size_t p)
 {
 	size_t row_bytes = type == LINNET_TYPE_Q8_0 ? d / 32 * 34 :
+			   type == LINNET_TYPE_Q4_0 ? d / 32 * 18 :
 			   type == LINNET_TYPE_F32 ? 4 * d : 2 * d;
 	uint8_t *tile = (uint8_t *)block + p / LINNET_KV_TILE * LINNET_KV_TILE * row_bytes;
 
 	p %= LINNET_KV_TILE;
+	if (type == LINNET_TYPE_Q4_0) {
+		put_k_q4_0(tile, src, d, p);
+		return;
+	}
 	if (type == LINNET_TYPE_Q8_0) {
 		for (size_t b = 0; b < d / 32; b++) {
 			uint8_t *at = tile + d + LINNET_KV_TILE * 32 * b + 4 * p;
@@ -180,6 +227,11 @@ static void kv_put_v(uint32_t type, void *block, const float *src, size_t d, siz
 		p %= LINNET_KV_TILE;
 		for (size_t b = 0; b < d / 32; b++)
 			quantize(row, (int8_t *)row + d + d * p + 32 * b, src, b, p);
+		return;
+	}
+	if (type == LINNET_TYPE_Q4_0) {
+		put_v_q4_0((uint8_t *)block + p / LINNET_KV_TILE * LINNET_KV_TILE * (d / 32 * 18),
+			   src, d, p % LINNET_KV_TILE);
 		return;
 	}
 	if (type == LINNET_TYPE_F32) {

@@ -10,14 +10,19 @@
 
 #include <linnet/stream.h>
 
+/* Blocks of 32 with a scale; others are floats. */
+static bool is_quantized(uint32_t type)
+{
+	return type == LINNET_TYPE_Q8_0 || type == LINNET_TYPE_Q4_0;
+}
+
 /*
  * A packed query, F16 and F32: float [dk].
- * Q8_0: float scale [dk / 32], int8 high digit [dk], int8 low digit [dk].
+ * Q8_0 and Q4_0: float scale [dk / 32], int8 high digit [dk], int8 low digit [dk].
  */
 static size_t query_stride(uint32_t type, uint32_t dk)
 {
-	return type == LINNET_TYPE_Q8_0 ? dk / 32 * sizeof(float) + 2 * (size_t)dk :
-					  dk * sizeof(float);
+	return is_quantized(type) ? dk / 32 * sizeof(float) + 2 * (size_t)dk : dk * sizeof(float);
 }
 
 static size_t query_bytes(uint32_t type, uint32_t n, uint32_t dk)
@@ -25,7 +30,7 @@ static size_t query_bytes(uint32_t type, uint32_t n, uint32_t dk)
 	return n * query_stride(type, dk);
 }
 
-static void prep_q8_0(uint8_t *buf, const float *src, uint32_t dk)
+static void prep_digits(uint8_t *buf, const float *src, uint32_t dk)
 {
 	float *scale = (float *)buf;
 	int8_t *high = (int8_t *)(scale + dk / 32), *low = high + dk;
@@ -50,8 +55,8 @@ static void prep(const struct linnet_attn_query *q, const float *const *src)
 	for (uint32_t i = 0; i < q->n; i++) {
 		uint8_t *buf = (uint8_t *)q->buf + i * stride;
 
-		if (q->type == LINNET_TYPE_Q8_0)
-			prep_q8_0(buf, src[i], q->dk);
+		if (is_quantized(q->type))
+			prep_digits(buf, src[i], q->dk);
 		else
 			memcpy(buf, src[i], stride);
 	}
@@ -93,12 +98,40 @@ static float dot_floats(const uint8_t *buf, uint32_t type, const uint8_t *k, uin
 	return dot;
 }
 
-static float dot_q8_0(const uint8_t *buf, const uint8_t *k, uint32_t dk, size_t p)
+/* Integer of a K tile: dimension d of position p. */
+static int k_integer(uint32_t type, const uint8_t *values, uint32_t d, size_t p)
+{
+	if (type == LINNET_TYPE_Q8_0)
+		return (int8_t)values[(d / 4 * LINNET_KV_TILE + p) * 4 + d % 4];
+	return (values[(d / 8 * LINNET_KV_TILE + p) * 4 + d % 4] >> (d % 8 / 4 * 4) & 15) - 8;
+}
+
+/* The same of a V tile's row. */
+static int v_integer(uint32_t type, const uint8_t *row, uint32_t d)
+{
+	if (type == LINNET_TYPE_Q8_0)
+		return (int8_t)row[d];
+	return (row[d / 32 * 16 + d % 16] >> (d % 32 / 16 * 4) & 15) - 8;
+}
+
+/* Bytes of a row of n integers in a tile. */
+static size_t integer_bytes(uint32_t type, uint32_t n)
+{
+	return type == LINNET_TYPE_Q8_0 ? n : n / 2;
+}
+
+/* Tiles: scales of n / 32 blocks, then the integers. */
+static size_t tile_bytes(uint32_t type, uint32_t n)
+{
+	return n + LINNET_KV_TILE * integer_bytes(type, n);
+}
+
+static float dot_quantized(const uint8_t *buf, uint32_t type, const uint8_t *k, uint32_t dk,
+			   size_t p)
 {
 	const float *scale = (const float *)buf;
 	const int8_t *high = (const int8_t *)(scale + dk / 32), *low = high + dk;
-	const uint8_t *tile = k + p / LINNET_KV_TILE * LINNET_KV_TILE * (dk / 32 * 34);
-	const int8_t *values = (const int8_t *)tile + dk;
+	const uint8_t *tile = k + p / LINNET_KV_TILE * tile_bytes(type, dk);
 	float dot = 0;
 
 	p %= LINNET_KV_TILE;
@@ -107,7 +140,7 @@ static float dot_q8_0(const uint8_t *buf, const uint8_t *k, uint32_t dk, size_t 
 		int hi = 0, lo = 0;
 
 		for (uint32_t d = 32 * b; d < 32 * b + 32; d++) {
-			int v = values[(d / 4 * LINNET_KV_TILE + p) * 4 + d % 4];
+			int v = k_integer(type, tile + dk, d, p);
 
 			hi += high[d] * v;
 			lo += low[d] * v;
@@ -119,14 +152,15 @@ static float dot_q8_0(const uint8_t *buf, const uint8_t *k, uint32_t dk, size_t 
 
 static void add_value(float *out, float e, uint32_t type, const uint8_t *v, uint32_t dv, size_t p)
 {
-	if (type == LINNET_TYPE_Q8_0) {
-		const uint8_t *tile = v + p / LINNET_KV_TILE * LINNET_KV_TILE * (dv / 32 * 34);
-		const int8_t *row = (const int8_t *)tile + dv + p % LINNET_KV_TILE * dv;
+	if (is_quantized(type)) {
+		const uint8_t *tile = v + p / LINNET_KV_TILE * tile_bytes(type, dv);
+		const uint8_t *row = tile + dv + p % LINNET_KV_TILE * integer_bytes(type, dv);
 
 		for (uint32_t d = 0; d < dv; d++) {
 			size_t at = LINNET_KV_TILE * (d / 32) + p % LINNET_KV_TILE;
 
-			out[d] = fmaf(e * load_f16(tile + 2 * at), (float)row[d], out[d]);
+			out[d] = fmaf(e * load_f16(tile + 2 * at), (float)v_integer(type, row, d),
+				      out[d]);
 		}
 		return;
 	}
@@ -145,8 +179,9 @@ static void page(const struct linnet_attn_query *q, const struct linnet_attn_pag
 		for (uint32_t d = 0; d < q->dv; d++)
 			out[d] = 0;
 		for (size_t j = p->lo[i]; j < p->hi[i]; j++) {
-			float s = q->type == LINNET_TYPE_Q8_0 ? dot_q8_0(buf, p->k, q->dk, j) :
-								dot_floats(buf, q->type, p->k, q->dk, j);
+			float s = is_quantized(q->type) ?
+				  dot_quantized(buf, q->type, p->k, q->dk, j) :
+				  dot_floats(buf, q->type, p->k, q->dk, j);
 
 			s *= q->scale;
 			if (q->softcap)

@@ -107,6 +107,28 @@ static void put_q8_0(uint8_t *tile, int8_t *q, size_t group, size_t stride, cons
 	}
 }
 
+/*
+ * Q4_0: integer i of a block, in 0..15, goes to nibble i / half % 2 (the high one is the
+ * second) of byte i / (2 * half) * stride + i % half.
+ */
+static void put_q4_0(uint8_t *tile, uint8_t *q, size_t half, size_t stride, const float *src,
+		     size_t d, size_t p)
+{
+	for (size_t b = 0; b < d / 32; b++) {
+		float id, scale = linnet_quant4_scale(&id, src + 32 * b);
+		uint16_t h = linnet_f32_to_f16(scale);
+
+		memcpy(tile + 2 * (LINNET_KV_TILE * b + p), &h, sizeof(h));
+		for (size_t i = 32 * b; i < 32 * b + 32; i++) {
+			uint8_t *at = &q[i / (2 * half) * stride + i % half];
+			float x = id ? rintf(src[i] * id) : 0;
+			int v = (x > 7 ? 7 : (int)x) + 8;
+
+			*at = i / half % 2 ? *at | v << 4 : v;
+		}
+	}
+}
+
 static void kv_put_k(uint32_t type, void *block, const float *src, size_t d, size_t p)
 {
 	uint8_t *tile;
@@ -114,6 +136,11 @@ static void kv_put_k(uint32_t type, void *block, const float *src, size_t d, siz
 	if (type == LINNET_TYPE_Q8_0) {
 		tile = tile_of(block, LINNET_KV_TILE * (d / 32 * 34), &p);
 		put_q8_0(tile, (int8_t *)tile + d + 4 * p, 4, 4 * LINNET_KV_TILE, src, d, p);
+		return;
+	}
+	if (type == LINNET_TYPE_Q4_0) {
+		tile = tile_of(block, LINNET_KV_TILE * (d / 32 * 18), &p);
+		put_q4_0(tile, tile + d + 4 * p, 4, 4 * LINNET_KV_TILE, src, d, p);
 		return;
 	}
 	if (type == LINNET_TYPE_F32) {
@@ -137,6 +164,11 @@ static void kv_put_v(uint32_t type, void *block, const float *src, size_t d, siz
 	if (type == LINNET_TYPE_Q8_0) {
 		tile = tile_of(block, LINNET_KV_TILE * (d / 32 * 34), &p);
 		put_q8_0(tile, (int8_t *)tile + d + d * p, d, d, src, d, p);
+		return;
+	}
+	if (type == LINNET_TYPE_Q4_0) {
+		tile = tile_of(block, LINNET_KV_TILE * (d / 32 * 18), &p);
+		put_q4_0(tile, tile + d + d / 2 * p, 16, 16, src, d, p);
 		return;
 	}
 	if (type == LINNET_TYPE_F32) {

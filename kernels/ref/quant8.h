@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The scale of a block of 32 values in a Q8_0 KV cache and of a query against one,
- * see attention.h.
+ * The scale of a block of 32 values in a Q8_0 or Q4_0 KV cache and of a query against
+ * one, see attention.h.
  */
 #ifndef LINNET_KERNELS_REF_QUANT8_H
 #define LINNET_KERNELS_REF_QUANT8_H
 
 #include <math.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -41,6 +42,37 @@ static inline float linnet_quant8_scale(float *id, const float *x)
 		max = u > max ? u : max;
 	}
 	return linnet_quant8_step(id, max);
+}
+
+/*
+ * The same for Q4_0, a step being signed: the extreme value, a or -a by its sign, becomes
+ * -8. negative: -a is among the values.
+ */
+static inline float linnet_quant4_step(float *id, uint32_t max, bool negative)
+{
+	float a, step = linnet_quant8_step(id, max);
+
+	memcpy(&a, &max, sizeof(a));
+	if (!*id)
+		return step;
+	*id = negative ? 8 / a : -8 / a;
+	return negative ? a / 8 : a / -8;
+}
+
+static inline float linnet_quant4_scale(float *id, const float *x)
+{
+	uint32_t max = 0, u;
+	bool negative = false;
+
+	for (int i = 0; i < 32; i++) {
+		memcpy(&u, &x[i], sizeof(u));
+		if ((u & 0x7fffffff) > max) {
+			max = u & 0x7fffffff;
+			negative = false;
+		}
+		negative |= (u & 0x7fffffff) == max && u >> 31;
+	}
+	return linnet_quant4_step(id, max, negative);
 }
 
 #endif

@@ -97,6 +97,20 @@ V16_INLINE v16 v16_load_i8(const int8_t *p)
 	};
 }
 
+V16_INLINE v16 v16_from_i8(__m128i a)
+{
+	return (v16) { _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(a)),
+		       _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_srli_si128(a, 8))) };
+}
+
+V16_INLINE void v16_load_i4(v16 *low, v16 *high, const void *p)
+{
+	__m128i a = _mm_loadu_si128(p), m = _mm_set1_epi8(15), eight = _mm_set1_epi8(8);
+
+	*low = v16_from_i8(_mm_sub_epi8(_mm_and_si128(a, m), eight));
+	*high = v16_from_i8(_mm_sub_epi8(_mm_and_si128(_mm_srli_epi16(a, 4), m), eight));
+}
+
 V16_INLINE void v16_store_i8(int8_t *p, v16 a)
 {
 	/* packs works in halves of registers: 0-3 8-11 | 4-7 12-15 */
@@ -257,6 +271,26 @@ V16_INLINE v16_bytes v16_load_bytes(const void *p)
 	const __m256i *b = p;
 
 	return (v16_bytes) { _mm256_loadu_si256(b), _mm256_loadu_si256(b + 1) };
+}
+
+V16_INLINE __m256i v16_nibbles(__m256i a)
+{
+	return _mm256_sub_epi8(_mm256_and_si256(a, _mm256_set1_epi8(15)), _mm256_set1_epi8(8));
+}
+
+V16_INLINE v16_bytes v16_load_low(const void *p)
+{
+	v16_bytes a = v16_load_bytes(p);
+
+	return (v16_bytes) { v16_nibbles(a.lo), v16_nibbles(a.hi) };
+}
+
+V16_INLINE v16_bytes v16_load_high(const void *p)
+{
+	v16_bytes a = v16_load_bytes(p);
+
+	return (v16_bytes) { v16_nibbles(_mm256_srli_epi16(a.lo, 4)),
+			     v16_nibbles(_mm256_srli_epi16(a.hi, 4)) };
 }
 
 V16_INLINE v16_int v16_dot_begin(int32_t digit_sum)

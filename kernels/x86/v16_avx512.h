@@ -58,6 +58,16 @@ V16_INLINE v16 v16_load_i8(const int8_t *p)
 	return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)p)));
 }
 
+V16_INLINE void v16_load_i4(v16 *low, v16 *high, const void *p)
+{
+	__m128i a = _mm_loadu_si128(p), m = _mm_set1_epi8(15), eight = _mm_set1_epi8(8);
+	__m128i l = _mm_sub_epi8(_mm_and_si128(a, m), eight);
+	__m128i h = _mm_sub_epi8(_mm_and_si128(_mm_srli_epi16(a, 4), m), eight);
+
+	*low = _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(l));
+	*high = _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(h));
+}
+
 V16_INLINE void v16_store_i8(int8_t *p, v16 a)
 {
 	_mm_storeu_si128((__m128i *)p, _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(a)));
@@ -141,6 +151,22 @@ V16_INLINE v16 v16_odds(v16 a, v16 b)
 V16_INLINE v16_bytes v16_load_bytes(const void *p)
 {
 	return _mm512_xor_si512(_mm512_loadu_si512(p), _mm512_set1_epi8(-128));
+}
+
+/* Values of nibbles are 0..15 for -8..7: moved up by 120 more. */
+V16_INLINE v16_bytes v16_load_low(const void *p)
+{
+	__m512i n = _mm512_and_si512(_mm512_loadu_si512(p), _mm512_set1_epi8(15));
+
+	return _mm512_add_epi8(n, _mm512_set1_epi8(120));
+}
+
+V16_INLINE v16_bytes v16_load_high(const void *p)
+{
+	__m512i n = _mm512_and_si512(_mm512_srli_epi16(_mm512_loadu_si512(p), 4),
+				     _mm512_set1_epi8(15));
+
+	return _mm512_add_epi8(n, _mm512_set1_epi8(120));
 }
 
 V16_INLINE v16_int v16_dot_begin(int32_t digit_sum)

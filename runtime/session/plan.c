@@ -2,6 +2,7 @@
 /* From session options and the memory budget to sizes, residence and streams. */
 #include "session.h"
 
+#include "kernels/kernels.h"
 #include "runtime/memory/gather.h"
 #include "runtime/util/error.h"
 #include "runtime/util/overflow.h"
@@ -52,8 +53,9 @@ static int measure_kv(struct linnet_session_plan *p, const struct linnet_model *
 	ret = linnet_kv_measure(p->kv_type, p->kv, m->hp.n_layer, &p->kv_page_bytes, &bad);
 	if (ret == -EINVAL)
 		return linnet_err(err, ret,
-				  "%s: a Q8_0 KV cache needs head sizes that are multiples of 32 "
-				  "(attention.key_length, %u)", linnet_gguf_path(m->gguf), m->hp.dk);
+				  "%s: a %s KV cache needs head sizes that are multiples of 32 "
+				  "(attention.key_length, %u)", linnet_gguf_path(m->gguf),
+				  linnet_type_info(p->kv_type)->name, m->hp.dk);
 	if (ret)
 		return linnet_err(err, ret, "%s: the KV cache is too large",
 				  linnet_gguf_path(m->gguf));
@@ -192,6 +194,7 @@ static int make(struct linnet_session_plan *p, const struct linnet_model *m,
 		[LINNET_KV_F16] = LINNET_TYPE_F16,
 		[LINNET_KV_Q8_0] = LINNET_TYPE_Q8_0,
 		[LINNET_KV_F32] = LINNET_TYPE_F32,
+		[LINNET_KV_Q4_0] = LINNET_TYPE_Q4_0,
 	};
 	struct linnet_session_options opts;
 	uint64_t n_pages;

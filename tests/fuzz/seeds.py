@@ -135,6 +135,7 @@ def stream_seeds():
                         operand(0, F32, 16, T)], 1)],
         "attention_f16": attention(F16),
         "attention_q8_0": attention(Q8_0),
+        "attention_q4_0": attention(Q4_0),
         "glu": [op(9, [x, y, z], 0), op(9, [x, y, z], 1)],
         "add": [op(10, [x, y, z])],
         "softcap": [op(11, [x, x], 30.0)],

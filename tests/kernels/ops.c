@@ -218,6 +218,12 @@ static size_t kv_row_bytes(uint32_t type, size_t d)
 	return linnet_row_bytes(linnet_type_info(type), d);
 }
 
+/* Types in blocks of 32. */
+static bool is_quantized(uint32_t type)
+{
+	return type == LINNET_TYPE_Q8_0 || type == LINNET_TYPE_Q4_0;
+}
+
 struct attn {
 	uint32_t type, n, dk, dv;
 	float scale, softcap;
@@ -300,15 +306,21 @@ static double kv_value(const struct attn *a, enum linnet_kv_role role, size_t p,
 	size_t d = role ? a->dv : a->dk, at;
 	uint16_t h;
 
-	if (a->type != LINNET_TYPE_Q8_0) {
+	if (!is_quantized(a->type)) {
 		at = role ? p * d + i : p / 16 * 16 * d + i * 16 + p % 16;
 		if (a->type == LINNET_TYPE_F32)
 			return (double)((const float *)b)[at];
 		memcpy(&h, b + 2 * at, 2);
 		return (double)linnet_f16_to_f32(h);
 	}
-	b += p / 16 * (16 * d + d);
+	b += p / 16 * 16 * kv_row_bytes(a->type, d);
 	memcpy(&h, b + 2 * (i / 32 * 16 + p % 16), 2);
+	if (a->type == LINNET_TYPE_Q4_0) {
+		int n = role ? b[d + p % 16 * d / 2 + i / 32 * 16 + i % 16] >> i % 32 / 16 * 4 :
+			       b[d + (i / 8 * 16 + p % 16) * 4 + i % 4] >> i % 8 / 4 * 4;
+
+		return (double)linnet_f16_to_f32(h) * ((n & 15) - 8);
+	}
 	at = role ? p % 16 * d + i : (i / 4 * 16 + p % 16) * 4 + i % 4;
 	return (double)linnet_f16_to_f32(h) * ((const int8_t *)b + d)[at];
 }
@@ -321,12 +333,12 @@ static double kv_value(const struct attn *a, enum linnet_kv_role role, size_t p,
 static void test_attention_exact(const struct linnet_kernels *ref, uint32_t type)
 {
 	enum { PAGES = 3, N = 3 };
-	double worst = 0, bound = type == LINNET_TYPE_Q8_0 ? 6e-5 : 3e-6;
+	double worst = 0, bound = is_quantized(type) ? 6e-5 : 3e-6;
 
 	for (int round = 0; round < 24; round++) {
 		struct attn a[PAGES];
 		struct linnet_attn_state acc[N], part[N];
-		uint32_t d = type != LINNET_TYPE_Q8_0 && round & 1 ? 20 : 64 << round % 3;
+		uint32_t d = !is_quantized(type) && round & 1 ? 20 : 64 << round % 3;
 		float *out = calloc(N * d, 4), *part_out = calloc(N * d, 4);
 		float *query = malloc(4ull * N * d);
 		const float *src[N];
@@ -419,12 +431,18 @@ static void test_kv_exact(const struct linnet_kernels *ref, uint32_t type)
 				src[i] = rnd_normal();
 			ref->kv_put[role](type, role ? a.v : a.k, src, 96, p);
 			for (int i = 0; i < 96; i++) {
-				double max = 0, size = fmax(fabs(src[i]), 0x1p-14);
+				double max = 0, size = fmax(fabs(src[i]), 0x1p-14), m = 0;
 
 				for (int j = i / 32 * 32; j < i / 32 * 32 + 32; j++)
-					max = fmax(max, fabs(src[j]));
+					if (fabs(src[j]) > max) {
+						max = fabs(src[j]);
+						m = src[j];
+					}
 				if (type == LINNET_TYPE_Q8_0)
 					size = max / 127;
+				/* opposite to the extreme value there are 7 steps, not 8 */
+				if (type == LINNET_TYPE_Q4_0)
+					size = fabs(src[i] + m) < max / 16 ? max / 4 : max / 8;
 				worst = fmax(worst, fabs(kv_value(&a, role, p, i) - src[i]) / size);
 			}
 		}
@@ -432,6 +450,8 @@ static void test_kv_exact(const struct linnet_kernels *ref, uint32_t type)
 		test_ok(worst == 0, "kv_put F32 keeps every bit");
 	else if (type == LINNET_TYPE_F16)
 		test_ok(worst <= 0x1p-11, "kv_put F16: %.3g relative, bound 2^-11", worst);
+	else if (type == LINNET_TYPE_Q4_0)
+		test_ok(worst <= 0.504, "kv_put Q4_0: %.3g steps, bound 0.504", worst);
 	else	/* half a step, and the scale's own rounding */
 		test_ok(worst <= 0.5625, "kv_put Q8_0: %.3g steps, bound 0.5625", worst);
 	attn_free(&a);
@@ -439,7 +459,8 @@ static void test_kv_exact(const struct linnet_kernels *ref, uint32_t type)
 
 int main(void)
 {
-	static const uint32_t kv_types[] = { LINNET_TYPE_F32, LINNET_TYPE_F16, LINNET_TYPE_Q8_0 };
+	static const uint32_t kv_types[] = { LINNET_TYPE_F32, LINNET_TYPE_F16, LINNET_TYPE_Q8_0,
+					     LINNET_TYPE_Q4_0 };
 	struct linnet_kernels ref;
 
 	if (!test_ok(!linnet_kernels_init(&ref, "ref"), "the reference level"))

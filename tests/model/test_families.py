@@ -7,6 +7,7 @@ What is held to what bound (errors relative to the largest logit, or rms to rms)
   F32, F16, BF16 weights, F32 KV	largest error 1e-5 (measured: up to 2e-6)
   the same, F16 KV			rms 4e-3 (measured: up to 9e-4)
   the same, Q8_0 KV			rms 6e-2 (measured: up to 2e-2)
+  the same, Q4_0 KV			rms 0.8 (measured: up to 0.45)
   other weights, F32 KV			rms 8e-2 of a row (measured: up to 6e-2), and see below;
 					in a mixture of experts, where a token may change
 					its expert, that of nine rows in ten
@@ -144,6 +145,8 @@ def family(name):
                 return
             hold("Q8_0 KV", rms(m.logits(ids, n_ctx=CTX, kv_type=liblinnet.KV_Q8_0), want),
                  6e-2)
+            hold("Q4_0 KV", rms(m.logits(ids, n_ctx=CTX, kv_type=liblinnet.KV_Q4_0), want),
+                 0.8)
     check.__name__ = "check_family_" + name
     return check
 

@@ -10,7 +10,7 @@ import os
 
 import numpy as np
 
-KV_F16, KV_Q8_0, KV_F32 = 0, 1, 2
+KV_F16, KV_Q8_0, KV_F32, KV_Q4_0 = 0, 1, 2, 3
 NONE, LAST, ALL = 0, 1, 2
 
 

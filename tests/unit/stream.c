@@ -239,7 +239,7 @@ static const struct rule rules[] = {
 	{ LINNET_OP_GET_ROWS, 1, TYPE, I32, 1, "type is not allowed here" },
 	{ LINNET_OP_MATMUL, 2, TYPE, I32, 2, "type is not allowed here" },
 	{ LINNET_OP_KV_WRITE, 0, TYPE, LINNET_TYPE_BF16, 0, "type is not allowed here" },
-	{ LINNET_OP_KV_WRITE, 0, TYPE, LINNET_TYPE_Q4_0, 0, "type is not allowed here" },
+	{ LINNET_OP_KV_WRITE, 0, TYPE, LINNET_TYPE_Q4_1, 0, "type is not allowed here" },
 	{ LINNET_OP_ADD, 0, DIMS, 1, 0, "wrong number of dimensions" },
 	{ LINNET_OP_ADD, 0, DIMS, 3, 0, "wrong number of dimensions" },
 	{ LINNET_OP_ADD, 0, DIMS, 0, 0, "wrong number of dimensions" },
@@ -508,7 +508,12 @@ static void test_extents(void)
 /* ------------------------------------------------------------------ random streams */
 
 static const uint32_t weight_types[] = { 0, 1, 2, 3, 6, 7, 8, 10, 11, 12, 13, 14, 20, 23, 30, 39 };
-static const uint32_t cache_types[] = { F32, LINNET_TYPE_F16, LINNET_TYPE_Q8_0 };
+static const uint32_t cache_types[] = { F32, LINNET_TYPE_F16, LINNET_TYPE_Q8_0, LINNET_TYPE_Q4_0 };
+
+static bool is_quantized(uint32_t type)
+{
+	return type == LINNET_TYPE_Q8_0 || type == LINNET_TYPE_Q4_0;
+}
 
 /* Gaps between rows and before the operand, where that is allowed. */
 static void loosen(bool dense_rows)
@@ -628,19 +633,19 @@ static void random_op(enum linnet_opcode code)
 		R3(F32, n, heads, t), R3(F32, n, heads, t), R2(F32, 2 * d, t);
 		break;
 	case LINNET_OP_KV_WRITE:
-		type = cache_types[below(3)];
-		d = type == LINNET_TYPE_Q8_0 ? 32 * (1 + below(2)) : d;
+		type = cache_types[below(4)];
+		d = is_quantized(type) ? 32 * (1 + below(2)) : d;
 		linnet_builder_u32(&b, below(2));
 		R4(type, d, LINNET_KV_PAGE, heads, pages), R3(F32, d, heads, t);
 		R1(I32, t), R1(I32, t), R2(I32, pages, seqs);
 		break;
 	case LINNET_OP_ATTENTION:
-		type = cache_types[below(3)];
-		d = type == LINNET_TYPE_Q8_0 ? 32 * (1 + below(2)) : d;
+		type = cache_types[below(4)];
+		d = is_quantized(type) ? 32 * (1 + below(2)) : d;
 		linnet_builder_f32(&b, 0.3f);
 		linnet_builder_f32(&b, below(2) ? 5 : 0);
 		linnet_builder_u32(&b, below(2) ? 0 : below(700));
-		n = type == LINNET_TYPE_Q8_0 ? 32 : 1 + below(40);
+		n = is_quantized(type) ? 32 : 1 + below(40);
 		R3(F32, n, heads * group, t), R3(F32, d, heads * group, t);
 		R4(type, d, LINNET_KV_PAGE, heads, pages), R4(type, n, LINNET_KV_PAGE, heads, pages);
 		R1(I32, t), R1(I32, t), R2(I32, pages, seqs);

@@ -343,7 +343,7 @@ int cmd_info(int argc, char **argv)
 		  "show the memory for N positions (default: what the model\n"
 		  "was trained for, at most 4096)", &sargs.ctx, 1, INT32_MAX },
 		{ OPT_CHOICE, 0, "kv-type", "TYPE",
-		  "type of the KV cache: f16, q8_0 or f32 (default: f16)",
+		  "type of the KV cache: f16, q8_0, q4_0 or f32\n(default: f16)",
 		  &sargs.kv_type, .choices = kv_type_names },
 		{ OPT_GROUP, .help = "Output" },
 		{ OPT_FLAG, 0, "json", NULL, "everything as JSON", &json },

@@ -21,6 +21,7 @@ const char *const kv_type_names[] = {
 	[LINNET_KV_F16] = "f16",
 	[LINNET_KV_Q8_0] = "q8_0",
 	[LINNET_KV_F32] = "f32",
+	[LINNET_KV_Q4_0] = "q4_0",
 	NULL
 };
 

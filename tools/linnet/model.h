@@ -71,7 +71,7 @@ extern const char *const kv_type_names[];	/* by enum linnet_kv_type */
 /* usual: the name of the type that (a)->kv_type starts with */
 #define OPTS_KV(a, usual)							\
 	{ OPT_CHOICE, 0, "kv-type", "TYPE",					\
-	  "type of the KV cache: f16, q8_0 or f32 (default: " usual ")",	\
+	  "type of the KV cache: f16, q8_0, q4_0 or f32\n(default: " usual ")",	\
 	  &(a)->kv_type, .choices = kv_type_names },				\
 	{ OPT_INT, 'b', "batch-size", "N", "tokens in one pass (default: 512)",	\
 	  &(a)->batch, 1, 65536 }

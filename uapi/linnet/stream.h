@@ -119,7 +119,7 @@ enum linnet_opcode {
 	 * Put src into the KV pages of its token's sequence. The page of position
 	 * p of sequence s is pages[p / LINNET_KV_PAGE, s]. A head's block within a
 	 * page is stored in the layout of its role, see enum linnet_kv_role.
-	 * Operands: cache F32, F16 or Q8_0 [D, LINNET_KV_PAGE, H, P], src F32 [D, H, T],
+	 * Operands: cache F32, F16, Q8_0 or Q4_0 [D, LINNET_KV_PAGE, H, P], src F32 [D, H, T],
 	 *	pos I32 [T], seq I32 [T], pages I32 [M, S]
 	 * Attributes: u role
 	 */
@@ -181,9 +181,13 @@ enum linnet_glu_kind {
  * K, F16:  tiles of 16 positions: f16 [D][16 positions]; F32: the same in f32
  * K, Q8_0: tiles of 16 positions: f16 scale [D/32][16 positions], then
  *          int8 [D/4][16 positions][4 values]
+ * K, Q4_0: the same scales, then [D/8][16 positions][4 bytes]: byte j has value j of the 8 in
+ *          its low four bits and value 4 + j in its high ones, each plus 8
  * V, F16:  f16 [256 positions][D]; F32: the same in f32
  * V, Q8_0: tiles of 16 positions: f16 scale [D/32][16 positions], then
  *          int8 [16 positions][D]
+ * V, Q4_0: the same scales, then [16 positions][D/32][16 bytes]: byte j has value j of the 32
+ *          in its low four bits and value 16 + j in its high ones, each plus 8
  *
  * The bytes are as many as 256 GGUF rows of that type would take.
  */

@@ -257,6 +257,7 @@ enum linnet_kv_type {
 	LINNET_KV_F16 = 0,
 	LINNET_KV_Q8_0 = 1,	/* head sizes are multiples of 32 */
 	LINNET_KV_F32 = 2,
+	LINNET_KV_Q4_0 = 3,	/* the same; for when nothing else fits */
 };
 
 struct linnet_session_options {

@@ -204,6 +204,12 @@ static size_t kv_row_bytes(uint32_t type, size_t d)
 	return linnet_row_bytes(linnet_type_info(type), d);
 }
 
+/* Types in blocks of 32. */
+static bool is_quantized(uint32_t type)
+{
+	return type == LINNET_TYPE_Q8_0 || type == LINNET_TYPE_Q4_0;
+}
+
 static bool own_kv_put(const struct checkasm *c)
 {
 	return c->k->kv_put[LINNET_KV_K] != c->ref->kv_put[LINNET_KV_K] ||
@@ -212,8 +218,7 @@ static bool own_kv_put(const struct checkasm *c)
 
 static bool check_kv_put(struct checkasm *c)
 {
-	size_t d = c->arg == LINNET_TYPE_Q8_0 ? 32 * checkasm_range(c, 1, 8) :
-						checkasm_range(c, 1, 260);
+	size_t d = is_quantized(c->arg) ? 32 * checkasm_range(c, 1, 8) : checkasm_range(c, 1, 260);
 	size_t bytes = LINNET_KV_PAGE * kv_row_bytes(c->arg, d);
 	enum linnet_kv_role role = checkasm_range(c, 0, 1);
 	struct checkasm_mem got = checkasm_alloc(c, bytes, 4, CHECKASM_END);
@@ -366,16 +371,16 @@ static bool check_page(struct checkasm *c)
 {
 	static const uint8_t dims[] = { 8, 32, 64, 80, 96, 128, 192 };
 	enum values v = checkasm_range(c, 0, VALUES_COUNT - 1);
-	bool q8 = c->arg == LINNET_TYPE_Q8_0, ok;
+	bool quantized = is_quantized(c->arg), ok;
 	struct attention a = { .type = c->arg };
 	struct checkasm_mem got, want, got_state, want_state;
 	size_t n_out, bad, bad_state;
 
 	a.n = (uint32_t)checkasm_range(c, 1, checkasm_range(c, 0, 3) ? 9 : 70);
-	a.dk = q8 ? 32 * (uint32_t)checkasm_range(c, 1, 8) : (uint32_t)checkasm_range(c, 1, 150);
-	if (!q8 && checkasm_range(c, 0, 1))
+	a.dk = quantized ? 32 * (uint32_t)checkasm_range(c, 1, 8) : (uint32_t)checkasm_range(c, 1, 150);
+	if (!quantized && checkasm_range(c, 0, 1))
 		a.dk = dims[checkasm_range(c, 0, sizeof(dims) - 1)];
-	a.dv = checkasm_range(c, 0, 1) ? a.dk : q8 ? 32 * (uint32_t)checkasm_range(c, 1, 8) :
+	a.dv = checkasm_range(c, 0, 1) ? a.dk : quantized ? 32 * (uint32_t)checkasm_range(c, 1, 8) :
 	       (uint32_t)checkasm_range(c, 1, 260);
 	a.ld_out = a.dv + checkasm_range(c, 0, 20);
 	a.scale = (float)checkasm_range(c, 1, 8) / sqrtf((float)a.dk);
@@ -590,7 +595,8 @@ static bool check_combine(struct checkasm *c)
 #define BY_TYPE(name, what)							\
 	{ name "/F32", LINNET_TYPE_F32, own_##what, check_##what, bench_##what },\
 	{ name "/F16", LINNET_TYPE_F16, own_##what, check_##what, bench_##what },\
-	{ name "/Q8_0", LINNET_TYPE_Q8_0, own_##what, check_##what, bench_##what }
+	{ name "/Q8_0", LINNET_TYPE_Q8_0, own_##what, check_##what, bench_##what },\
+	{ name "/Q4_0", LINNET_TYPE_Q4_0, own_##what, check_##what, bench_##what }
 
 const struct checkasm_test checkasm_ops[] = {
 	ROW("rms_norm", RMS_NORM),
