@@ -131,7 +131,10 @@ void linnet_gather_start(struct linnet_gather *g, const int32_t *row, uint32_t n
 
 int linnet_gather_ready(const struct linnet_gather *g, struct linnet_error *err)
 {
+	/* the others write to the table until they have ended */
+	if (g->pending)
+		return 0;
 	if (g->error)
 		return linnet_weights_read_error(g->w, g->t->file, g->error_offset, g->error, err);
-	return !g->pending;
+	return 1;
 }

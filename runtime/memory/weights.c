@@ -61,7 +61,7 @@ struct unit {
 	struct span *span;
 	size_t n_spans, n_reads;
 	uint64_t bytes;
-	bool streamed, fixed, summed, suspect;
+	bool streamed, fixed, optional, absent, summed, suspect;
 	unsigned users;
 	struct place own;
 	struct place *place;	/* where it is or is being read to; NULL: nowhere */
@@ -144,6 +144,8 @@ static int unit_init(struct unit *u, const struct linnet_weight_unit *from)
 	u->n = from->n;
 	u->streamed = from->streamed && from->n;
 	u->fixed = from->fixed;
+	u->optional = from->optional;
+	u->absent = from->absent && from->n;
 	u->tensor = malloc((u->n + 1) * sizeof(*u->tensor));
 	u->span = malloc((u->n + 1) * sizeof(*u->span));
 	u->at = calloc(u->n + 1, sizeof(*u->at));
@@ -259,8 +261,11 @@ static int by_rank(const void *a, const void *b)
 {
 	const struct slab_entry *x = a, *y = b;
 
-	if (x->unit->streamed != y->unit->streamed)
-		return x->unit->streamed ? 1 : -1;
+	const bool gone[2] = { x->unit->streamed || x->unit->absent,
+			       y->unit->streamed || y->unit->absent };
+
+	if (gone[0] != gone[1])
+		return gone[0] ? 1 : -1;
 	if (x->unit->rank != y->unit->rank)
 		return x->unit->rank < y->unit->rank ? -1 : 1;
 	return x->number < y->number ? -1 : x->number > y->number;
@@ -313,7 +318,7 @@ static int make_places(struct linnet_weights *w, const struct linnet_weight_unit
 		if (u->streamed) {
 			w->n_streamed++;
 			w->pass_bytes += u->bytes;
-		} else {
+		} else if (!u->absent) {
 			w->resident_bytes += u->bytes;
 		}
 		if (u->fixed || !(u->streamed || changes))
@@ -460,10 +465,10 @@ static void empty(struct place *p)
 	p->error = 0;
 }
 
-/* Empty a resident place whose unit is to be streamed, once nothing needs it. */
+/* Empty a resident place whose unit is to be elsewhere, once nothing needs it. */
 static void leave(struct unit *u)
 {
-	if (u->streamed && u->own.unit && !u->own.pending && !(u->users && u->place == &u->own))
+	if ((u->streamed || u->absent) && u->own.unit && !u->own.pending && !(u->users && u->place == &u->own))
 		empty(&u->own);
 }
 
@@ -517,7 +522,7 @@ static void read_done(struct linnet_read *r, int result)
 	}
 	w->end_ns = now_ns();
 	w->pending--;
-	if (!p->pending && p->unit && p == &p->unit->own && p->unit->streamed) {
+	if (!p->pending && p->unit && p == &p->unit->own && (p->unit->streamed || p->unit->absent)) {
 		leave(p->unit);
 		trim(w);
 	}
@@ -603,7 +608,7 @@ static void advance(struct linnet_weights *w)
 		struct unit *u = &w->unit[w->cursor % w->n_units];
 		struct place *p = &u->own;
 
-		if (!u->n || u->place)
+		if (!u->n || u->place || u->absent)
 			continue;
 		if (u->streamed)
 			p = take_slot(w);
@@ -758,6 +763,11 @@ void linnet_weights_use(struct linnet_weights *w, size_t unit)
 	w->unit[unit].users++;
 }
 
+bool linnet_weights_absent(const struct linnet_weights *w, size_t unit)
+{
+	return w->unit[unit].absent;
+}
+
 unsigned linnet_weights_in_use(const struct linnet_weights *w, size_t unit)
 {
 	return w->unit[unit].users;
@@ -774,8 +784,7 @@ void linnet_weights_done(struct linnet_weights *w, size_t unit, size_t next)
 		/* its own place is read to when its turn comes again */
 		if (!u->streamed && u->place != &u->own)
 			empty(u->place);
-		if (u->streamed)
-			leave(u);
+		leave(u);
 		if (!u->place)
 			trim(w);
 	}
@@ -794,15 +803,17 @@ void linnet_weights_place(struct linnet_weights *w, const struct linnet_weight_u
 	for (size_t i = 0; i < w->n_units; i++) {
 		struct unit *u = &w->unit[i];
 
-		u->streamed = u->n && !u->fixed &&
-			      (unit[i].streamed || u->own.at + u->bytes > reserved);
+		const bool no_room = u->own.at + u->bytes > reserved;
+
+		u->streamed = u->n && !u->fixed && (unit[i].streamed || no_room);
+		u->absent = u->n && u->optional && (unit[i].absent || no_room);
 		if (u->streamed) {
 			w->n_streamed++;
 			w->pass_bytes += u->bytes;
-			leave(u);
-		} else {
+		} else if (!u->absent) {
 			w->resident_bytes += u->bytes;
 		}
+		leave(u);
 	}
 	trim(w);
 	w->cursor = w->pos;

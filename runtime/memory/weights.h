@@ -42,6 +42,8 @@ struct linnet_weight_unit {
 	size_t n;
 	bool streamed;
 	bool fixed;			/* never streamed */
+	bool optional;			/* others see to it when it is absent */
+	bool absent;			/* not read at all */
 	uint32_t rank;			/* units of low rank are the last to be streamed */
 	uint64_t bytes;			/* of memory; linnet_weights_measure() fills it */
 };
@@ -90,12 +92,16 @@ void linnet_weights_done(struct linnet_weights *w, size_t unit, size_t next);
 /* How often it was taken. */
 unsigned linnet_weights_in_use(const struct linnet_weights *w, size_t unit);
 
+/* The unit is absent, or will be when it is done with. */
+bool linnet_weights_absent(const struct linnet_weights *w, size_t unit);
+
 /* Place of tensor number i of a unit, as it was given; the unit is ready or in use. */
 struct linnet_weight linnet_weights_find(const struct linnet_weights *w, size_t unit, size_t i);
 
 /*
- * Stream the units that have `streamed` set from now on, and keep the others, as far as
- * memory was reserved for them. Memory of units that are not in use is given back before
+ * Stream the units that have `streamed` set from now on, leave out those that are absent,
+ * and keep the others, as far as memory was reserved for them (what was not is streamed or
+ * absent). Memory of units that are not in use is given back before
  * this returns, of others when they are done with. Between jobs of a pass, or passes.
  */
 void linnet_weights_place(struct linnet_weights *w, const struct linnet_weight_unit *unit);

@@ -36,6 +36,7 @@ struct build {
 	struct linnet_graph *g;
 	struct linnet_builder b;
 	struct act act;
+	bool in_parts;			/* the layer's parts are streams of their own */
 };
 
 #define TOKENS (LINNET_DIM_PARAM | LINNET_PARAM_TOKENS)
@@ -344,9 +345,9 @@ static void feed_forward_gate(struct build *bd, const struct linnet_layer *l)
 
 	if (!l->tensor[LINNET_FFN_GATE])
 		return;
-	start_products(bd, a->norm, bd->hp->n_embd, bd->c->parts == 1 ? 2 : 1);
+	start_products(bd, a->norm, bd->hp->n_embd, bd->in_parts ? 1 : 2);
 	product(bd, l, a->gate, LINNET_FFN_GATE, LINNET_FFN_GATE_BIAS);
-	if (bd->c->parts == 1)
+	if (!bd->in_parts)
 		product(bd, l, a->up, LINNET_FFN_UP, LINNET_FFN_UP_BIAS);
 }
 
@@ -356,7 +357,7 @@ static void feed_forward_up(struct build *bd, const struct linnet_layer *l)
 	const uint32_t n = l->n_ff;
 
 	if (l->tensor[LINNET_FFN_GATE]) {
-		if (bd->c->parts != 1) {
+		if (bd->in_parts) {
 			start_products(bd, a->norm, bd->hp->n_embd, 1);
 			product(bd, l, a->up, LINNET_FFN_UP, LINNET_FFN_UP_BIAS);
 		}
@@ -484,7 +485,7 @@ static void rope_table(struct build *bd, uint64_t at, const struct linnet_rope *
 	put_tensor(bd, factors, factors < LINNET_GLOBALS ? bd->m->global[factors] : NULL);
 }
 
-static void embed(struct build *bd)
+static void embed(struct build *bd, bool rows)
 {
 	const struct linnet_hparams *hp = bd->hp;
 	const struct act *a = &bd->act;
@@ -493,7 +494,7 @@ static void embed(struct build *bd)
 	linnet_builder_op(&bd->b, LINNET_OP_GET_ROWS);
 	linnet_builder_f32(&bd->b, bd->m->family->embd_scaled ? sqrtf(hp->n_embd) : 1);
 	put_f32(bd, a->x, hp->n_embd, TOKENS);
-	if (bd->c->gather)
+	if (rows)
 		put(bd, LINNET_SLOT_WEIGHT + LINNET_TOKEN_EMBD, 0,
 		    bd->m->global[LINNET_TOKEN_EMBD]->type, 2, hp->n_embd, bd->c->n_batch, 1);
 	else
@@ -577,35 +578,40 @@ int linnet_graph_build(struct linnet_graph *g, const struct linnet_model *m,
 	int64_t ret = 0;
 
 	memset(g, 0, sizeof(*g));
-	g->stream = calloc(LINNET_STREAM_LAYERS + (size_t)m->hp.n_layer * c->parts,
+	g->stream = calloc(LINNET_STREAM_LAYERS + (size_t)m->hp.n_layer * (1 + LINNET_LAYER_PARTS),
 			   sizeof(*g->stream));
-	g->layer_stream = calloc((size_t)m->hp.n_layer * c->parts, sizeof(*g->layer_stream));
-	if (!g->stream || !g->layer_stream)
+	g->layer_stream = calloc(m->hp.n_layer, sizeof(*g->layer_stream));
+	g->part_stream = calloc((size_t)m->hp.n_layer * LINNET_LAYER_PARTS,
+				sizeof(*g->part_stream));
+	if (!g->stream || !g->layer_stream || !g->part_stream)
 		goto err_memory;
 	layout(&bd);
 
-	start(&bd);
-	embed(&bd);
-	ret = finish(&bd);
-	if (ret < 0)
-		goto err_memory;
-	start(&bd);
-	output(&bd);
-	ret = finish(&bd);
-	if (ret < 0)
-		goto err_memory;
-	for (uint32_t i = 0; i < m->hp.n_layer * c->parts; i++) {
+	for (int i = 0; i < LINNET_STREAM_LAYERS && ret >= 0; i++) {
 		start(&bd);
-		if (c->parts == 1)
-			for (uint32_t part = 0; part < LINNET_LAYER_PARTS; part++)
-				layer_part(&bd, i, part);
+		if (i == LINNET_STREAM_OUTPUT)
+			output(&bd);
 		else
-			layer_part(&bd, i / c->parts, i % c->parts);
+			embed(&bd, i == LINNET_STREAM_EMBED_ROWS);
 		ret = finish(&bd);
-		if (ret < 0)
-			goto err_memory;
-		g->layer_stream[i] = ret;
 	}
+	for (uint32_t i = 0; i < m->hp.n_layer && ret >= 0; i++) {
+		start(&bd);
+		bd.in_parts = false;
+		for (uint32_t part = 0; part < LINNET_LAYER_PARTS; part++)
+			layer_part(&bd, i, part);
+		ret = finish(&bd);
+		g->layer_stream[i] = ret;
+		bd.in_parts = true;
+		for (uint32_t part = 0; part < LINNET_LAYER_PARTS && ret >= 0; part++) {
+			start(&bd);
+			layer_part(&bd, i, part);
+			ret = finish(&bd);
+			g->part_stream[i * LINNET_LAYER_PARTS + part] = ret;
+		}
+	}
+	if (ret < 0)
+		goto err_memory;
 	return 0;
 
 err_memory:
@@ -619,5 +625,6 @@ void linnet_graph_free(struct linnet_graph *g)
 		free(g->stream[i].data);
 	free(g->stream);
 	free(g->layer_stream);
+	free(g->part_stream);
 	memset(g, 0, sizeof(*g));
 }

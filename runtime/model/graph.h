@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The streams of a model for given maxima: one for the embeddings, one for each kind
- * of layer or layer's part (those that differ in weights' places alone share one), one
- * for the output: a stream for each unit of weights. Built once for a session.
+ * The streams of a model for given maxima: for the embeddings (from the whole table, or
+ * from one with the pass's rows), for each kind of layer as a whole and for each of its
+ * parts (those that differ in weights' places alone share one), for the output. Built once
+ * for a session; what is in memory decides, pass by pass, which of them run. All ways give
+ * the same bits.
  */
 #ifndef LINNET_MODEL_GRAPH_H
 #define LINNET_MODEL_GRAPH_H
@@ -28,6 +30,7 @@ enum {
 /* Streams by number: these, then the kinds of layers. */
 enum {
 	LINNET_STREAM_EMBED,
+	LINNET_STREAM_EMBED_ROWS,	/* embeddings come as a table of the batch's rows */
 	LINNET_STREAM_OUTPUT,
 	LINNET_STREAM_LAYERS,
 };
@@ -40,8 +43,6 @@ struct linnet_graph_config {
 	uint32_t kv_type;
 	uint64_t kv_page_bytes;
 	bool long_factors;		/* of longrope */
-	uint32_t parts;			/* of a layer: 1 or LINNET_LAYER_PARTS */
-	bool gather;			/* embeddings come as a table of the batch's rows */
 };
 
 /* Places in the slot of the batch, in bytes. */
@@ -59,7 +60,8 @@ struct linnet_graph {
 		size_t bytes;
 	} *stream;
 	uint32_t n_streams;
-	uint32_t *layer_stream;		/* number of each layer part's stream */
+	uint32_t *layer_stream;		/* number of each layer's stream */
+	uint32_t *part_stream;		/* and of its parts', LINNET_LAYER_PARTS for each */
 	struct linnet_batch_layout batch;
 	uint64_t act_bytes;
 	uint64_t logits;		/* f32 [n_outputs][n_vocab] in the slot of activations */

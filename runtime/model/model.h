@@ -14,6 +14,8 @@
 #include "runtime/memory/weights.h"
 #include "runtime/text/tokenizer.h"
 
+#include <pthread.h>
+
 /* Which layers attend to a window instead of everything. */
 enum linnet_window_rule {
 	LINNET_WINDOW_NEVER,		/* the key is ignored */
@@ -128,9 +130,17 @@ struct linnet_model {
 	/* set with the first session, when it is known what there is room for */
 	struct linnet_units *units;
 	struct linnet_weights *weights;
-	uint64_t planned_bytes;		/* memory of weights and sessions */
+	uint64_t other_bytes;		/* memory of code, tokenizer, metadata */
+	uint64_t session_bytes;		/* of all sessions, without weights */
+	uint64_t rows_bytes;		/* of theirs, when embeddings are read row by row */
 	unsigned n_sessions;
 	struct linnet_model_options opts;
+
+	/* Who holds it may decode, or change what is in memory; see memory.c. */
+	pthread_mutex_t run;
+	_Atomic uint64_t budget;	/* what is to be kept to */
+	_Atomic uint64_t least;		/* budget that the sessions there are can do with */
+	_Atomic uint64_t kept;		/* what is kept to; changed under `run` */
 };
 
 /* Read family, hyperparameters and tensors from m->gguf into m; reads no weights. */

@@ -45,10 +45,26 @@ static void add(struct linnet_units *u, size_t unit, const struct linnet_gguf_te
 	w->tensor[w->n++] = t;
 }
 
-int linnet_units_make(struct linnet_units **out, const struct linnet_model *m, bool small,
+/* The units that are streamed first come last. Multiples of the golden ratio are spread
+ * evenly, however many of them are taken. */
+static void give_ranks(struct linnet_units *u)
+{
+	const uint32_t n = u->n_units - 1 - LINNET_UNIT_LAYERS;
+
+	for (uint32_t i = 0; i < n; i++) {
+		const uint32_t key = i * 2654435769u;
+		uint32_t rank = 1;
+
+		for (uint32_t j = 0; j < n; j++)
+			rank += j * 2654435769u < key;
+		u->unit[LINNET_UNIT_LAYERS + i].rank = rank;
+	}
+	u->unit[LINNET_UNIT_EMBEDDINGS].rank = n + 1;
+}
+
+int linnet_units_make(struct linnet_units **out, const struct linnet_model *m,
 		      struct linnet_error *err)
 {
-	const uint32_t parts = small ? LINNET_LAYER_PARTS : 1;
 	const size_t n_tensors = linnet_gguf_tensor_count(m->gguf);
 	struct linnet_units *u = calloc(1, sizeof(*u));
 	size_t used = 0;
@@ -56,9 +72,7 @@ int linnet_units_make(struct linnet_units **out, const struct linnet_model *m, b
 
 	if (!u)
 		goto err_free;
-	u->parts = parts;
-	u->gather = small && m->global[LINNET_OUTPUT];
-	u->n_units = 2 + (size_t)m->hp.n_layer * parts;
+	u->n_units = LINNET_UNIT_LAYERS + (size_t)m->hp.n_layer * LINNET_LAYER_PARTS + 1;
 	u->unit = calloc(u->n_units, sizeof(*u->unit));
 	u->slot = calloc(u->n_units, sizeof(*u->slot));
 	u->tensors = malloc((n_tensors + 1) * sizeof(*u->tensors));
@@ -66,23 +80,32 @@ int linnet_units_make(struct linnet_units **out, const struct linnet_model *m, b
 	if (!u->unit || !u->slot || !u->tensors || !u->slots)
 		goto err_free;
 	for (size_t i = 0; i < u->n_units; i++) {
-		u->unit[i].tensor = u->tensors + used;
+		struct linnet_weight_unit *w = &u->unit[i];
+
+		w->tensor = u->tensors + used;
 		u->slot[i] = u->slots + used;
-		if (i == 0) {
-			for (unsigned g = LINNET_TOKEN_EMBD + u->gather; g < LINNET_OUTPUT_NORM; g++)
+		w->fixed = true;
+		if (i == LINNET_UNIT_TABLES) {
+			for (unsigned g = LINNET_ROPE_FREQS; g < LINNET_OUTPUT_NORM; g++)
 				add(u, i, m->global[g], g);
-		} else if (i == u->n_units - 1) {
+		} else if (i == LINNET_UNIT_EMBEDDINGS) {
+			add(u, i, m->global[LINNET_TOKEN_EMBD], LINNET_TOKEN_EMBD);
+			w->optional = m->global[LINNET_OUTPUT];
+		} else if (i == linnet_units_output(u)) {
 			for (unsigned g = LINNET_OUTPUT_NORM; g < LINNET_GLOBALS; g++)
 				add(u, i, m->global[g], g);
 		} else {
-			const struct linnet_layer *l = &m->layer[(i - 1) / parts];
+			const size_t n = i - LINNET_UNIT_LAYERS;
+			const struct linnet_layer *l = &m->layer[n / LINNET_LAYER_PARTS];
 
 			for (unsigned r = 0; r < LINNET_LAYER_ROLES; r++)
-				if (parts == 1 || part_of(r) == (i - 1) % parts)
+				if (part_of(r) == n % LINNET_LAYER_PARTS)
 					add(u, i, l->tensor[r], r);
+			w->fixed = false;
 		}
-		used += u->unit[i].n;
+		used += w->n;
 	}
+	give_ranks(u);
 	ret = linnet_weights_measure(u->unit, u->n_units);
 	if (ret)
 		goto err_free;
@@ -105,70 +128,87 @@ void linnet_units_free(struct linnet_units *u)
 	free(u);
 }
 
-uint64_t linnet_units_bytes(const struct linnet_units *u)
+/* Of a ring that any unit fits in which may be streamed. */
+static uint64_t ring_bytes(const struct linnet_units *u, unsigned n_slots)
 {
-	uint64_t bytes = 0;
+	uint64_t slot = 0;
 
 	for (size_t i = 0; i < u->n_units; i++)
-		bytes += u->unit[i].bytes;
-	return bytes;
+		if (!u->unit[i].fixed && u->unit[i].bytes > slot)
+			slot = u->unit[i].bytes;
+	return slot * n_slots;
 }
 
-uint64_t linnet_units_memory(const struct linnet_units *u, unsigned n_slots)
+void linnet_units_memory(const struct linnet_units *u, unsigned n_slots, uint64_t *resident,
+			 uint64_t *ring)
 {
-	uint64_t resident = 0, slot = 0;
+	*resident = *ring = 0;
+	for (size_t i = 0; i < u->n_units; i++) {
+		const struct linnet_weight_unit *w = &u->unit[i];
+
+		if (w->streamed)
+			*ring = ring_bytes(u, n_slots);
+		else if (!w->absent)
+			*resident += w->bytes;
+	}
+}
+
+uint64_t linnet_units_least(const struct linnet_units *u, unsigned n_slots, uint64_t rows_bytes)
+{
+	uint64_t bytes = ring_bytes(u, n_slots);
 
 	for (size_t i = 0; i < u->n_units; i++) {
 		const struct linnet_weight_unit *w = &u->unit[i];
 
-		if (!w->streamed)
-			resident += w->bytes;
-		else if (w->bytes > slot)
-			slot = w->bytes;
+		if (w->fixed && w->bytes)
+			bytes += w->optional ? rows_bytes : w->bytes;
 	}
-	return resident + slot * n_slots;
+	return bytes;
 }
 
-/* Stream about `bytes` of the layers' units, evenly spread. */
-static void spread(struct linnet_units *u, uint64_t bytes, uint64_t of)
+/* Keep the units of ranks up to `rank`. */
+static void keep(struct linnet_units *u, uint32_t rank)
 {
-	double debt = 0;
-
-	for (size_t i = 1; i < u->n_units - 1; i++) {
+	for (size_t i = 0; i < u->n_units; i++) {
 		struct linnet_weight_unit *w = &u->unit[i];
+		const bool go = w->rank > rank && w->bytes;
 
-		debt += (double)w->bytes / of * bytes;
-		w->streamed = w->bytes && debt >= w->bytes / 2.0;
-		if (w->streamed)
-			debt -= w->bytes;
+		w->streamed = go && !w->fixed;
+		w->absent = go && w->fixed && w->optional;
 	}
 }
 
-int linnet_units_choose(struct linnet_units *u, uint64_t bytes, unsigned n_slots, uint64_t *least)
+/* Keep the units of ranks up to `rank`; what that takes. */
+static uint64_t try_rank(struct linnet_units *u, uint32_t rank, unsigned n_slots,
+			 uint64_t rows_bytes)
 {
-	const uint64_t all = linnet_units_bytes(u);
-	uint64_t layers = 0, wanted, memory;
+	uint64_t resident, ring;
 
-	for (size_t i = 1; i < u->n_units - 1; i++)
-		layers += u->unit[i].bytes;
-	if (all <= bytes)
-		return 0;
-	wanted = all - bytes;
-	for (;;) {
-		if (wanted > layers)
-			wanted = layers;
-		if (wanted == layers)
-			for (size_t i = 1; i < u->n_units - 1; i++)
-				u->unit[i].streamed = u->unit[i].bytes > 0;
-		else
-			spread(u, wanted, layers);
-		memory = linnet_units_memory(u, n_slots);
-		if (memory <= bytes)
+	keep(u, rank);
+	linnet_units_memory(u, n_slots, &resident, &ring);
+	return resident + ring + (u->unit[LINNET_UNIT_EMBEDDINGS].absent ? rows_bytes : 0);
+}
+
+int linnet_units_choose(struct linnet_units *u, uint64_t bytes, unsigned n_slots,
+			uint64_t rows_bytes, uint64_t *least)
+{
+	const uint32_t all = u->unit[LINNET_UNIT_EMBEDDINGS].rank;
+	uint32_t low = 0, high = all;
+
+	*least = linnet_units_least(u, n_slots, rows_bytes);
+	/* everything, everything in layers: neither needs a ring */
+	for (; high + 1 >= all; high--)
+		if (try_rank(u, high, n_slots, rows_bytes) <= bytes)
 			return 0;
-		if (wanted == layers)
+		else if (!high)
 			break;
-		wanted += memory - bytes;
+	while (low < high) {
+		const uint32_t mid = high - (high - low) / 2;
+
+		if (try_rank(u, mid, n_slots, rows_bytes) <= bytes)
+			low = mid;
+		else
+			high = mid - 1;
 	}
-	*least = memory;
-	return -ENOSPC;
+	return try_rank(u, low, n_slots, rows_bytes) <= bytes ? 0 : -ENOSPC;
 }

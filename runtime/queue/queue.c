@@ -35,6 +35,8 @@ struct linnet_queue {
 	struct linnet_read *first, **last;	/* wait for room in the back end */
 	bool (*run)(void *ctx);
 	void *run_ctx;
+	void (*tick)(void *ctx);
+	void *tick_ctx;
 	bool is_uring, delivering;
 	int refused;
 	uint64_t rate, next_ns;		/* bytes per second; when the next read may start */
@@ -248,6 +250,8 @@ void linnet_queue_poll(struct linnet_queue *q)
 	/* done() may queue reads but not poll: ends are delivered one after another */
 	if (q->delivering)
 		return;
+	if (q->tick)
+		q->tick(q->tick_ctx);
 	q->delivering = true;
 	while (deliver(q, false))
 		;
@@ -273,6 +277,8 @@ int linnet_queue_wait(struct linnet_queue *q)
 	uint64_t until = UINT64_MAX;
 	bool some = false;
 
+	if (q->tick)
+		q->tick(q->tick_ctx);
 	q->delivering = true;
 	start(q, &until);
 	while (deliver(q, false))
@@ -304,11 +310,18 @@ void linnet_queue_set_worker(struct linnet_queue *q, bool (*run)(void *ctx), voi
 	q->run_ctx = ctx;
 }
 
+void linnet_queue_set_tick(struct linnet_queue *q, void (*tick)(void *ctx), void *ctx)
+{
+	q->tick = tick;
+	q->tick_ctx = ctx;
+}
+
 void linnet_queue_destroy(struct linnet_queue *q)
 {
 	if (!q)
 		return;
 	q->run = NULL;
+	q->tick = NULL;
 	q->rate = 0;
 	while (q->first || q->in_flight || q->commands)
 		linnet_queue_wait(q);

@@ -76,6 +76,9 @@ int linnet_queue_command(struct linnet_queue *q, struct linnet_read *r,
 /* run(ctx) does a piece of work on this thread and returns true, or false: there is none. */
 void linnet_queue_set_worker(struct linnet_queue *q, bool (*run)(void *ctx), void *ctx);
 
+/* tick(ctx) is called at every poll and wait, on the caller's thread; it may queue reads. */
+void linnet_queue_set_tick(struct linnet_queue *q, void (*tick)(void *ctx), void *ctx);
+
 /* Start what was queued and deliver what has ended; never blocks. */
 void linnet_queue_poll(struct linnet_queue *q);
 

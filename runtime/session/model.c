@@ -3,7 +3,6 @@
 #include "session.h"
 
 #include "kernels/kernels.h"
-#include "runtime/memory/budget.h"
 #include "runtime/util/error.h"
 
 #include <errno.h>
@@ -22,9 +21,6 @@ static char *copy_str(const struct linnet_gguf *g, const char *key)
 		s.p = "";
 	return strdup(s.p);
 }
-
-/* Page tables, sockets, rings: what a control group is charged beside pages. */
-#define KERNEL_BYTES (8u << 20)
 
 static void count(struct linnet_model *m)
 {
@@ -73,23 +69,8 @@ static int open_weights(struct linnet_model *m, struct linnet_error *err)
 	if (ret)
 		return ret;
 	engine.queue = m->queue;
+	linnet_queue_set_tick(m->queue, linnet_model_follow, m);
 	return ops->open(&m->engine, &engine, err);
-}
-
-/*
- * Of the machine's free memory a tenth is left for others. A control group's limit is
- * for this process, but the kernel charges more to it than what the process maps.
- */
-static uint64_t automatic_budget(void)
-{
-	uint64_t machine, limits, bytes;
-
-	if (linnet_budget_available("", &machine, &limits))
-		return LINNET_MEMORY_UNLIMITED;
-	bytes = machine - machine / 10;
-	limits -= limits / 64;
-	limits -= limits > KERNEL_BYTES ? KERNEL_BYTES : limits;
-	return (limits < bytes ? limits : bytes) + linnet_budget_resident();
 }
 
 int linnet_model_open(struct linnet_model **out, const char *path,
@@ -100,6 +81,7 @@ int linnet_model_open(struct linnet_model **out, const char *path,
 
 	if (!m)
 		return linnet_err(err, -ENOMEM, "%s: out of memory", path);
+	pthread_mutex_init(&m->run, NULL);
 	ret = linnet_options_copy(&m->opts, sizeof(m->opts), opts);
 	if (ret) {
 		linnet_err(err, ret, "model options of a newer version are set");
@@ -118,8 +100,8 @@ int linnet_model_open(struct linnet_model **out, const char *path,
 	ret = linnet_tokenizer_create(&m->tokenizer, m->gguf, err);
 	if (ret && ret != -ENOENT)
 		goto err_close;
-	if (!m->opts.memory_bytes)
-		m->opts.memory_bytes = automatic_budget();
+	m->budget = m->opts.memory_bytes ? m->opts.memory_bytes : linnet_model_automatic_budget();
+	m->kept = m->budget;
 	if (!m->opts.vocab_only) {
 		ret = open_weights(m, err);
 		if (ret)
@@ -149,34 +131,8 @@ void linnet_model_close(struct linnet_model *m)
 	free(m->arch);
 	free(m->name);
 	linnet_gguf_close(m->gguf);
+	pthread_mutex_destroy(&m->run);
 	free(m);
-}
-
-/* Take over the plan's decision about the weights, and begin to read them. */
-int linnet_model_place(struct linnet_model *m, struct linnet_session_plan *p,
-		       struct linnet_error *err)
-{
-	const struct linnet_weights_options opts = {
-		.engine = m->engine,
-		.queue = m->queue,
-		.no_direct_io = m->opts.no_direct_io,
-		.no_huge_pages = m->opts.no_huge_pages,
-		.verify = m->opts.verify,
-		.n_slots = LINNET_RING_SLOTS,
-	};
-	int ret;
-
-	if (m->weights)
-		return 0;
-	ret = linnet_weights_create(&m->weights, m->gguf, p->units->unit, p->units->n_units, &opts,
-				    err);
-	if (ret)
-		return ret;
-	m->units = p->units;
-	p->units = NULL;
-	m->planned_bytes = p->memory.weights + p->memory.other;
-	linnet_weights_begin(m->weights);
-	return 0;
 }
 
 int linnet_model_load(struct linnet_model *m,
@@ -190,25 +146,32 @@ int linnet_model_load(struct linnet_model *m,
 	if (m->opts.vocab_only)
 		return linnet_err(err, -EINVAL, "%s: opened for its vocabulary only",
 				  linnet_gguf_path(m->gguf));
+	linnet_model_lock(m);
 	if (!m->weights) {
 		ret = linnet_session_plan_make(&plan, m, NULL, err);
 		if (ret)
-			return ret;
+			goto out_unlock;
 		ret = linnet_model_place(m, &plan, err);
 		linnet_session_plan_free(&plan);
 		if (ret)
-			return ret;
+			goto out_unlock;
 	}
 	/* what failed before is tried again */
 	linnet_weights_begin(m->weights);
 	while (linnet_weights_reading(m->weights)) {
 		linnet_queue_wait(m->queue);
 		linnet_weights_stats(m->weights, &stats);
-		if (progress && !progress(ctx, stats.bytes_read, stats.first_bytes))
-			return linnet_err(err, -EINTR, "%s: interrupted", linnet_gguf_path(m->gguf));
+		if (progress && !progress(ctx, stats.bytes_read, stats.first_bytes)) {
+			ret = linnet_err(err, -EINTR, "%s: interrupted", linnet_gguf_path(m->gguf));
+			goto out_unlock;
+		}
 	}
 	ret = linnet_weights_error(m->weights, err);
-	return ret ? ret : linnet_weights_check(m->weights, err);
+	if (!ret)
+		ret = linnet_weights_check(m->weights, err);
+out_unlock:
+	linnet_model_unlock(m);
+	return ret;
 }
 
 int linnet_model_info(const struct linnet_model *m, struct linnet_model_info *info)
@@ -302,6 +265,9 @@ int linnet_model_dump_streams(const struct linnet_model *m,
 	for (uint32_t i = 0; i < plan.graph.n_streams && !ret; i++) {
 		char title[96] = "embeddings";
 
+		if (i == LINNET_STREAM_EMBED_ROWS)
+			continue;
+
 		if (i == LINNET_STREAM_OUTPUT) {
 			strcpy(title, "output");
 		} else if (i >= LINNET_STREAM_LAYERS) {
@@ -313,6 +279,9 @@ int linnet_model_dump_streams(const struct linnet_model *m,
 				first = l < first ? l : first;
 				n++;
 			}
+			/* of a part of layers that do not stay in memory */
+			if (!n)
+				continue;
 			snprintf(title, sizeof(title), "layer %u (one of %u alike)", first, n);
 		}
 		ret = linnet_graph_dump(plan.graph.stream[i].data, plan.graph.stream[i].bytes, title,

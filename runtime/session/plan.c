@@ -3,7 +3,6 @@
 #include "session.h"
 
 #include "kernels/kernels.h"
-#include "runtime/memory/gather.h"
 #include "runtime/util/error.h"
 #include "runtime/util/overflow.h"
 
@@ -65,9 +64,8 @@ static int measure_kv(struct linnet_session_plan *p, const struct linnet_model *
 /* Code and libraries of a process that does nothing but this. */
 #define PROCESS_BYTES (6u << 20)
 
-/* u NULL: for a model that fits. */
 static int build_graph(struct linnet_session_plan *p, const struct linnet_model *m,
-		       const struct linnet_units *u, struct linnet_error *err)
+		       struct linnet_error *err)
 {
 	const struct linnet_graph_config config = {
 		.n_batch = p->n_batch,
@@ -79,8 +77,6 @@ static int build_graph(struct linnet_session_plan *p, const struct linnet_model 
 		.kv_type = p->kv_type,
 		.kv_page_bytes = p->kv_page_bytes,
 		.long_factors = p->n_ctx > m->hp.rope_ctx_orig,
-		.parts = u ? u->parts : 1,
-		.gather = u && u->gather,
 	};
 
 	linnet_graph_free(&p->graph);
@@ -108,27 +104,38 @@ static int measure_fixed(struct linnet_session_plan *p, const struct linnet_mode
 	/* the text's tokens, and what loading a saved prefix takes */
 	mem->scratch = p->graph.act_bytes + p->graph.batch.bytes + scratch +
 		       (uint64_t)p->n_seqs * p->n_ctx * sizeof(int32_t) + 2 * linnet_prefix_bytes(p->n_ctx);
+	/* what other sessions take is not this one's to give */
+	p->rows_bytes = linnet_gather_bytes(m->global[LINNET_TOKEN_EMBD], p->n_batch);
 	mem->other = PROCESS_BYTES + linnet_gguf_memory(m->gguf);
 	if (m->tokenizer)
 		mem->other += linnet_tokenizer_memory(m->tokenizer);
 	return 0;
 }
 
-static int too_small(const struct linnet_model *m, struct linnet_session_plan *p, uint64_t least,
-		     struct linnet_error *err)
+/* Decide what is resident. */
+static int choose(struct linnet_session_plan *p, const struct linnet_model *m, uint64_t budget,
+		  struct linnet_error *err)
 {
-	p->least = least;
+	const struct linnet_memory_info *mem = &p->memory;
+	const uint64_t fixed = mem->kv + mem->scratch + mem->other + m->session_bytes;
+	int ret = linnet_units_choose(p->units, fixed > budget ? 0 : budget - fixed,
+				      LINNET_RING_SLOTS, p->rows_bytes + m->rows_bytes, &p->least);
+
+	p->least += fixed;
+	if (!ret && fixed <= budget)
+		return 0;
 	return linnet_err(err, -ENOMEM,
 			  "%s: the memory budget is too small (memory, %" PRIu64
 			  " bytes; at least %" PRIu64 " are needed)",
-			  linnet_gguf_path(m->gguf), m->opts.memory_bytes, least);
+			  linnet_gguf_path(m->gguf), budget, p->least);
 }
 
-static void count_gather(struct linnet_session_plan *p, const struct linnet_model *m,
-			 const struct linnet_units *u)
+static bool is_short(const struct linnet_units *u)
 {
-	if (u->gather)
-		p->memory.scratch += linnet_gather_bytes(m->global[LINNET_TOKEN_EMBD], p->n_batch);
+	for (size_t i = 0; i < u->n_units; i++)
+		if (u->unit[i].streamed || u->unit[i].absent)
+			return true;
+	return false;
 }
 
 /* Decide what is resident, and fill in p->memory. */
@@ -136,52 +143,34 @@ static int place_weights(struct linnet_session_plan *p, const struct linnet_mode
 			 uint64_t budget, struct linnet_error *err)
 {
 	struct linnet_memory_info *mem = &p->memory;
-	const struct linnet_units *u = m->units;
-	uint64_t fixed, least = 0;
-	int ret;
+	int ret = linnet_units_make(&p->units, m, err);
 
-	if (!u) {
-		ret = linnet_units_make(&p->units, m, false, err);
-		if (ret)
-			return ret;
-		u = p->units;
-	}
-	count_gather(p, m, u);
-	fixed = mem->kv + mem->scratch + mem->other;
-	if (m->units && m->planned_bytes + mem->kv + mem->scratch > budget)
-		return too_small(m, p, m->planned_bytes + mem->kv + mem->scratch, err);
-	if (!m->units && (fixed > budget || linnet_units_bytes(u) > budget - fixed)) {
-		linnet_units_free(p->units);
-		p->units = NULL;
-		ret = linnet_units_make(&p->units, m, true, err);
-		if (ret)
-			return ret;
-		u = p->units;
-		if (p->n_batch_auto && p->n_batch > SMALL_BATCH && p->n_outputs <= SMALL_BATCH)
-			p->n_batch = SMALL_BATCH;
-		ret = build_graph(p, m, u, err);
+	if (ret)
+		return ret;
+	ret = choose(p, m, budget, NULL);
+	if ((ret || is_short(p->units)) && p->n_batch_auto && p->n_batch > SMALL_BATCH &&
+	    p->n_outputs <= SMALL_BATCH) {
+		p->n_batch = SMALL_BATCH;
+		ret = build_graph(p, m, err);
 		if (!ret)
 			ret = measure_fixed(p, m, err);
 		if (ret)
 			return ret;
-		count_gather(p, m, u);
-		fixed = mem->kv + mem->scratch + mem->other;
-		ret = linnet_units_choose(p->units, fixed > budget ? 0 : budget - fixed,
-					  LINNET_RING_SLOTS, &least);
-		if (ret)
-			return too_small(m, p, fixed + least, err);
+		ret = -ENOMEM;
 	}
-	for (size_t i = 0; i < u->n_units; i++) {
-		const struct linnet_weight_unit *w = &u->unit[i];
-
-		if (w->streamed)
-			mem->streamed += w->bytes;
-		else
-			mem->resident += w->bytes;
-	}
-	mem->weights = linnet_units_memory(u, LINNET_RING_SLOTS);
-	mem->ring = mem->weights - mem->resident;
-	mem->total = mem->weights + fixed;
+	if (ret)
+		ret = choose(p, m, budget, err);
+	if (ret)
+		return ret;
+	for (size_t i = 0; i < p->units->n_units; i++)
+		if (p->units->unit[i].streamed)
+			mem->streamed += p->units->unit[i].bytes;
+	linnet_units_memory(p->units, LINNET_RING_SLOTS, &mem->resident, &mem->ring);
+	p->session_bytes = mem->kv + mem->scratch;
+	if (p->units->unit[LINNET_UNIT_EMBEDDINGS].absent)
+		mem->scratch += p->rows_bytes;
+	mem->weights = mem->resident + mem->ring;
+	mem->total = mem->weights + mem->kv + mem->scratch + mem->other;
 	mem->budget = budget;
 	return 0;
 }
@@ -220,8 +209,7 @@ static int make(struct linnet_session_plan *p, const struct linnet_model *m,
 	if (!p->n_ctx)
 		p->n_ctx = m->hp.n_ctx_train < DEFAULT_CTX ? m->hp.n_ctx_train : DEFAULT_CTX;
 	p->n_batch_auto = !opts.n_batch;
-	p->n_batch = opts.n_batch ? opts.n_batch : m->units && m->units->parts != 1 ?
-		SMALL_BATCH : DEFAULT_BATCH;
+	p->n_batch = opts.n_batch ? opts.n_batch : DEFAULT_BATCH;
 	if (p->n_batch > p->n_ctx)
 		p->n_batch = p->n_ctx;
 	p->n_outputs = opts.n_outputs ? opts.n_outputs : 1;
@@ -241,7 +229,7 @@ static int make(struct linnet_session_plan *p, const struct linnet_model *m,
 	if (ret)
 		goto err_free;
 
-	ret = build_graph(p, m, m->units, err);
+	ret = build_graph(p, m, err);
 	if (!ret)
 		ret = measure_fixed(p, m, err);
 	if (!ret)
@@ -259,7 +247,7 @@ int linnet_session_plan_make(struct linnet_session_plan *p, const struct linnet_
 			     const struct linnet_session_options *options,
 			     struct linnet_error *err)
 {
-	return make(p, m, options, m->opts.memory_bytes, err);
+	return make(p, m, options, m->budget, err);
 }
 
 void linnet_session_plan_free(struct linnet_session_plan *p)
@@ -275,7 +263,6 @@ void linnet_session_plan_free(struct linnet_session_plan *p)
 
 struct linnet_plan {
 	struct linnet_session_plan p;
-	const struct linnet_units *units;
 	uint64_t least;
 };
 
@@ -292,12 +279,11 @@ int linnet_plan_create(struct linnet_plan **out, const struct linnet_model *m,
 	plan = calloc(1, sizeof(*plan));
 	if (!plan)
 		return linnet_err(err, -ENOMEM, "%s: out of memory", linnet_gguf_path(m->gguf));
-	ret = make(&plan->p, m, opts, m->opts.memory_bytes, err);
+	ret = make(&plan->p, m, opts, m->budget, err);
 	if (ret) {
 		free(plan);
 		return ret;
 	}
-	plan->units = m->units ? m->units : plan->p.units;
 	/* what is refused says what would not be */
 	ret = make(&none, m, opts, 0, NULL);
 	if (!ret)
@@ -337,23 +323,24 @@ uint64_t linnet_plan_least(const struct linnet_plan *p)
 int linnet_plan_unit(const struct linnet_plan *p, size_t i, struct linnet_plan_unit *unit)
 {
 	static const char *const parts[LINNET_LAYER_PARTS] = { "attention", "gate", "up", "down" };
-	const struct linnet_units *u = p->units;
-	struct linnet_plan_unit full = { .size = unit->size, .name = "layer", .layer = -1 };
+	const struct linnet_units *u = p->p.units;
+	struct linnet_plan_unit full = { .size = unit->size, .layer = -1 };
 
 	if (unit->size < sizeof(unit->size))
 		return -EINVAL;
 	if (i >= u->n_units)
 		return -ENOENT;
-	if (i == 0) {
+	if (i == LINNET_UNIT_TABLES) {
+		full.name = "tables";
+	} else if (i == LINNET_UNIT_EMBEDDINGS) {
 		full.name = "embeddings";
 	} else if (i == linnet_units_output(u)) {
 		full.name = "output";
 	} else {
-		full.layer = (i - 1) / u->parts;
-		if (u->parts != 1)
-			full.name = parts[(i - 1) % u->parts];
+		full.layer = (i - LINNET_UNIT_LAYERS) / LINNET_LAYER_PARTS;
+		full.name = parts[(i - LINNET_UNIT_LAYERS) % LINNET_LAYER_PARTS];
 	}
-	full.bytes = u->unit[i].bytes;
+	full.bytes = u->unit[i].absent ? 0 : u->unit[i].bytes;
 	full.streamed = u->unit[i].streamed;
 	memcpy(unit, &full, unit->size < sizeof(full) ? unit->size : sizeof(full));
 	return 0;

@@ -1,13 +1,10 @@
 // SPDX-License-Identifier: MIT
 /*
- * Sessions: a sequence of tokens, its KV cache, and the passes over the model. A
- * pass is one job for each unit of weights - the embeddings, each layer or part of
- * one, the output - submitted as soon as the unit is in memory. Job and unit have the
- * same number.
+ * Sessions: a sequence of tokens and its KV cache, and what they take. Passes over the
+ * model are made by pass.c.
  */
 #include "session.h"
 
-#include "runtime/memory/gather.h"
 #include "runtime/util/error.h"
 
 #include <errno.h>
@@ -16,102 +13,9 @@
 #include <string.h>
 #include <sys/resource.h>
 
-static int32_t *batch_i32(const struct linnet_session *s, uint64_t offset)
-{
-	return (int32_t *)(s->batch->addr + offset);
-}
-
 int32_t *linnet_session_pages(const struct linnet_session *s, uint32_t seq)
 {
-	return batch_i32(s, s->plan.graph.batch.pages) + (size_t)seq * s->plan.n_seq_pages;
-}
-
-static void job_done(struct linnet_job *job, int result)
-{
-	struct linnet_session *s = job->ctx;
-
-	s->pending--;
-	linnet_weights_done(s->m->weights, job - s->job, job - s->job + 1);
-	if (result && !s->failed) {
-		s->failed = result;
-		s->failed_job = job - s->job;
-		s->stop = 1;
-	}
-}
-
-static void bind(struct linnet_job *job, struct linnet_binding *b, uint32_t slot,
-		 const struct linnet_region *region, uint64_t offset, uint64_t bytes)
-{
-	b[job->n_bindings++] = (struct linnet_binding){ slot, region, offset, bytes };
-}
-
-/* Bind the tensors of unit i, which is in memory. */
-static void bind_unit(struct linnet_session *s, struct linnet_job *job, struct linnet_binding *b,
-		      size_t unit)
-{
-	const struct linnet_units *u = s->m->units;
-
-	for (size_t i = 0; i < u->unit[unit].n; i++) {
-		struct linnet_weight w = linnet_weights_find(s->m->weights, unit, i);
-
-		bind(job, b, u->slot[unit][i], w.region, w.offset, w.bytes);
-	}
-}
-
-/* The bindings of job i: where things are in this pass. */
-static void bind_job(struct linnet_session *s, uint32_t i)
-{
-	struct linnet_binding *b = s->binding + (size_t)i * LINNET_SLOTS;
-	const struct linnet_units *u = s->m->units;
-	struct linnet_job *job = &s->job[i];
-
-	job->binding = b;
-	job->n_bindings = 0;
-	bind(job, b, LINNET_SLOT_ACT, s->act, 0, s->act->bytes);
-	bind(job, b, LINNET_SLOT_BATCH, s->batch, 0, s->batch->bytes);
-	if (i > 0 && i < s->n_jobs - 1) {
-		const uint64_t at = s->plan.kv[(i - 1) / u->parts].offset;
-
-		bind(job, b, LINNET_SLOT_KV, s->kv->region, at, s->kv->region->bytes - at);
-	}
-	bind_unit(s, job, b, i);
-	if (!i && s->gather) {
-		const struct linnet_region *table = linnet_gather_table(s->gather);
-
-		bind(job, b, LINNET_SLOT_WEIGHT + LINNET_TOKEN_EMBD, table, 0, table->bytes);
-	}
-	/* tied: the output uses the embeddings */
-	if (i == s->n_jobs - 1 && !s->m->global[LINNET_OUTPUT]) {
-		struct linnet_weight w = linnet_weights_find(s->m->weights, 0, 0);
-
-		bind(job, b, LINNET_SLOT_WEIGHT + LINNET_TOKEN_EMBD, w.region, w.offset, w.bytes);
-	}
-}
-
-static int make_jobs(struct linnet_session *s, struct linnet_error *err)
-{
-	const struct linnet_units *u = s->m->units;
-
-	s->n_jobs = u->n_units;
-	s->job = calloc(s->n_jobs, sizeof(*s->job));
-	s->binding = calloc((size_t)s->n_jobs * LINNET_SLOTS, sizeof(*s->binding));
-	if (!s->job || !s->binding)
-		return linnet_err(err, -ENOMEM, "%s: out of memory", linnet_gguf_path(s->m->gguf));
-	for (uint32_t i = 0; i < s->n_jobs; i++) {
-		uint32_t stream = LINNET_STREAM_EMBED;
-
-		if (i == s->n_jobs - 1)
-			stream = LINNET_STREAM_OUTPUT;
-		else if (i)
-			stream = s->plan.graph.layer_stream[i - 1];
-		s->job[i] = (struct linnet_job){
-			.stream = s->stream[stream],
-			.done = job_done,
-			.ctx = s,
-			.interrupt = &s->stop,
-		};
-	}
-	return 0;
+	return linnet_batch_i32(s, s->plan.graph.batch.pages) + (size_t)seq * s->plan.n_seq_pages;
 }
 
 int linnet_session_create(struct linnet_session **out, struct linnet_model *m,
@@ -129,6 +33,7 @@ int linnet_session_create(struct linnet_session **out, struct linnet_model *m,
 	if (!s)
 		return linnet_err(err, -ENOMEM, "%s: out of memory", linnet_gguf_path(m->gguf));
 	s->m = m;
+	linnet_model_lock(m);
 	m->n_sessions++;
 	ret = linnet_session_plan_make(&s->plan, m, opts, err);
 	if (ret)
@@ -163,25 +68,27 @@ int linnet_session_create(struct linnet_session **out, struct linnet_model *m,
 	ret = linnet_model_place(m, &s->plan, err);
 	if (ret)
 		goto err_destroy;
-	if (m->units->gather) {
+	linnet_model_count_session(m, s, true);
+	if (m->units->unit[LINNET_UNIT_EMBEDDINGS].optional) {
 		ret = linnet_gather_create(&s->gather, m->weights, m->global[LINNET_TOKEN_EMBD],
 					   s->plan.n_batch, err);
 		if (ret)
 			goto err_destroy;
 	}
-	m->planned_bytes += s->plan.memory.kv + s->plan.memory.scratch;
-	ret = make_jobs(s, err);
+	ret = linnet_pass_init(s, err);
 	if (ret)
 		goto err_destroy;
 	ret = linnet_session_open_prefix(s, opts, err);
 	if (ret)
 		goto err_destroy;
+	linnet_model_unlock(m);
 	*out = s;
 	return 0;
 
 err_memory:
 	ret = linnet_err(err, -ENOMEM, "%s: out of memory", linnet_gguf_path(m->gguf));
 err_destroy:
+	linnet_model_unlock(m);
 	linnet_session_destroy(s);
 	return ret;
 }
@@ -193,6 +100,7 @@ void linnet_session_destroy(struct linnet_session *s)
 	if (!s)
 		return;
 	e = s->m->engine;
+	linnet_model_lock(s->m);
 	linnet_gather_destroy(s->gather);
 	if (s->batch)
 		e->ops->region_destroy(e, s->batch);
@@ -202,104 +110,16 @@ void linnet_session_destroy(struct linnet_session *s)
 	for (uint32_t i = 0; s->stream && i < s->plan.graph.n_streams; i++)
 		e->ops->stream_destroy(e, s->stream[i]);
 	free(s->stream);
-	if (s->job)
-		s->m->planned_bytes -= s->plan.memory.kv + s->plan.memory.scratch;
 	linnet_prefix_close(s->prefix);
 	for (uint32_t i = 0; s->seq && i < s->plan.n_seqs; i++)
 		free(s->seq[i].ids);
 	free(s->seq);
+	linnet_pass_free(s);
+	linnet_model_count_session(s->m, s, false);
 	linnet_session_plan_free(&s->plan);
-	free(s->binding);
-	free(s->job);
 	s->m->n_sessions--;
+	linnet_model_unlock(s->m);
 	free(s);
-}
-
-/* As linnet_weights_ready(), for all that job i needs. */
-static int job_ready(struct linnet_session *s, uint32_t i, struct linnet_error *err)
-{
-	int ret = linnet_weights_ready(s->m->weights, i, err);
-
-	return ret == 1 && !i && s->gather ? linnet_gather_ready(s->gather, err) : ret;
-}
-
-/* Submit job i when its weights are there. */
-static int submit(struct linnet_session *s, uint32_t i, uint32_t n_tokens, uint32_t n_outputs,
-		  struct linnet_error *err)
-{
-	struct linnet_job *job = &s->job[i];
-	struct linnet_model *m = s->m;
-	int ret;
-
-	while (!(ret = job_ready(s, i, err))) {
-		if (s->failed)
-			return 0;
-		if (s->interrupt)
-			return -EINTR;
-		ret = linnet_queue_wait(m->queue);
-		if (ret)
-			return linnet_err(err, -EIO, "%s: weights are missing and nothing is read",
-					  linnet_gguf_path(m->gguf));
-	}
-	if (ret < 0)
-		return ret;
-	bind_job(s, i);
-	job->params[LINNET_PARAM_TOKENS] = n_tokens;
-	job->params[LINNET_PARAM_OUTPUTS] = n_outputs;
-	ret = m->engine->ops->submit(m->engine, job);
-	if (ret)
-		return linnet_err(err, ret, "%s: the engine refused job %u",
-				  linnet_gguf_path(m->gguf), i);
-	linnet_weights_use(m->weights, i);
-	s->pending++;
-	return 0;
-}
-
-static int job_error(const struct linnet_session *s, struct linnet_error *err)
-{
-	const char *path = linnet_gguf_path(s->m->gguf);
-
-	if (s->failed == -EINTR)
-		return linnet_err(err, -EINTR, "%s: interrupted", path);
-	if (s->job[s->failed_job].failed_op == LINNET_OP_UNKNOWN)
-		return linnet_err(err, s->failed, "%s: job %u failed: %s", path, s->failed_job,
-				  strerror(-s->failed));
-	return linnet_err(err, s->failed, "%s: operation %u of job %u failed: %s", path,
-			  s->job[s->failed_job].failed_op, s->failed_job, strerror(-s->failed));
-}
-
-/* One pass over n tokens; the batch region says which. */
-static int run_pass(struct linnet_session *s, uint32_t n, uint32_t n_outputs,
-		    struct linnet_error *err)
-{
-	const uint32_t n_jobs = n_outputs ? s->n_jobs : s->n_jobs - 1;
-	int ret = 0;
-
-	s->failed = 0;
-	s->stop = 0;
-	linnet_weights_begin(s->m->weights);
-	for (uint32_t i = 0; i < n_jobs && !ret && !s->failed; i++) {
-		ret = submit(s, i, n, n_outputs, err);
-		/* the first read must not wait for the last job */
-		linnet_queue_poll(s->m->queue);
-		if (s->interrupt)
-			s->stop = 1;
-	}
-	if (ret)
-		s->stop = 1;
-	while (s->pending) {
-		if (s->interrupt)
-			s->stop = 1;
-		linnet_queue_wait(s->m->queue);
-	}
-	if (ret == -EINTR)
-		return linnet_err(err, ret, "%s: interrupted", linnet_gguf_path(s->m->gguf));
-	if (ret)
-		return ret;
-	if (s->failed)
-		return job_error(s, err);
-	/* nobody may have written to what was computed with */
-	return linnet_weights_check(s->m->weights, err);
 }
 
 int linnet_session_own_page(struct linnet_session *s, uint32_t seq, uint32_t i)
@@ -350,15 +170,14 @@ static void fill_batch(struct linnet_session *s, const struct linnet_tokens *in,
 		       uint32_t *n, uint32_t *n_outputs)
 {
 	const struct linnet_batch_layout *at = &s->plan.graph.batch;
-	int32_t *out = batch_i32(s, at->out);
+	int32_t *out = linnet_batch_i32(s, at->out);
 
 	*n = *n_outputs = 0;
 	for (size_t j = 0; j < n_in; j++) {
 		for (uint32_t i = 0; i < in[j].n; i++, ++*n) {
-			/* a gathered table has a row for each token */
-			batch_i32(s, at->ids)[*n] = s->gather ? (int32_t)*n : in[j].ids[i];
-			batch_i32(s, at->pos)[*n] = s->seq[in[j].seq].n_past + i;
-			batch_i32(s, at->seq)[*n] = in[j].seq;
+			linnet_batch_i32(s, at->ids)[*n] = in[j].ids[i];
+			linnet_batch_i32(s, at->pos)[*n] = s->seq[in[j].seq].n_past + i;
+			linnet_batch_i32(s, at->seq)[*n] = in[j].seq;
 			if (in[j].logits == LINNET_LOGITS_ALL ||
 			    (in[j].logits == LINNET_LOGITS_LAST && i == in[j].n - 1))
 				out[(*n_outputs)++] = *n;
@@ -380,19 +199,7 @@ static int decode_pass(struct linnet_session *s, const struct linnet_tokens *in,
 		goto err_trim;
 	}
 	fill_batch(s, in, n_in, &n, &n_outputs);
-	if (s->gather) {
-		/* the ids in order; the batch has the numbers of their rows */
-		int32_t *ids = batch_i32(s, s->plan.graph.batch.rows);
-
-		for (size_t i = 0; i < n_in; i++) {
-			memcpy(ids, in[i].ids, in[i].n * sizeof(*ids));
-			ids += in[i].n;
-		}
-		linnet_gather_start(s->gather, ids - n, n);
-	}
-	ret = run_pass(s, n, n_outputs, err);
-	while (s->gather && !linnet_gather_ready(s->gather, NULL))
-		linnet_queue_wait(s->m->queue);
+	ret = linnet_pass_run(s, n, n_outputs, err);
 	if (ret)
 		goto err_trim;
 	for (size_t i = 0; i < n_in; i++) {
@@ -428,6 +235,7 @@ int linnet_session_decode(struct linnet_session *s, const int32_t *ids, size_t n
 			  enum linnet_logits logits, struct linnet_error *err)
 {
 	struct linnet_tokens in = { s->current, ids, n, LINNET_LOGITS_NONE };
+	struct linnet_model *m = s->m;
 	int ret;
 
 	s->n_logits = 0;
@@ -437,6 +245,7 @@ int linnet_session_decode(struct linnet_session *s, const int32_t *ids, size_t n
 	if (logits == LINNET_LOGITS_ALL && n > s->plan.n_outputs)
 		return linnet_err(err, -EINVAL, "more rows of logits than the session has "
 				  "(n_outputs, %u for %zu)", s->plan.n_outputs, n);
+	linnet_model_lock(m);
 	while (n && !ret) {
 		in.n = n < s->plan.n_batch ? n : s->plan.n_batch;
 		if (in.n == n)
@@ -445,9 +254,9 @@ int linnet_session_decode(struct linnet_session *s, const int32_t *ids, size_t n
 		in.ids += in.n;
 		n -= in.n;
 		if (!ret && n && s->interrupt)
-			ret = linnet_err(err, -EINTR, "%s: interrupted",
-					 linnet_gguf_path(s->m->gguf));
+			ret = linnet_err(err, -EINTR, "%s: interrupted", linnet_gguf_path(m->gguf));
 	}
+	linnet_model_unlock(m);
 	if (ret == -EINTR)
 		s->interrupt = 0;
 	return ret;
@@ -481,7 +290,9 @@ int linnet_session_step(struct linnet_session *s, const struct linnet_tokens *in
 	if (rows > s->plan.n_outputs)
 		return linnet_err(err, -EINVAL, "more rows of logits than the session has "
 				  "(n_outputs, %u for %zu)", s->plan.n_outputs, rows);
+	linnet_model_lock(s->m);
 	ret = tokens ? decode_pass(s, in, n, err) : 0;
+	linnet_model_unlock(s->m);
 	if (ret == -EINTR)
 		s->interrupt = 0;
 	return ret;

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* Inside runtime/session: what sizing a session has in common with running one. */
+/* Inside runtime/session: what sizing a session has in common with running one, and what
+ * its files share. */
 #ifndef LINNET_SESSION_SESSION_H
 #define LINNET_SESSION_SESSION_H
 
+#include "runtime/memory/gather.h"
 #include "runtime/memory/prefix.h"
 #include "runtime/model/graph.h"
 #include "runtime/model/units.h"
@@ -23,9 +25,11 @@ struct linnet_session_plan {
 	struct linnet_kv_layer *kv;	/* [n_layer] */
 	uint64_t kv_page_bytes;
 	struct linnet_graph graph;
-	struct linnet_units *units;	/* the plan's own, unless the model has some */
+	struct linnet_units *units;	/* with the choice that was made */
 	struct linnet_memory_info memory;
-	uint64_t least;			/* set when the budget is too small: what is not */
+	uint64_t session_bytes;		/* KV cache and scratch */
+	uint64_t rows_bytes;		/* of embeddings, when they are read row by row */
+	uint64_t least;			/* that would work */
 };
 
 /* -ENOMEM: the model's memory budget is too small; the message says what is least. */
@@ -33,33 +37,13 @@ int linnet_session_plan_make(struct linnet_session_plan *p, const struct linnet_
 			     const struct linnet_session_options *opts, struct linnet_error *err);
 void linnet_session_plan_free(struct linnet_session_plan *p);
 
+struct linnet_session;
+
 /* A sequence of tokens; its row of the page table is in the batch region. */
 struct linnet_sequence {
 	int32_t *ids;			/* [n_ctx] */
 	uint32_t n_past, n_pages;
 	uint32_t n_saved;		/* pages that are known to be among the saved prefixes */
-};
-
-struct linnet_session {
-	struct linnet_model *m;
-	struct linnet_session_plan plan;
-	struct linnet_kv *kv;
-	struct linnet_region *act, *batch;
-	struct linnet_gather *gather;		/* of embeddings; NULL: they are in memory */
-	struct linnet_engine_stream **stream;	/* as plan.graph.stream */
-	struct linnet_job *job;
-	struct linnet_binding *binding;		/* LINNET_SLOTS for each job */
-	uint32_t n_jobs;
-	uint32_t pending;			/* jobs submitted, not ended */
-	int failed;				/* of the first job that failed */
-	uint32_t failed_job;
-	_Atomic int interrupt;			/* the caller's wish */
-	_Atomic int stop;			/* jobs look at this one */
-	struct linnet_sequence *seq;		/* [plan.n_seqs] */
-	uint32_t current;			/* the selected sequence */
-	struct linnet_prefix *prefix;		/* NULL: none are saved */
-	uint64_t n_restored, n_saved;		/* positions */
-	uint32_t n_logits;			/* rows of the last decode */
 };
 
 /* Page table of a sequence. */
@@ -74,13 +58,64 @@ int linnet_session_own_page(struct linnet_session *s, uint32_t seq, uint32_t i);
 int linnet_session_open_prefix(struct linnet_session *s, const struct linnet_session_options *opts,
 			       struct linnet_error *err);
 
-/* Open and allocate the weights as the plan says, unless that was done, and begin to
- * read them. The plan's units become the model's. */
+/* Open and allocate the weights as the plan says, or change what is resident to what it
+ * says, and begin to read. */
 int linnet_model_place(struct linnet_model *m, struct linnet_session_plan *p,
 		       struct linnet_error *err);
+
+/* Add a session's memory to the model's, or take it away; under the lock. */
+void linnet_model_count_session(struct linnet_model *m, struct linnet_session *s, bool add);
+
+/* memory.c: who may decode, and following a changing budget. */
+void linnet_model_lock(struct linnet_model *m);
+void linnet_model_unlock(struct linnet_model *m);
+/* Follow the budget, when it has changed; the caller holds the lock. ctx is the model. */
+void linnet_model_follow(void *ctx);
+
+/* What the machine leaves to the process. */
+uint64_t linnet_model_automatic_budget(void);
 
 /* Copy an option struct of an older or newer caller: what it does not have is zero.
  * -E2BIG: it has something set that this library does not know. */
 int linnet_options_copy(void *to, size_t to_size, const void *from);
+
+struct linnet_session {
+	struct linnet_model *m;
+	struct linnet_session_plan plan;
+	struct linnet_kv *kv;
+	struct linnet_region *act, *batch;
+	struct linnet_gather *gather;		/* of embeddings; NULL: they are always there */
+	struct linnet_engine_stream **stream;	/* as plan.graph.stream */
+
+	/* pass.c */
+	struct linnet_pass_job *job;		/* for each unit; a job may be of several */
+	struct linnet_binding *binding;		/* LINNET_SLOTS for each job */
+	uint32_t n_tokens;			/* of this pass */
+	bool gathering;				/* their embeddings are read one by one */
+	uint32_t pending;			/* jobs submitted, not ended */
+	int failed;				/* of the first job that failed */
+	const struct linnet_pass_job *failed_job;
+	_Atomic int interrupt;			/* the caller's wish */
+	_Atomic int stop;			/* jobs look at this one */
+
+	bool counted;				/* in the model's memory */
+	struct linnet_sequence *seq;		/* [plan.n_seqs] */
+	uint32_t current;			/* the selected sequence */
+	struct linnet_prefix *prefix;		/* NULL: none are saved */
+	uint64_t n_restored, n_saved;		/* positions */
+	uint32_t n_logits;			/* rows of the last decode */
+};
+
+static inline int32_t *linnet_batch_i32(const struct linnet_session *s, uint64_t offset)
+{
+	return (int32_t *)(s->batch->addr + offset);
+}
+
+/* pass.c: passes over the model. */
+int linnet_pass_init(struct linnet_session *s, struct linnet_error *err);
+void linnet_pass_free(struct linnet_session *s);
+/* One pass over n tokens; the batch region says which. */
+int linnet_pass_run(struct linnet_session *s, uint32_t n, uint32_t n_outputs,
+		    struct linnet_error *err);
 
 #endif

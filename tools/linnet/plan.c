@@ -11,6 +11,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 /* Memory for the probe of the memory's rate: more than caches hold, unless the budget
  * is small. */
@@ -28,9 +29,20 @@ static uint64_t touched(const struct linnet_plan *p)
 	struct linnet_plan_unit u = LINNET_INIT(u);
 	uint64_t bytes = 0;
 
-	/* of the embeddings, a token touches one row */
-	for (size_t i = 1; !linnet_plan_unit(p, i, &u); i++)
+	uint64_t embeddings = 0, output = 0;
+
+	for (size_t i = 0; !linnet_plan_unit(p, i, &u); i++) {
+		if (!strcmp(u.name, "embeddings")) {
+			embeddings = u.bytes;
+			continue;
+		}
+		output = u.bytes;
 		bytes += u.bytes;
+	}
+	/* Of the embeddings, a token touches one row, unless the output is made of them: a
+	 * norm alone is no output. */
+	if (output < embeddings / 2)
+		bytes += embeddings;
 	return bytes;
 }
 
@@ -38,18 +50,11 @@ static struct speed measure(const struct linnet_model *m, const struct linnet_pl
 			    const struct linnet_memory_info *mem, const struct model_args *args)
 {
 	struct linnet_model_info info = model_info(m);
-	struct linnet_plan_unit first = LINNET_INIT(first), last = LINNET_INIT(last);
 	uint64_t bytes = mem->budget / 4 < PROBE_BYTES ? mem->budget / 4 : PROBE_BYTES;
 	uint64_t used = touched(p);
 	struct speed s = { 0 };
 	double compute, read;
 
-	/* tied: the output is computed from the embeddings */
-	linnet_plan_unit(p, 0, &first);
-	for (size_t i = 0; !linnet_plan_unit(p, i, &last); i++)
-		;
-	if (last.bytes < first.bytes / 2)
-		used += first.bytes;
 	s.memory = probe_memory(info.n_threads, bytes);
 	s.disk = probe_disk(args->path);
 	if (args->read_bandwidth && (double)args->read_bandwidth < s.disk)
@@ -130,9 +135,12 @@ static void picture(const struct linnet_plan *p)
 	for (size_t i = 0; !linnet_plan_unit(p, i, &u); i++) {
 		uint64_t blocks = (u.bytes * 48 + most - 1) / most;
 
+		/* most models have none */
+		if (!u.bytes && !strcmp(u.name, "tables"))
+			continue;
 		if (u.layer < 0 || u.layer != layer) {
 			if (u.layer < 0)
-				out_printf("%s  %-10s ", i ? "\n" : "", u.name);
+				out_printf("%s  %-10s ", layer > -2 ? "\n" : "", u.name);
 			else
 				out_printf("\n  layer %-4d ", u.layer);
 		}

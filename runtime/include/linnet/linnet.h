@@ -134,6 +134,16 @@ int linnet_model_memory(const struct linnet_model *m, const struct linnet_sessio
 			struct linnet_memory_info *info, struct linnet_error *err);
 
 /*
+ * Give the model another budget, at any time and from any thread, also while a decode of
+ * it runs in another one. With less, weights leave memory: what is not in use by the job
+ * that runs now is given back within 100 ms, usually within a few. With more, the passes
+ * that follow keep what they read. Results do not change. 0 is what linnet_model_options.
+ * memory_bytes says of it. -ENOMEM: less than the sessions there are need, named in the
+ * message; -ENOTSUP: the engine cannot give memory back. Nothing is changed then.
+ */
+int linnet_model_set_memory(struct linnet_model *m, uint64_t bytes, struct linnet_error *err);
+
+/*
  * The plan of a session, before any weight is read: which units of weights stay in
  * memory and which are read again in every pass. Errors as for linnet_model_memory().
  */
@@ -148,7 +158,7 @@ uint64_t linnet_plan_least(const struct linnet_plan *p);
 /* Unit number i, in the order of a pass; -ENOENT past the end. */
 struct linnet_plan_unit {
 	size_t size;
-	const char *name;	/* "embeddings", "layer", "attention", "gate", "up", "down", "output" */
+	const char *name;	/* "tables", "embeddings", "attention", "gate", "up", "down", "output" */
 	int32_t layer;		/* -1: of none */
 	uint64_t bytes;
 	bool streamed;

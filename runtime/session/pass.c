@@ -1,0 +1,322 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Passes over the model. A pass is a chain of jobs: the embeddings, each layer, the
+ * output. A layer whose weights are all in memory is one job; another is a job for each
+ * of its parts, submitted as soon as that part is in memory, so that computing goes on
+ * while weights are read. Which way a layer goes makes no difference to its results.
+ */
+#include "session.h"
+
+#include "runtime/util/error.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Jobs that an engine has at once: enough that it never waits for us, and few enough
+ * that most of the weights are free to go when memory is wanted back. */
+#define MOST_PENDING 4
+
+/* The job that begins with unit number i is number i. */
+struct linnet_pass_job {
+	struct linnet_job job;
+	struct linnet_binding *binding;
+	uint32_t n_units;
+	bool uses_embeddings;		/* the output, when it is made of them */
+};
+
+static size_t number(const struct linnet_session *s, const struct linnet_pass_job *j)
+{
+	return j - s->job;
+}
+
+static void job_done(struct linnet_job *job, int result)
+{
+	struct linnet_pass_job *j = (struct linnet_pass_job *)job;
+	struct linnet_weights *w;
+	struct linnet_session *s = job->ctx;
+	const size_t first = number(s, j);
+
+	w = s->m->weights;
+	s->pending--;
+	for (size_t i = first; i < first + j->n_units; i++)
+		linnet_weights_done(w, i, i + 1);
+	if (j->uses_embeddings)
+		linnet_weights_done(w, LINNET_UNIT_EMBEDDINGS, 0);
+	if (result && !s->failed) {
+		s->failed = result;
+		s->failed_job = j;
+		s->stop = 1;
+	}
+}
+
+static void bind(struct linnet_pass_job *j, uint32_t slot, const struct linnet_region *region,
+		 uint64_t offset, uint64_t bytes)
+{
+	j->binding[j->job.n_bindings++] = (struct linnet_binding){ slot, region, offset, bytes };
+}
+
+/* Bind the tensors of a unit that is in memory, and hold it there. */
+static void use_unit(struct linnet_session *s, struct linnet_pass_job *j, size_t unit)
+{
+	const struct linnet_units *u = s->m->units;
+
+	for (size_t i = 0; i < u->unit[unit].n; i++) {
+		struct linnet_weight w = linnet_weights_find(s->m->weights, unit, i);
+
+		bind(j, u->slot[unit][i], w.region, w.offset, w.bytes);
+	}
+	linnet_weights_use(s->m->weights, unit);
+}
+
+/* The job of units [first, first + n), with what all jobs are bound to. */
+static struct linnet_pass_job *start_job(struct linnet_session *s, size_t first, uint32_t n,
+					 uint32_t stream)
+{
+	struct linnet_pass_job *j = &s->job[first];
+
+	j->n_units = n;
+	j->uses_embeddings = false;
+	j->job.stream = s->stream[stream];
+	j->job.n_bindings = 0;
+	bind(j, LINNET_SLOT_ACT, s->act, 0, s->act->bytes);
+	bind(j, LINNET_SLOT_BATCH, s->batch, 0, s->batch->bytes);
+	return j;
+}
+
+static int submit(struct linnet_session *s, struct linnet_pass_job *j, uint32_t n_outputs,
+		  struct linnet_error *err)
+{
+	int ret;
+
+	j->job.params[LINNET_PARAM_TOKENS] = s->n_tokens;
+	j->job.params[LINNET_PARAM_OUTPUTS] = n_outputs;
+	s->pending++;
+	ret = s->m->engine->ops->submit(s->m->engine, &j->job);
+	if (!ret)
+		return 0;
+	/* as if it had ended: what it holds is let go */
+	job_done(&j->job, ret);
+	return linnet_err(err, ret, "%s: the engine refused job %zu", linnet_gguf_path(s->m->gguf),
+			  number(s, j));
+}
+
+/* Wait for something to happen; why the pass cannot go on, or 0. */
+static int wait(struct linnet_session *s, struct linnet_error *err)
+{
+	if (s->interrupt)
+		s->stop = 1;
+	if (s->failed || s->stop)
+		return -EINTR;
+	if (linnet_queue_wait(s->m->queue))
+		return linnet_err(err, -EIO, "%s: weights are missing and nothing is read",
+				  linnet_gguf_path(s->m->gguf));
+	return 0;
+}
+
+/* Room for another job. */
+static int make_room(struct linnet_session *s, struct linnet_error *err)
+{
+	int ret = 0;
+
+	while (s->pending >= MOST_PENDING && !ret)
+		ret = wait(s, err);
+	return ret;
+}
+
+static int await_unit(struct linnet_session *s, size_t unit, struct linnet_error *err)
+{
+	int ret;
+
+	while (!(ret = linnet_weights_ready(s->m->weights, unit, err))) {
+		ret = wait(s, err);
+		if (ret)
+			return ret;
+	}
+	return ret < 0 ? ret : 0;
+}
+
+static void start_gathering(struct linnet_session *s)
+{
+	int32_t *ids = linnet_batch_i32(s, s->plan.graph.batch.ids);
+	int32_t *rows = linnet_batch_i32(s, s->plan.graph.batch.rows);
+
+	s->gathering = true;
+	/* the table has a row for each token */
+	memcpy(rows, ids, s->n_tokens * sizeof(*ids));
+	for (uint32_t i = 0; i < s->n_tokens; i++)
+		ids[i] = i;
+	linnet_gather_start(s->gather, rows, s->n_tokens);
+}
+
+/* 1: the embeddings are there, the table or the rows; 0: wait. */
+static int embeddings_ready(struct linnet_session *s, struct linnet_error *err)
+{
+	/* the table may go at any time */
+	if (!s->gathering && linnet_weights_absent(s->m->weights, LINNET_UNIT_EMBEDDINGS))
+		start_gathering(s);
+	if (s->gathering)
+		return linnet_gather_ready(s->gather, err);
+	return linnet_weights_ready(s->m->weights, LINNET_UNIT_EMBEDDINGS, err);
+}
+
+static int submit_embed(struct linnet_session *s, struct linnet_error *err)
+{
+	struct linnet_pass_job *j;
+	int ret = await_unit(s, LINNET_UNIT_TABLES, err);
+
+	while (!ret && !(ret = embeddings_ready(s, err)))
+		ret = wait(s, err);
+	if (ret < 0)
+		return ret;
+	j = start_job(s, LINNET_UNIT_TABLES, s->gathering ? 1 : 2,
+		      s->gathering ? LINNET_STREAM_EMBED_ROWS : LINNET_STREAM_EMBED);
+	use_unit(s, j, LINNET_UNIT_TABLES);
+	if (s->gathering) {
+		const struct linnet_region *table = linnet_gather_table(s->gather);
+
+		bind(j, LINNET_SLOT_WEIGHT + LINNET_TOKEN_EMBD, table, 0, table->bytes);
+	} else {
+		use_unit(s, j, LINNET_UNIT_EMBEDDINGS);
+	}
+	return submit(s, j, 0, err);
+}
+
+static int submit_output(struct linnet_session *s, uint32_t n_outputs, struct linnet_error *err)
+{
+	const bool tied = !s->m->global[LINNET_OUTPUT];
+	const size_t unit = linnet_units_output(s->m->units);
+	struct linnet_pass_job *j;
+	int ret = make_room(s, err);
+
+	if (!ret)
+		ret = await_unit(s, unit, err);
+	if (!ret && tied)
+		ret = await_unit(s, LINNET_UNIT_EMBEDDINGS, err);
+	if (ret)
+		return ret;
+	j = start_job(s, unit, 1, LINNET_STREAM_OUTPUT);
+	use_unit(s, j, unit);
+	if (tied)
+		use_unit(s, j, LINNET_UNIT_EMBEDDINGS);
+	j->uses_embeddings = tied;
+	return submit(s, j, n_outputs, err);
+}
+
+/* Parts [part, part + n) of a layer in one job; they are in memory. */
+static int submit_parts(struct linnet_session *s, uint32_t layer, uint32_t part, uint32_t n,
+			uint32_t stream, struct linnet_error *err)
+{
+	const size_t first = linnet_units_layer(layer, part);
+	const uint64_t kv = s->plan.kv[layer].offset;
+	struct linnet_pass_job *j = start_job(s, first, n, stream);
+
+	bind(j, LINNET_SLOT_KV, s->kv->region, kv, s->kv->region->bytes - kv);
+	for (size_t i = first; i < first + n; i++)
+		use_unit(s, j, i);
+	return submit(s, j, 0, err);
+}
+
+static int submit_layer(struct linnet_session *s, uint32_t layer, struct linnet_error *err)
+{
+	const struct linnet_graph *g = &s->plan.graph;
+	uint32_t n_ready = 0;
+	int ret = make_room(s, err);
+
+	while (!ret && n_ready < LINNET_LAYER_PARTS &&
+	       linnet_weights_ready(s->m->weights, linnet_units_layer(layer, n_ready), NULL) == 1)
+		n_ready++;
+	if (ret)
+		return ret;
+	if (n_ready == LINNET_LAYER_PARTS)
+		return submit_parts(s, layer, 0, LINNET_LAYER_PARTS, g->layer_stream[layer], err);
+	for (uint32_t part = 0; part < LINNET_LAYER_PARTS && !ret; part++) {
+		ret = make_room(s, err);
+		if (!ret)
+			ret = await_unit(s, linnet_units_layer(layer, part), err);
+		if (!ret)
+			ret = submit_parts(s, layer, part, 1,
+					   g->part_stream[layer * LINNET_LAYER_PARTS + part], err);
+		/* the first read must not wait for the last job */
+		linnet_queue_poll(s->m->queue);
+	}
+	return ret;
+}
+
+static int job_error(const struct linnet_session *s, struct linnet_error *err)
+{
+	const char *path = linnet_gguf_path(s->m->gguf);
+
+	if (s->failed == -EINTR)
+		return linnet_err(err, -EINTR, "%s: interrupted", path);
+	if (s->failed_job->job.failed_op == LINNET_OP_UNKNOWN)
+		return linnet_err(err, s->failed, "%s: job %zu failed: %s", path,
+				  number(s, s->failed_job), strerror(-s->failed));
+	return linnet_err(err, s->failed, "%s: operation %u of job %zu failed: %s", path,
+			  s->failed_job->job.failed_op, number(s, s->failed_job),
+			  strerror(-s->failed));
+}
+
+int linnet_pass_run(struct linnet_session *s, uint32_t n, uint32_t n_outputs,
+		    struct linnet_error *err)
+{
+	struct linnet_model *m = s->m;
+	int ret;
+
+	s->failed = 0;
+	s->stop = 0;
+	s->n_tokens = n;
+	s->gathering = false;
+	linnet_weights_begin(m->weights);
+	ret = submit_embed(s, err);
+	for (uint32_t i = 0; i < m->hp.n_layer && !ret; i++) {
+		ret = submit_layer(s, i, err);
+		linnet_queue_poll(m->queue);
+	}
+	if (!ret && n_outputs)
+		ret = submit_output(s, n_outputs, err);
+	if (ret)
+		s->stop = 1;
+	while (s->pending) {
+		if (s->interrupt)
+			s->stop = 1;
+		linnet_queue_wait(m->queue);
+	}
+	/* rows that nobody waits for any more */
+	while (s->gathering && !linnet_gather_ready(s->gather, NULL))
+		linnet_queue_wait(m->queue);
+	if (ret && ret != -EINTR)
+		return ret;
+	if (s->failed)
+		return job_error(s, err);
+	if (ret)
+		return linnet_err(err, ret, "%s: interrupted", linnet_gguf_path(m->gguf));
+	/* nobody may have written to what was computed with */
+	return linnet_weights_check(m->weights, err);
+}
+
+int linnet_pass_init(struct linnet_session *s, struct linnet_error *err)
+{
+	const size_t n = s->m->units->n_units;
+
+	s->job = calloc(n, sizeof(*s->job));
+	s->binding = calloc(n * LINNET_SLOTS, sizeof(*s->binding));
+	if (!s->job || !s->binding)
+		return linnet_err(err, -ENOMEM, "%s: out of memory", linnet_gguf_path(s->m->gguf));
+	for (size_t i = 0; i < n; i++) {
+		s->job[i].binding = s->binding + i * LINNET_SLOTS;
+		s->job[i].job = (struct linnet_job){
+			.binding = s->job[i].binding,
+			.done = job_done,
+			.ctx = s,
+			.interrupt = &s->stop,
+		};
+	}
+	return 0;
+}
+
+void linnet_pass_free(struct linnet_session *s)
+{
+	free(s->job);
+	free(s->binding);
+}

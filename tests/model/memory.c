@@ -1,0 +1,337 @@
+// SPDX-License-Identifier: MIT
+/*
+ * linnet_model_set_memory(): a budget that shrinks and grows while a model runs. Memory is
+ * really given back, soon, between decodes and in the midst of them; results stay the same
+ * to the bit; what cannot work is refused.
+ */
+#include "tests/test.h"
+
+#include <linnet/linnet.h>
+
+#include <errno.h>
+#include <pthread.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#define TOKENS 96
+
+static char dir[] = "/tmp/linnet-memory-XXXXXX";
+static char path[128];
+static struct linnet_error err;
+static bool sanitized;
+
+static double now(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
+}
+
+/* Resident memory of this process. */
+static uint64_t resident(void)
+{
+	unsigned long long pages = 0;
+	FILE *f = fopen("/proc/self/statm", "r");
+
+	if (!f || fscanf(f, "%*s %llu", &pages) != 1)
+		abort();
+	fclose(f);
+	return pages * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+struct run {
+	struct linnet_model *m;
+	struct linnet_session *s;
+	uint32_t n_vocab;
+	uint64_t least, all;
+};
+
+static bool open_run(struct run *r, uint64_t memory, uint32_t n_batch)
+{
+	struct linnet_model_options mo = LINNET_INIT(mo);
+	struct linnet_session_options so = LINNET_INIT(so);
+	struct linnet_model_info info = LINNET_INIT(info);
+	struct linnet_memory_info mem = LINNET_INIT(mem);
+	struct linnet_plan *plan = NULL;
+	int ret;
+
+	memset(r, 0, sizeof(*r));
+	mo.n_threads = 2;
+	mo.memory_bytes = memory;
+	so.n_ctx = TOKENS + 8;
+	so.n_batch = n_batch;
+	ret = linnet_model_open(&r->m, path, &mo, &err);
+	if (!ret)
+		ret = linnet_plan_create(&plan, r->m, &so, &err);
+	if (!ret) {
+		linnet_plan_memory(plan, &mem);
+		r->least = linnet_plan_least(plan);
+		r->all = mem.total;
+		linnet_plan_destroy(plan);
+		ret = linnet_session_create(&r->s, r->m, &so, &err);
+	}
+	if (ret)
+		return test_ok(false, "%s: %s", path, err.message);
+	linnet_model_info(r->m, &info);
+	r->n_vocab = info.n_vocab;
+	return true;
+}
+
+static void close_run(struct run *r)
+{
+	linnet_session_destroy(r->s);
+	linnet_model_close(r->m);
+}
+
+/* Decode TOKENS tokens, chunk at a time, logits of each chunk's last one to `logits`. */
+static bool decode(struct run *r, uint32_t chunk, float *logits)
+{
+	int32_t ids[TOKENS];
+
+	linnet_session_truncate(r->s, 0);
+	for (uint32_t i = 0; i < TOKENS; i++)
+		ids[i] = (int32_t)((i * 2654435761u >> 7) % r->n_vocab);
+	for (uint32_t i = 0; i < TOKENS; i += chunk) {
+		if (linnet_session_decode(r->s, ids + i, chunk, LINNET_LOGITS_LAST, &err)) {
+			printf("# %s\n", err.message);
+			return false;
+		}
+		memcpy(logits + (size_t)i / chunk * r->n_vocab, linnet_session_logits(r->s, 0),
+		       r->n_vocab * sizeof(float));
+	}
+	return true;
+}
+
+/* Change the budget again and again, until told to stop. */
+struct shaker {
+	struct run *r;
+	_Atomic bool stop;
+	unsigned n;
+	int failed;
+};
+
+static void *shake(void *arg)
+{
+	struct shaker *s = arg;
+	uint64_t x = 88172645463325252u;
+
+	while (!s->stop) {
+		uint64_t bytes;
+
+		x ^= x << 13, x ^= x >> 7, x ^= x << 17;
+		bytes = s->r->least + x % (s->r->all - s->r->least + (s->r->all >> 3));
+		s->failed |= linnet_model_set_memory(s->r->m, x % 5 ? bytes : s->r->least, NULL);
+		s->n++;
+		usleep(x % 3000);
+	}
+	return NULL;
+}
+
+static void test_same(uint32_t chunk)
+{
+	const size_t n = TOKENS / chunk;
+	struct shaker shaker = { 0 };
+	struct run plain, shaken;
+	float *want, *got;
+	pthread_t thread;
+	double until;
+	unsigned runs = 0;
+	bool ok = true;
+
+	if (!open_run(&plain, LINNET_MEMORY_UNLIMITED, chunk) ||
+	    !open_run(&shaken, LINNET_MEMORY_UNLIMITED, chunk))
+		return;
+	want = calloc(n * plain.n_vocab, sizeof(float));
+	got = calloc(n * plain.n_vocab, sizeof(float));
+	if (!want || !got || !decode(&plain, chunk, want))
+		abort();
+	shaker.r = &shaken;
+	if (pthread_create(&thread, NULL, shake, &shaker))
+		abort();
+	for (until = now() + (sanitized ? 3 : 2); ok && (now() < until || runs < 2); runs++) {
+		memset(got, 0, n * plain.n_vocab * sizeof(float));
+		ok = decode(&shaken, chunk, got) &&
+		     !memcmp(want, got, n * plain.n_vocab * sizeof(float));
+	}
+	shaker.stop = true;
+	pthread_join(thread, NULL);
+	test_ok(ok && !shaker.failed && shaker.n > 10,
+		"%u tokens a pass: the same logits in %u runs with %u budgets", chunk, runs, shaker.n);
+	free(want);
+	free(got);
+	close_run(&plain);
+	close_run(&shaken);
+}
+
+/* Decodes go on in a thread of their own. */
+struct worker {
+	struct run *r;
+	float *logits;
+	_Atomic bool stop, failed;
+	_Atomic unsigned runs;
+};
+
+static void *work(void *arg)
+{
+	struct worker *w = arg;
+
+	while (!w->stop && !w->failed) {
+		w->failed = !decode(w->r, TOKENS, w->logits);
+		w->runs++;
+	}
+	return NULL;
+}
+
+/* Time until the process has so much less memory than `from`; -1: it took too long. */
+static double wait_for(uint64_t from, uint64_t less)
+{
+	double start = now();
+
+	while (now() < start + 5) {
+		if (resident() + less < from)
+			return now() - start;
+		usleep(200);
+	}
+	return -1;
+}
+
+static void test_give_back(void)
+{
+	struct worker w = { 0 };
+	struct linnet_stats st = LINNET_INIT(st);
+	uint64_t before, after, shrink, bytes_read;
+	pthread_t thread;
+	struct run r;
+	double took, worst = 0;
+	int ret;
+
+	if (!open_run(&r, LINNET_MEMORY_UNLIMITED, TOKENS))
+		return;
+	w.r = &r;
+	w.logits = calloc(r.n_vocab, sizeof(float));
+	if (!w.logits || !decode(&r, TOKENS, w.logits))
+		abort();
+	/* what a huge page at the border and the ring take */
+	shrink = (r.all - r.least) * 3 / 4;
+
+	before = resident();
+	ret = linnet_model_set_memory(r.m, r.least, &err);
+	after = resident();
+	test_ok(!ret && after + shrink < before, "no decode runs: %llu of %llu MiB are left",
+		(unsigned long long)after >> 20, (unsigned long long)before >> 20);
+	ret = linnet_model_set_memory(r.m, r.all, &err);
+	linnet_session_stats(r.s, &st);
+	bytes_read = st.bytes_read;
+	test_ok(!ret && decode(&r, TOKENS, w.logits) && resident() > after + shrink,
+		"and they come back");
+	linnet_session_stats(r.s, &st);
+	test_ok(st.bytes_read - bytes_read < r.all, "by reading them once");
+	bytes_read = st.bytes_read;
+	decode(&r, TOKENS, w.logits);
+	linnet_session_stats(r.s, &st);
+	test_ok(st.bytes_read == bytes_read, "then they stay");
+
+	test_ok(linnet_model_set_memory(r.m, r.least - 1, &err) == -ENOMEM &&
+		strstr(err.message, "at least"), "less than the least: %s", strrchr(err.message, '/'));
+	test_ok(linnet_model_set_memory(r.m, LINNET_MEMORY_UNLIMITED, &err) == 0 &&
+		linnet_model_set_memory(r.m, 0, &err) == 0, "no budget, and an automatic one");
+	linnet_model_set_memory(r.m, r.all, NULL);
+
+	if (pthread_create(&thread, NULL, work, &w))
+		abort();
+	for (int i = 0; i < 8; i++) {
+		unsigned runs = w.runs;
+
+		/* grown again, with all weights in memory */
+		while (w.runs < runs + 3 && !w.failed)
+			usleep(1000);
+		usleep(7000u * (unsigned)i);
+		before = resident();
+		if (linnet_model_set_memory(r.m, r.least, NULL))
+			break;
+		took = wait_for(before, shrink);
+		worst = took < 0 ? 1e9 : took > worst ? took : worst;
+		linnet_model_set_memory(r.m, r.all, NULL);
+	}
+	w.stop = true;
+	pthread_join(thread, NULL);
+	/* within 100 ms where the machine has the time */
+	test_ok(!w.failed && worst < (sanitized ? 5 : 0.5), "decodes run: given back within %.1f ms",
+		worst * 1e3);
+	free(w.logits);
+	close_run(&r);
+}
+
+/* A second session takes from the weights, and gives back. */
+static void test_two_sessions(void)
+{
+	struct linnet_session_options so = LINNET_INIT(so);
+	struct linnet_session *second;
+	struct run probe, r;
+	uint64_t budget;
+	float *want, *got;
+
+	if (!open_run(&probe, LINNET_MEMORY_UNLIMITED, TOKENS))
+		return;
+	budget = (probe.least + probe.all) / 2;
+	want = calloc(probe.n_vocab, sizeof(float));
+	got = calloc(probe.n_vocab, sizeof(float));
+	if (!want || !got || !decode(&probe, TOKENS, want) ||
+	    !open_run(&r, budget, TOKENS) || !decode(&r, TOKENS, got))
+		abort();
+	so.n_ctx = TOKENS;
+	so.n_batch = 8;
+	test_ok(!linnet_session_create(&second, r.m, &so, &err), "a second session in a small budget");
+	test_ok(decode(&r, TOKENS, got) && !memcmp(want, got, probe.n_vocab * sizeof(float)),
+		"the first one goes on");
+	linnet_session_destroy(second);
+	test_ok(decode(&r, TOKENS, got) && !memcmp(want, got, probe.n_vocab * sizeof(float)),
+		"also when the second is gone");
+	/* a session that leaves nothing for the weights */
+	so.n_ctx = 1 << 20;
+	test_ok(linnet_session_create(&second, r.m, &so, &err) == -ENOMEM, "one that is too large: %s",
+		strrchr(err.message, '/'));
+	test_ok(decode(&r, TOKENS, got) && !memcmp(want, got, probe.n_vocab * sizeof(float)),
+		"and nothing has changed");
+	free(want);
+	free(got);
+	close_run(&probe);
+	close_run(&r);
+}
+
+int main(void)
+{
+	const char *python = getenv("PYTHON");
+	char command[512];
+
+	sanitized = getenv("LINNET_SANITIZER");
+	if (!mkdtemp(dir)) {
+		perror(dir);
+		return 1;
+	}
+	python = python ? python : "/usr/bin/python3";
+	snprintf(command, sizeof(command), "%s -c 'import numpy' 2>/dev/null", python);
+	if (system(command)) {
+		printf("1..0 # SKIP python3-numpy, which makes the models, is not installed\n");
+		rmdir(dir);
+		return 77;
+	}
+	snprintf(path, sizeof(path), "%s/model.gguf", dir);
+	snprintf(command, sizeof(command), "%s tests/tools/make_model.py --layers 12 --embd 512 "
+		 "--ff 2048 --heads 8 --kv-heads 2 --vocab 4096 --no-tied --type q8_0 -o %s >/dev/null",
+		 python, path);
+	if (!test_ok(!system(command), "a model is made"))
+		return test_end();
+	/* a pager that hangs must not hang the suite */
+	alarm(300);
+	test_give_back();
+	test_same(1);
+	test_same(TOKENS / 3);
+	test_two_sessions();
+	snprintf(command, sizeof(command), "rm -rf %s", dir);
+	if (system(command))
+		printf("# %s stays\n", dir);
+	return test_end();
+}
