@@ -157,4 +157,13 @@ uninstall:
 clean:
 	rm -rf $(O)
 
+# The kernel module, built by the kernel's own rules: driver/linnet.ko.
+KDIR ?= /lib/modules/$(shell uname -r)/build
+.PHONY: modules modules_install modules_clean
+modules:
+	@test -e $(KDIR)/Makefile || { echo "no kernel headers at KDIR=$(KDIR)" >&2; exit 1; }
+	$(MAKE) -C $(KDIR) M=$(CURDIR) modules
+modules_install modules_clean:
+	$(MAKE) -C $(KDIR) M=$(CURDIR) $(@:modules_clean=clean)
+
 -include $(lib_obj:.o=.d) $(tool_obj:.o=.d) $(device_obj:.o=.d) $(test_src:%.c=$(O)/obj/%.d) $(checkasm_obj:.o=.d)

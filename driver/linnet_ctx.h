@@ -126,22 +126,62 @@ struct linnet_ctx {
 	struct list_head jobs;
 	/** @n_jobs: their number and of those about to be pushed. */
 	u32 n_jobs;
-	/** @error: 0, or result of all further jobs. */
+	/** @error: 0, or why it takes no more jobs: -EIO banned, -ECANCELED destroyed. */
 	int error;
+	/** @generation: &linnet_device.generation when it was created. */
+	u32 generation;
 	/** @room: woken when @n_jobs has become less. */
 	wait_queue_head_t room;
 	/** @last_end_ns: end of the last job. */
 	u64 last_end_ns;
 
-	/** @stats: counters of the owner's file, for fdinfo. */
-	struct linnet_file_stats *stats;
+	/** @owner: the file. */
+	struct linnet_file *owner;
+	/** @free_work: frees the context when the last job has gone. */
+	struct work_struct free_work;
 	/** @transport: the transport's own data. */
 	void *transport;
 };
 
-/* Number of segments of @att, and the segments: at most UINT_MAX bytes each. */
-unsigned int linnet_attachment_count(const struct linnet_attachment *att);
-void linnet_attachment_segments(const struct linnet_attachment *att,
-				struct linnet_segment *out, unsigned int n);
+/**
+ * struct linnet_file - an open file
+ */
+struct linnet_file {
+	/** @refs: one of the open file, one of each context. */
+	struct kref refs;
+	/** @ctxs: handle to context. */
+	struct xarray ctxs;
+	/** @busy_ns: time that jobs kept the device. */
+	atomic64_t busy_ns;
+	/** @jobs: jobs that ended. */
+	atomic64_t jobs;
+};
+
+/*
+ * For transports: the memory of @att as the device sees it, in pieces of at most U32_MAX
+ * bytes. Puts at most @n of them to @out (NULL: none) and returns their number.
+ */
+unsigned int linnet_attachment_segments(const struct linnet_attachment *att,
+					struct linnet_segment *out, unsigned int n);
+/* For transports: the device has forgotten the context, or was told to stop it. */
+bool linnet_ctx_lost(const struct linnet_ctx *ctx);
+
+struct linnet_ctx *linnet_ctx_lookup(struct linnet_file *lfile, u32 handle);
+void linnet_ctx_put(struct linnet_ctx *ctx);
+bool linnet_ctx_idle(struct linnet_ctx *ctx);
+void linnet_ctx_teardown(struct linnet_ctx *ctx);
+void linnet_attachment_put(struct linnet_attachment *att);
+void linnet_attachment_reap(struct linnet_attachment *att);
+void linnet_stream_put(struct linnet_stream *stream);
+
+int linnet_file_open(struct drm_device *drm, struct drm_file *file);
+void linnet_file_close(struct drm_device *drm, struct drm_file *file);
+
+int linnet_ioctl_ctx_create(struct drm_device *drm, void *data, struct drm_file *file);
+int linnet_ioctl_ctx_destroy(struct drm_device *drm, void *data, struct drm_file *file);
+int linnet_ioctl_attach(struct drm_device *drm, void *data, struct drm_file *file);
+int linnet_ioctl_detach(struct drm_device *drm, void *data, struct drm_file *file);
+int linnet_ioctl_stream_create(struct drm_device *drm, void *data, struct drm_file *file);
+int linnet_ioctl_stream_destroy(struct drm_device *drm, void *data, struct drm_file *file);
 
 #endif /* __LINNET_CTX_H__ */

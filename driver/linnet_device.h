@@ -45,9 +45,15 @@ struct linnet_stream;
  * fallback), take no lock that is held around an allocation elsewhere, and end in
  * bounded time whatever the device does.
  *
- * When the device is unplugged, control functions return -ENODEV (destroy functions
- * forget the object and return 0); the core may call them until the last file is closed.
- * No function is called after the &struct linnet_device is freed.
+ * A reset may overtake control functions that wait for the device: those must then
+ * return at once, -EIO, or -ENODEV after a final reset. linnet_ctx_lost() tells whether a
+ * context is one that the device has forgotten or was told to stop. Before it calls
+ * linnet_device_unplug() for a device that does not answer any more, the transport makes
+ * waiting control functions return. After linnet_device_unplug() only @job_fini follows.
+ *
+ * The core blames the oldest job that the device holds when that makes no progress, so a
+ * device must have started it: a job may overtake an older one only while that waits for
+ * its own context.
  */
 struct linnet_transport_ops {
 	/** @name: name of the transport, a constant string. */
@@ -100,8 +106,9 @@ struct linnet_transport_ops {
 	int (*job_init)(struct linnet_device *ldev, struct linnet_job *job);
 
 	/**
-	 * @job_fini: process context that may not sleep for long; optional. Undo
-	 * @job_init. The job has ended or was never queued.
+	 * @job_fini: process context, may free memory but not wait for anything;
+	 * optional. Undo @job_init. The job has ended or was never queued. This may
+	 * come after the context's @ctx_destroy.
 	 */
 	void (*job_fini)(struct linnet_device *ldev, struct linnet_job *job);
 
@@ -109,7 +116,7 @@ struct linnet_transport_ops {
 	 * @job_queue: signalling, atomic (a spinlock is held). Give the job to the
 	 * device, which never holds more than &drm_linnet_dev_info.queue_depth. Jobs
 	 * of one context are executed in this order. Return 0, then call
-	 * linnet_job_done() once; or an error, and never call it.
+	 * linnet_job_done() once, from elsewhere; or an error, and never call it.
 	 */
 	int (*job_queue)(struct linnet_device *ldev, struct linnet_job *job);
 
@@ -144,8 +151,14 @@ struct linnet_transport_ops {
  * struct linnet_device - one accelerator
  */
 struct linnet_device {
-	/** @drm: the DRM device; &drm_device.dev is the parent for DMA. */
+	/** @drm: the DRM device. */
 	struct drm_device drm;
+
+	/**
+	 * @dma_dev: who does DMA. The parent, unless the transport sets another one
+	 * before linnet_device_register().
+	 */
+	struct device *dma_dev;
 
 	/** @ops: the transport. */
 	const struct linnet_transport_ops *ops;
@@ -163,16 +176,13 @@ struct linnet_device {
 	struct drm_linnet_dev_info info;
 
 	/**
-	 * @use_dma_api: the device sees DMA addresses of the parent, not physical
-	 * ones. Set by the transport before linnet_device_register().
+	 * @use_dma_api: the device sees DMA addresses of @dma_dev, not physical ones.
+	 * Set by the transport before linnet_device_register().
 	 */
 	bool use_dma_api;
 
 	/** @sched: one queue of jobs for the whole device. */
 	struct drm_gpu_scheduler sched;
-
-	/** @sched_ready: @sched was initialized. */
-	bool sched_ready;
 
 	/** @submit_wq: runs @sched; ordered. */
 	struct workqueue_struct *submit_wq;
@@ -193,16 +203,22 @@ struct linnet_device {
 	struct list_head ctxs;
 
 	/**
-	 * @queue_lock: protects @running, @gone, the lists of jobs of all contexts and
-	 * the state of those jobs. Taken in hard interrupts.
+	 * @queue_lock: protects @running, @gone, @generation, the lists of jobs of all
+	 * contexts and the state of those jobs. Taken in hard interrupts.
 	 */
 	spinlock_t queue_lock;
 
 	/** @running: jobs that the device holds, the oldest first. */
 	struct list_head running;
 
-	/** @gone: the device takes no job any more: 0 or -errno for all further jobs. */
+	/** @gone: the device takes no jobs: 0, -EIO in a reset, -ENODEV for good. */
 	int gone;
+
+	/** @stuck: a reset failed: pages that the device knows are never given back. */
+	bool stuck;
+
+	/** @generation: number of resets; older contexts are lost. */
+	u32 generation;
 
 	/** @idle: woken when a job has ended. */
 	wait_queue_head_t idle;
@@ -216,17 +232,20 @@ struct linnet_device {
 	/** @reset_work: resets the device after linnet_device_error(). */
 	struct work_struct reset_work;
 
-	/** @resets: times that the whole device was reset. */
-	atomic_t resets;
-
-	/** @leaked: attachments whose pages the device may still use. */
+	/**
+	 * @leaked: attachments whose pages the device may still use, until it is reset;
+	 * protected by @queue_lock.
+	 */
 	struct list_head leaked;
 
-	/** @lru_lock: protects the lists of @purgeable. */
-	struct mutex lru_lock;
+	/** @reap_work: frees @leaked after a reset. */
+	struct work_struct reap_work;
 
-	/** @purgeable: buffers whose pages the kernel may take. */
-	struct drm_gem_lru purgeable;
+	/** @lru_lock: protects @purgeable. Taken while memory is reclaimed. */
+	spinlock_t lru_lock;
+
+	/** @purgeable: buffers whose pages the kernel may take, the oldest first. */
+	struct list_head purgeable;
 
 	/** @shrinker: takes them. */
 	struct shrinker *shrinker;
@@ -238,9 +257,10 @@ struct linnet_device {
 #define to_linnet_device(dev) container_of(dev, struct linnet_device, drm)
 
 /*
- * For transports. alloc, fill in, register; to end: unplug (which calls ops->reset with
- * final set, ends all jobs and detaches all buffers, so that the transport can take its
- * queues down), and drm_dev_put().
+ * For transports. alloc, fill in, register; to end: unplug, which calls ops->reset with
+ * final set, ends all jobs and releases all buffers and contexts, so that the transport
+ * can take its queues down. The memory is managed: it goes when the parent is unbound and
+ * the last file is closed.
  */
 struct linnet_device *linnet_device_alloc(struct device *parent,
 					  const struct linnet_transport_ops *ops);
@@ -253,7 +273,12 @@ void linnet_device_unplug(struct linnet_device *ldev);
 void linnet_device_error(struct linnet_device *ldev);
 
 /* For the core. */
-int linnet_device_lost(struct linnet_device *ldev, int error);
-const struct drm_driver *linnet_drm_driver(void);
+struct linnet_job;
+void linnet_device_stop_ctx(struct linnet_ctx *ctx, struct linnet_job *guilty, int error);
+void linnet_device_watch(struct linnet_device *ldev);
+
+/* Frees what cannot be freed where its last reference is dropped; flushed on unload. */
+extern struct workqueue_struct *linnet_wq;
+extern const struct drm_driver linnet_drm_driver;
 
 #endif /* __LINNET_DEVICE_H__ */

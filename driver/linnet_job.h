@@ -47,8 +47,10 @@ enum linnet_job_state {
 struct linnet_job {
 	/** @base: the scheduler's part. */
 	struct drm_sched_job base;
-	/** @refs: one of the scheduler, one of &linnet_ctx.jobs. */
+	/** @refs: one of the scheduler, of &linnet_ctx.jobs, and of @cmd. */
 	struct kref refs;
+	/** @free_work: frees the job where the last reference is dropped in an interrupt. */
+	struct work_struct free_work;
 	/** @id: unique on the device. */
 	u64 id;
 	/** @user_data: the submitter's own number. */
@@ -67,8 +69,12 @@ struct linnet_job {
 	u8 state;
 	/** @cancelled: shall not be run, or be stopped; protected by the same. */
 	bool cancelled;
-	/** @armed: fence and scheduler job are live. */
-	bool armed;
+	/** @fence_init: @fence is live; before, it is only memory. */
+	bool fence_init;
+	/** @sched_init: @base was initialized. */
+	bool sched_init;
+	/** @transport_init: the transport's job_init() was done. */
+	bool transport_init;
 	/** @result: 0 or -errno, once done. */
 	int result;
 	/** @ctx_node: in &linnet_ctx.jobs. */
@@ -79,8 +85,10 @@ struct linnet_job {
 	u64 queued_ns;
 	/** @deadline: when it has kept the device too long, in jiffies. */
 	unsigned long deadline;
-	/** @cmd: the io_uring command that waits for the end, or NULL. */
+	/** @cmd: the io_uring command that waits for the end and is not claimed, or NULL. */
 	struct io_uring_cmd *cmd;
+	/** @cmd_marked: there is or was one, and io_uring may cancel it. */
+	bool cmd_marked;
 	/** @transport: the transport's own data. */
 	void *transport;
 	/** @bindings: the slots, in ascending order of slot. */
@@ -94,5 +102,22 @@ struct linnet_job {
  * interrupts; once per job that job_queue() took.
  */
 void linnet_job_done(struct linnet_job *job, int result);
+
+/* For the core. Names that end in _locked want &linnet_device.queue_lock. */
+extern const struct drm_sched_backend_ops linnet_sched_ops;
+
+void linnet_job_put(struct linnet_job *job);
+void linnet_job_finish_locked(struct linnet_job *job, int result);
+void linnet_job_cancel_locked(struct linnet_job *job);
+void linnet_ctx_finish_locked(struct linnet_ctx *ctx, struct linnet_job *guilty, int result,
+			      bool queued_too);
+
+int linnet_job_submit(struct drm_device *drm, struct drm_file *file,
+		      struct drm_linnet_submit *args, struct io_uring_cmd *cmd,
+		      u64 __user *job_out, unsigned int issue_flags);
+int linnet_job_cancel(struct drm_file *file, const struct drm_linnet_cancel *args);
+
+int linnet_ioctl_submit(struct drm_device *drm, void *data, struct drm_file *file);
+int linnet_ioctl_cancel(struct drm_device *drm, void *data, struct drm_file *file);
 
 #endif /* __LINNET_JOB_H__ */

@@ -1,0 +1,688 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Contexts, their attachments and streams.
+ *
+ * A context is known to the file (handle), to the device (id) and to its jobs. It is
+ * closed by its owner or when the file is: no further job, the present ones are cancelled,
+ * and when the device has let go of them, attachments and streams are taken from it. The
+ * memory of the context stays until its last job is freed.
+ *
+ * An attachment pins a buffer and lists its pages for the device. Its pages are let go only
+ * when the device has said that it does not use them, or was reset.
+ */
+#include <linux/capability.h>
+#include <linux/dma-mapping.h>
+#include <linux/slab.h>
+#include <linux/uaccess.h>
+
+#include <drm/drm_drv.h>
+#include <drm/drm_file.h>
+#include <drm/drm_print.h>
+
+#include "linnet_check.h"
+#include "linnet_gem.h"
+#include "linnet_job.h"
+#include "linnet_trace.h"
+
+/* How long jobs that were asked to end may take before they are stopped. */
+#define LINNET_CLOSE_GRACE	msecs_to_jiffies(500)
+
+unsigned int linnet_attachment_segments(const struct linnet_attachment *att,
+					struct linnet_segment *out, unsigned int n)
+{
+	return linnet_sg_segments(att->sgt, att->dma, out, n);
+}
+
+static void linnet_attachment_release(struct kref *refs)
+{
+	kfree(container_of(refs, struct linnet_attachment, refs));
+}
+
+void linnet_attachment_put(struct linnet_attachment *att)
+{
+	kref_put(&att->refs, linnet_attachment_release);
+}
+
+static void linnet_stream_release(struct kref *refs)
+{
+	kfree(container_of(refs, struct linnet_stream, refs));
+}
+
+void linnet_stream_put(struct linnet_stream *stream)
+{
+	kref_put(&stream->refs, linnet_stream_release);
+}
+
+static void linnet_file_release(struct kref *refs)
+{
+	struct linnet_file *lfile = container_of(refs, struct linnet_file, refs);
+
+	xa_destroy(&lfile->ctxs);
+	kfree(lfile);
+}
+
+/* The last reference may be dropped by the scheduler, which this may destroy. */
+static void linnet_ctx_free_work(struct work_struct *work)
+{
+	struct linnet_ctx *ctx = container_of(work, struct linnet_ctx, free_work);
+	struct linnet_device *ldev = ctx->ldev;
+
+	ida_free(&ldev->ctx_ids, ctx->id);
+	kref_put(&ctx->owner->refs, linnet_file_release);
+	xa_destroy(&ctx->attachments);
+	xa_destroy(&ctx->streams);
+	mutex_destroy(&ctx->lock);
+	mutex_destroy(&ctx->submit_lock);
+	kfree(ctx);
+	drm_dev_put(&ldev->drm);
+}
+
+static void linnet_ctx_release(struct kref *refs)
+{
+	struct linnet_ctx *ctx = container_of(refs, struct linnet_ctx, refs);
+
+	queue_work(linnet_wq, &ctx->free_work);
+}
+
+void linnet_ctx_put(struct linnet_ctx *ctx)
+{
+	kref_put(&ctx->refs, linnet_ctx_release);
+}
+
+struct linnet_ctx *linnet_ctx_lookup(struct linnet_file *lfile, u32 handle)
+{
+	struct linnet_ctx *ctx;
+
+	xa_lock(&lfile->ctxs);
+	ctx = xa_load(&lfile->ctxs, handle);
+	if (ctx)
+		kref_get(&ctx->refs);
+	xa_unlock(&lfile->ctxs);
+	return ctx;
+}
+
+bool linnet_ctx_lost(const struct linnet_ctx *ctx)
+{
+	return READ_ONCE(ctx->error) == -EIO ||
+	       READ_ONCE(ctx->generation) != READ_ONCE(ctx->ldev->generation);
+}
+
+/* Whether commands may be given to the context; @ctx->lock is held. */
+static int linnet_ctx_usable(struct linnet_ctx *ctx)
+{
+	if (ctx->destroyed)
+		return -ENOENT;
+	if (!ctx->live)
+		return -ENODEV;
+	return linnet_ctx_lost(ctx) ? -EIO : 0;
+}
+
+/* Undo linnet_attachment_map() and the pin. */
+static void linnet_attachment_unmap(struct linnet_device *ldev, struct linnet_attachment *att)
+{
+	if (att->owned) {
+		if (att->dma)
+			dma_unmap_sgtable(ldev->dma_dev, att->sgt, DMA_BIDIRECTIONAL, 0);
+		sg_free_table(att->sgt);
+		kfree(att->sgt);
+	}
+	att->sgt = NULL;
+	linnet_bo_unpin(att->bo);
+	drm_gem_object_put(&att->bo->base.base);
+	att->bo = NULL;
+}
+
+/* A bounce buffer would have to be copied around each job: such memory is refused. */
+static bool linnet_sgt_bounced(struct device *dev, struct sg_table *sgt)
+{
+	struct scatterlist *sg;
+	int i;
+
+	for_each_sgtable_dma_sg(sgt, sg, i)
+		if (dma_need_sync(dev, sg_dma_address(sg)))
+			return true;
+	return false;
+}
+
+/* List the pages of a pinned buffer for the device. */
+static int linnet_attachment_map(struct linnet_device *ldev, struct linnet_attachment *att)
+{
+	struct drm_gem_object *obj = &att->bo->base.base;
+	struct device *dev = ldev->dma_dev;
+	int ret;
+
+	if (drm_gem_is_imported(obj)) {
+		att->sgt = att->bo->base.sgt;
+		att->dma = true;
+		return linnet_sgt_bounced(dev, att->sgt) ? -EOPNOTSUPP : 0;
+	}
+
+	att->sgt = kzalloc(sizeof(*att->sgt), GFP_KERNEL_ACCOUNT);
+	if (!att->sgt)
+		return -ENOMEM;
+	ret = sg_alloc_table_from_pages_segment(att->sgt, att->bo->base.pages,
+						obj->size >> PAGE_SHIFT, 0, obj->size,
+						dma_get_max_seg_size(dev), GFP_KERNEL_ACCOUNT);
+	if (ret)
+		goto err_free;
+	if (ldev->use_dma_api) {
+		ret = dma_map_sgtable(dev, att->sgt, DMA_BIDIRECTIONAL, 0);
+		if (ret)
+			goto err_table;
+		att->dma = true;
+		if (linnet_sgt_bounced(dev, att->sgt)) {
+			ret = -EOPNOTSUPP;
+			goto err_unmap;
+		}
+	}
+	att->owned = true;
+	return 0;
+
+err_unmap:
+	dma_unmap_sgtable(dev, att->sgt, DMA_BIDIRECTIONAL, 0);
+err_table:
+	sg_free_table(att->sgt);
+err_free:
+	kfree(att->sgt);
+	att->sgt = NULL;
+	return ret;
+}
+
+/* Free an attachment that the device was kept from using by a reset. */
+void linnet_attachment_reap(struct linnet_attachment *att)
+{
+	linnet_attachment_unmap(to_linnet_device(att->bo->base.base.dev), att);
+	linnet_attachment_put(att);
+}
+
+/* Take an idle attachment, which no job can find any more, from the device. */
+static void linnet_attachment_destroy(struct linnet_ctx *ctx, struct linnet_attachment *att)
+{
+	struct linnet_device *ldev = ctx->ldev;
+	int ret;
+
+	lockdep_assert_held(&ctx->lock);
+	trace_linnet_bo_detach(ctx, att);
+	ret = ldev->ops->bo_detach(ldev, ctx, att);
+	if (ldev->stuck || (ret && ret != -ENODEV)) {
+		/* The device may use the pages until it is reset. */
+		spin_lock_irq(&ldev->queue_lock);
+		list_add(&att->node, &ldev->leaked);
+		spin_unlock_irq(&ldev->queue_lock);
+		linnet_device_error(ldev);
+		return;
+	}
+	linnet_attachment_unmap(ldev, att);
+	linnet_attachment_put(att);
+}
+
+static void linnet_stream_free(struct linnet_ctx *ctx, struct linnet_stream *stream)
+{
+	lockdep_assert_held(&ctx->lock);
+	ctx->ldev->ops->stream_destroy(ctx->ldev, ctx, stream);
+	kvfree(stream->data);
+	stream->data = NULL;
+	linnet_stream_put(stream);
+}
+
+/**
+ * linnet_ctx_teardown - take a context from the device
+ * @ctx: the context; it has no unfinished jobs, and gets no more
+ *
+ * Called when it is closed, and when the device is unplugged; the first does it.
+ */
+void linnet_ctx_teardown(struct linnet_ctx *ctx)
+{
+	struct linnet_attachment *att;
+	struct linnet_stream *stream;
+	unsigned long id;
+
+	mutex_lock(&ctx->lock);
+	if (ctx->live) {
+		xa_for_each(&ctx->attachments, id, att) {
+			xa_erase(&ctx->attachments, id);
+			linnet_attachment_destroy(ctx, att);
+		}
+		xa_for_each(&ctx->streams, id, stream) {
+			xa_erase(&ctx->streams, id);
+			linnet_stream_free(ctx, stream);
+		}
+		ctx->ldev->ops->ctx_destroy(ctx->ldev, ctx);
+		ctx->live = false;
+	}
+	mutex_unlock(&ctx->lock);
+}
+
+/* No job of the context is unfinished or about to be made. */
+bool linnet_ctx_idle(struct linnet_ctx *ctx)
+{
+	bool idle;
+
+	spin_lock_irq(&ctx->ldev->queue_lock);
+	idle = !ctx->n_jobs;
+	spin_unlock_irq(&ctx->ldev->queue_lock);
+	return idle;
+}
+
+/* End a context that no new command can find. Drops the owner's reference. */
+static void linnet_ctx_close(struct linnet_ctx *ctx)
+{
+	struct linnet_device *ldev = ctx->ldev;
+	struct linnet_job *job, *next;
+
+	mutex_lock(&ctx->lock);
+	ctx->destroyed = true;
+	mutex_unlock(&ctx->lock);
+
+	/* From here on no job is pushed. */
+	mutex_lock(&ctx->submit_lock);
+	spin_lock_irq(&ldev->queue_lock);
+	ctx->error = ctx->error ?: -ECANCELED;
+	/* From the end, so that none ends before its turn. */
+	list_for_each_entry_safe_reverse(job, next, &ctx->jobs, ctx_node)
+		linnet_job_cancel_locked(job);
+	spin_unlock_irq(&ldev->queue_lock);
+	mutex_unlock(&ctx->submit_lock);
+	wake_up_all(&ctx->room);
+
+	drm_sched_entity_fini(&ctx->entity);
+
+	if (!wait_event_timeout(ldev->idle, linnet_ctx_idle(ctx), LINNET_CLOSE_GRACE)) {
+		mutex_lock(&ldev->reset_lock);
+		linnet_device_stop_ctx(ctx, NULL, -ECANCELED);
+		mutex_unlock(&ldev->reset_lock);
+		wait_event(ldev->idle, linnet_ctx_idle(ctx));
+	}
+	linnet_ctx_teardown(ctx);
+
+	mutex_lock(&ldev->ctx_lock);
+	list_del(&ctx->node);
+	mutex_unlock(&ldev->ctx_lock);
+	linnet_ctx_put(ctx);
+}
+
+int linnet_file_open(struct drm_device *drm, struct drm_file *file)
+{
+	struct linnet_file *lfile = kzalloc(sizeof(*lfile), GFP_KERNEL_ACCOUNT);
+
+	if (!lfile)
+		return -ENOMEM;
+	kref_init(&lfile->refs);
+	xa_init_flags(&lfile->ctxs, XA_FLAGS_ALLOC1 | XA_FLAGS_ACCOUNT);
+	file->driver_priv = lfile;
+	return 0;
+}
+
+void linnet_file_close(struct drm_device *drm, struct drm_file *file)
+{
+	struct linnet_file *lfile = file->driver_priv;
+	struct linnet_ctx *ctx;
+	unsigned long handle;
+
+	xa_for_each(&lfile->ctxs, handle, ctx) {
+		xa_erase(&lfile->ctxs, handle);
+		linnet_ctx_close(ctx);
+	}
+	kref_put(&lfile->refs, linnet_file_release);
+}
+
+static const enum drm_sched_priority linnet_priorities[] = {
+	[DRM_LINNET_PRIORITY_LOW] = DRM_SCHED_PRIORITY_LOW,
+	[DRM_LINNET_PRIORITY_NORMAL] = DRM_SCHED_PRIORITY_NORMAL,
+	[DRM_LINNET_PRIORITY_HIGH] = DRM_SCHED_PRIORITY_HIGH,
+};
+
+static int linnet_ctx_create(struct linnet_device *ldev, struct drm_file *file, u32 priority,
+			     struct linnet_ctx **out)
+{
+	struct drm_gpu_scheduler *sched = &ldev->sched;
+	struct linnet_file *lfile = file->driver_priv;
+	struct linnet_ctx *ctx;
+	int ret;
+
+	ctx = kzalloc(sizeof(*ctx), GFP_KERNEL_ACCOUNT);
+	if (!ctx)
+		return -ENOMEM;
+	ret = ida_alloc_min(&ldev->ctx_ids, 1, GFP_KERNEL);
+	if (ret < 0)
+		goto err_free;
+	ctx->id = ret;
+	ctx->ldev = ldev;
+	ctx->owner = lfile;
+	ctx->priority = priority;
+	ctx->client = file->client_id;
+	kref_init(&ctx->refs);
+	mutex_init(&ctx->lock);
+	mutex_init(&ctx->submit_lock);
+	xa_init_flags(&ctx->attachments, XA_FLAGS_ALLOC1 | XA_FLAGS_ACCOUNT);
+	xa_init_flags(&ctx->streams, XA_FLAGS_ALLOC1 | XA_FLAGS_ACCOUNT);
+	INIT_LIST_HEAD(&ctx->jobs);
+	INIT_WORK(&ctx->free_work, linnet_ctx_free_work);
+	init_waitqueue_head(&ctx->room);
+	ctx->fence_context = dma_fence_context_alloc(1);
+	spin_lock_irq(&ldev->queue_lock);
+	ctx->generation = ldev->generation;
+	spin_unlock_irq(&ldev->queue_lock);
+
+	ret = drm_sched_entity_init(&ctx->entity, linnet_priorities[priority], &sched, 1, NULL);
+	if (ret)
+		goto err_id;
+	ret = ldev->ops->ctx_create(ldev, ctx);
+	if (ret)
+		goto err_entity;
+	ctx->live = true;
+
+	kref_get(&lfile->refs);
+	drm_dev_get(&ldev->drm);
+	mutex_lock(&ldev->ctx_lock);
+	list_add_tail(&ctx->node, &ldev->ctxs);
+	mutex_unlock(&ldev->ctx_lock);
+	*out = ctx;
+	return 0;
+
+err_entity:
+	drm_sched_entity_fini(&ctx->entity);
+err_id:
+	ida_free(&ldev->ctx_ids, ctx->id);
+	mutex_destroy(&ctx->lock);
+	mutex_destroy(&ctx->submit_lock);
+err_free:
+	kfree(ctx);
+	return ret;
+}
+
+int linnet_ioctl_ctx_create(struct drm_device *drm, void *data, struct drm_file *file)
+{
+	struct linnet_device *ldev = to_linnet_device(drm);
+	struct linnet_file *lfile = file->driver_priv;
+	struct drm_linnet_ctx_create *args = data;
+	struct linnet_ctx *ctx;
+	int ret, idx;
+
+	if (args->flags || args->reserved || args->priority > DRM_LINNET_PRIORITY_HIGH)
+		return -EINVAL;
+	if (args->priority == DRM_LINNET_PRIORITY_HIGH && !capable(CAP_SYS_NICE))
+		return -EACCES;
+	if (!drm_dev_enter(drm, &idx))
+		return -ENODEV;
+	ret = linnet_ctx_create(ldev, file, args->priority, &ctx);
+	if (ret)
+		goto out;
+	/* It can be found, and destroyed, once it is in the table. */
+	ret = xa_alloc(&lfile->ctxs, &args->ctx, ctx, XA_LIMIT(1, ldev->info.max_contexts),
+		       GFP_KERNEL);
+	if (ret) {
+		ret = ret == -EBUSY ? -ENOSPC : ret;
+		linnet_ctx_close(ctx);
+	}
+out:
+	drm_dev_exit(idx);
+	return ret;
+}
+
+int linnet_ioctl_ctx_destroy(struct drm_device *drm, void *data, struct drm_file *file)
+{
+	struct linnet_file *lfile = file->driver_priv;
+	struct drm_linnet_ctx_destroy *args = data;
+	struct linnet_ctx *ctx;
+
+	if (args->reserved)
+		return -EINVAL;
+	ctx = xa_erase(&lfile->ctxs, args->ctx);
+	if (!ctx)
+		return -ENOENT;
+	linnet_ctx_close(ctx);
+	return 0;
+}
+
+/* Give a pinned buffer to the device. */
+static int linnet_attachment_create(struct linnet_ctx *ctx, struct linnet_attachment *att)
+{
+	struct linnet_device *ldev = ctx->ldev;
+	int ret;
+
+	ret = mutex_lock_interruptible(&ctx->lock);
+	if (ret)
+		return ret;
+	ret = linnet_ctx_usable(ctx);
+	if (ret)
+		goto out;
+	/* Reserves the number: jobs find the attachment when the device has it. */
+	ret = xa_alloc(&ctx->attachments, &att->id, NULL,
+		       XA_LIMIT(1, ldev->info.max_attachments), GFP_KERNEL);
+	if (ret) {
+		ret = ret == -EBUSY ? -ENOSPC : ret;
+		goto out;
+	}
+	ret = ldev->ops->bo_attach(ldev, ctx, att);
+	if (ret) {
+		xa_erase(&ctx->attachments, att->id);
+		goto out;
+	}
+	trace_linnet_bo_attach(ctx, att);
+	xa_store(&ctx->attachments, att->id, att, GFP_KERNEL);
+out:
+	mutex_unlock(&ctx->lock);
+	return ret;
+}
+
+int linnet_ioctl_attach(struct drm_device *drm, void *data, struct drm_file *file)
+{
+	struct linnet_device *ldev = to_linnet_device(drm);
+	struct drm_linnet_attach *args = data;
+	struct linnet_attachment *att;
+	struct drm_gem_object *obj;
+	struct linnet_ctx *ctx;
+	int ret, idx;
+
+	if (args->flags & ~DRM_LINNET_ATTACH_READ_ONLY)
+		return -EINVAL;
+	if (args->flags & DRM_LINNET_ATTACH_READ_ONLY &&
+	    !(ldev->info.features & DRM_LINNET_FEATURE_READ_ONLY))
+		return -EOPNOTSUPP;
+	if (!drm_dev_enter(drm, &idx))
+		return -ENODEV;
+	ctx = linnet_ctx_lookup(file->driver_priv, args->ctx);
+	if (!ctx) {
+		ret = -ENOENT;
+		goto out_exit;
+	}
+	obj = drm_gem_object_lookup(file, args->handle);
+	if (!obj) {
+		ret = -ENOENT;
+		goto out_ctx;
+	}
+	att = kzalloc(sizeof(*att), GFP_KERNEL_ACCOUNT);
+	if (!att) {
+		ret = -ENOMEM;
+		goto out_obj;
+	}
+	kref_init(&att->refs);
+	att->bo = to_linnet_bo(obj);
+	att->size = obj->size;
+	att->read_only = args->flags & DRM_LINNET_ATTACH_READ_ONLY;
+
+	ret = linnet_bo_pin(att->bo);
+	if (ret)
+		goto out_free;
+	ret = linnet_attachment_map(ldev, att);
+	if (ret) {
+		linnet_bo_unpin(att->bo);
+		goto out_free;
+	}
+	ret = linnet_attachment_create(ctx, att);
+	if (ret) {
+		/* Drops the reference of the lookup. */
+		linnet_attachment_unmap(ldev, att);
+		kfree(att);
+		goto out_ctx;
+	}
+	args->attachment = att->id;
+	goto out_ctx;
+
+out_free:
+	kfree(att);
+out_obj:
+	drm_gem_object_put(obj);
+out_ctx:
+	linnet_ctx_put(ctx);
+out_exit:
+	drm_dev_exit(idx);
+	return ret;
+}
+
+int linnet_ioctl_detach(struct drm_device *drm, void *data, struct drm_file *file)
+{
+	struct drm_linnet_detach *args = data;
+	struct linnet_attachment *att;
+	struct linnet_ctx *ctx;
+	int ret;
+
+	ctx = linnet_ctx_lookup(file->driver_priv, args->ctx);
+	if (!ctx)
+		return -ENOENT;
+	ret = mutex_lock_interruptible(&ctx->lock);
+	if (ret)
+		goto out;
+	xa_lock(&ctx->attachments);
+	att = xa_load(&ctx->attachments, args->attachment);
+	if (!att)
+		ret = -ENOENT;
+	else if (atomic_read(&att->busy))
+		ret = -EBUSY;
+	else
+		__xa_erase(&ctx->attachments, args->attachment);
+	xa_unlock(&ctx->attachments);
+	if (!ret)
+		linnet_attachment_destroy(ctx, att);
+	mutex_unlock(&ctx->lock);
+out:
+	linnet_ctx_put(ctx);
+	return ret;
+}
+
+/* Copy a stream from user space and check its head. */
+static int linnet_stream_copy(struct linnet_device *ldev, const struct drm_linnet_stream_create *args,
+			      struct linnet_stream **out)
+{
+	struct linnet_stream *stream;
+	int ret;
+
+	if (args->size > ldev->info.max_stream_bytes)
+		return -E2BIG;
+	stream = kzalloc(sizeof(*stream), GFP_KERNEL_ACCOUNT);
+	if (!stream)
+		return -ENOMEM;
+	kref_init(&stream->refs);
+	stream->size = args->size;
+	stream->data = kvmalloc(args->size, GFP_KERNEL_ACCOUNT);
+	if (!stream->data) {
+		ret = -ENOMEM;
+		goto err;
+	}
+	if (copy_from_user(stream->data, u64_to_user_ptr(args->ptr), args->size)) {
+		ret = -EFAULT;
+		goto err;
+	}
+	ret = linnet_check_stream(stream->data, args->size, ldev->info.stream_magic, stream);
+	if (ret)
+		goto err;
+	*out = stream;
+	return 0;
+err:
+	kvfree(stream->data);
+	kfree(stream);
+	return ret;
+}
+
+/* Give a stream to the device. */
+static int linnet_stream_create(struct linnet_ctx *ctx, struct linnet_stream *stream)
+{
+	struct linnet_device *ldev = ctx->ldev;
+	int ret;
+
+	ret = mutex_lock_interruptible(&ctx->lock);
+	if (ret)
+		return ret;
+	ret = linnet_ctx_usable(ctx);
+	if (ret)
+		goto out;
+	ret = xa_alloc(&ctx->streams, &stream->id, NULL, XA_LIMIT(1, ldev->info.max_streams),
+		       GFP_KERNEL);
+	if (ret) {
+		ret = ret == -EBUSY ? -ENOSPC : ret;
+		goto out;
+	}
+	ret = ldev->ops->stream_create(ldev, ctx, stream);
+	if (ret)
+		xa_erase(&ctx->streams, stream->id);
+	else
+		xa_store(&ctx->streams, stream->id, stream, GFP_KERNEL);
+out:
+	mutex_unlock(&ctx->lock);
+	return ret;
+}
+
+int linnet_ioctl_stream_create(struct drm_device *drm, void *data, struct drm_file *file)
+{
+	struct linnet_device *ldev = to_linnet_device(drm);
+	struct drm_linnet_stream_create *args = data;
+	struct linnet_stream *stream;
+	struct linnet_ctx *ctx;
+	int ret, idx;
+
+	if (args->flags || !args->size)
+		return -EINVAL;
+	if (!drm_dev_enter(drm, &idx))
+		return -ENODEV;
+	ctx = linnet_ctx_lookup(file->driver_priv, args->ctx);
+	if (!ctx) {
+		ret = -ENOENT;
+		goto out_exit;
+	}
+	ret = linnet_stream_copy(ldev, args, &stream);
+	if (ret)
+		goto out_ctx;
+	ret = linnet_stream_create(ctx, stream);
+	if (ret) {
+		kvfree(stream->data);
+		kfree(stream);
+		goto out_ctx;
+	}
+	args->stream = stream->id;
+out_ctx:
+	linnet_ctx_put(ctx);
+out_exit:
+	drm_dev_exit(idx);
+	return ret;
+}
+
+int linnet_ioctl_stream_destroy(struct drm_device *drm, void *data, struct drm_file *file)
+{
+	struct drm_linnet_stream_destroy *args = data;
+	struct linnet_stream *stream;
+	struct linnet_ctx *ctx;
+	int ret;
+
+	ctx = linnet_ctx_lookup(file->driver_priv, args->ctx);
+	if (!ctx)
+		return -ENOENT;
+	ret = mutex_lock_interruptible(&ctx->lock);
+	if (ret)
+		goto out;
+	xa_lock(&ctx->streams);
+	stream = xa_load(&ctx->streams, args->stream);
+	if (!stream)
+		ret = -ENOENT;
+	else if (atomic_read(&stream->busy))
+		ret = -EBUSY;
+	else
+		__xa_erase(&ctx->streams, args->stream);
+	xa_unlock(&ctx->streams);
+	if (!ret)
+		linnet_stream_free(ctx, stream);
+	mutex_unlock(&ctx->lock);
+out:
+	linnet_ctx_put(ctx);
+	return ret;
+}

@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * State of the device for people, in debugfs. Nothing here is stable.
+ */
+#include <linux/seq_file.h>
+
+#include <drm/drm_debugfs.h>
+#include <drm/drm_file.h>
+
+#include "linnet_drv.h"
+#include "linnet_gem.h"
+#include "linnet_job.h"
+
+static int linnet_debugfs_state(struct seq_file *m, void *unused)
+{
+	struct drm_debugfs_entry *entry = m->private;
+	struct linnet_device *ldev = to_linnet_device(entry->dev);
+	static const char * const state[] = { "waiting", "queued", "done" };
+	unsigned long pages = 0, leaked = 0;
+	struct linnet_attachment *att;
+	struct linnet_ctx *ctx;
+	struct linnet_job *job;
+	struct linnet_bo *bo;
+
+	mutex_lock(&ldev->ctx_lock);
+	list_for_each_entry(ctx, &ldev->ctxs, node) {
+		spin_lock_irq(&ldev->queue_lock);
+		seq_printf(m, "context %u client %llu priority %u error %d jobs %u\n", ctx->id,
+			   ctx->client, ctx->priority, ctx->error, ctx->n_jobs);
+		list_for_each_entry(job, &ctx->jobs, ctx_node)
+			seq_printf(m, "  job %llu user_data 0x%llx stream %u %s%s\n", job->id,
+				   job->user_data, job->stream->id, state[job->state],
+				   job->cancelled ? " cancelled" : "");
+		spin_unlock_irq(&ldev->queue_lock);
+	}
+	mutex_unlock(&ldev->ctx_lock);
+
+	spin_lock_irq(&ldev->queue_lock);
+	list_for_each_entry(att, &ldev->leaked, node)
+		leaked += att->size;
+	seq_printf(m, "transport %s\nresets %u\ngone %d\nheld by the device %lu\n",
+		   ldev->ops->name, ldev->generation, ldev->gone, leaked);
+	spin_unlock_irq(&ldev->queue_lock);
+
+	spin_lock(&ldev->lru_lock);
+	list_for_each_entry(bo, &ldev->purgeable, lru)
+		pages += linnet_gem_resident(&bo->base.base) >> PAGE_SHIFT;
+	spin_unlock(&ldev->lru_lock);
+	seq_printf(m, "purgeable pages %lu\npurged bytes %llu\n", pages,
+		   (u64)atomic64_read(&ldev->purged));
+	return 0;
+}
+
+static const struct drm_debugfs_info linnet_debugfs_files[] = {
+	{ "linnet_state", linnet_debugfs_state, 0, NULL },
+};
+
+void linnet_debugfs_init(struct linnet_device *ldev)
+{
+	drm_debugfs_add_files(&ldev->drm, linnet_debugfs_files, ARRAY_SIZE(linnet_debugfs_files));
+}

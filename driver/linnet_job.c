@@ -1,0 +1,775 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Jobs: creation, order, end.
+ *
+ * A job is checked and all that it needs is allocated in linnet_job_submit(); from then on
+ * nothing can fail but the device. It is on the list of its context until it has ended.
+ * drm_sched decides when the device gets it. A job may get its result out of order (it is
+ * cancelled while an older one still runs, or the device confuses things); it then waits
+ * on the list, so that fences of a context signal in order and an end means that all
+ * before have ended.
+ *
+ * The fence that the world sees is our own and not that of the scheduler: it names nothing
+ * that goes away with the device. It holds the module.
+ *
+ * Time limits are kept in linnet_device.c: the scheduler's way to handle a timeout forgets
+ * the hardware fences of the innocent jobs, which here go on.
+ */
+#include <linux/dma-fence-chain.h>
+#include <linux/module.h>
+#include <linux/slab.h>
+#include <linux/uaccess.h>
+
+#include <drm/drm_drv.h>
+#include <drm/drm_exec.h>
+#include <drm/drm_file.h>
+#include <drm/drm_print.h>
+#include <drm/drm_syncobj.h>
+
+#include "linnet_check.h"
+#include "linnet_compat.h"
+#include "linnet_gem.h"
+#include "linnet_job.h"
+#include "linnet_trace.h"
+#include "linnet_uring.h"
+
+struct linnet_fence {
+	struct dma_fence base;
+	spinlock_t lock;
+	struct rcu_head rcu;
+};
+
+static const char *linnet_fence_driver_name(struct dma_fence *fence)
+{
+	return "linnet";
+}
+
+static const char *linnet_fence_timeline_name(struct dma_fence *fence)
+{
+	return "context";
+}
+
+static void linnet_fence_free_rcu(struct rcu_head *rcu)
+{
+	kfree(container_of(rcu, struct linnet_fence, rcu));
+	/* The module's exit waits for the end of this callback. */
+	module_put(THIS_MODULE);
+}
+
+static void linnet_fence_release(struct dma_fence *fence)
+{
+	call_rcu(&container_of(fence, struct linnet_fence, base)->rcu, linnet_fence_free_rcu);
+}
+
+static const struct dma_fence_ops linnet_fence_ops = {
+	.get_driver_name = linnet_fence_driver_name,
+	.get_timeline_name = linnet_fence_timeline_name,
+	.release = linnet_fence_release,
+};
+
+static void linnet_job_free(struct linnet_job *job)
+{
+	struct linnet_device *ldev = job->ctx->ldev;
+	struct linnet_ctx *ctx = job->ctx;
+	u32 i;
+
+	if (job->transport_init && ldev->ops->job_fini)
+		ldev->ops->job_fini(ldev, job);
+	for (i = 0; i < job->n_bindings; i++)
+		if (job->bindings[i].att)
+			linnet_attachment_put(job->bindings[i].att);
+	if (job->stream)
+		linnet_stream_put(job->stream);
+	if (job->fence_init)
+		dma_fence_put(job->fence);
+	else
+		kfree(container_of(job->fence, struct linnet_fence, base));
+	kfree(job);
+	linnet_ctx_put(ctx);
+}
+
+static void linnet_job_free_work(struct work_struct *work)
+{
+	linnet_job_free(container_of(work, struct linnet_job, free_work));
+}
+
+static void linnet_job_release(struct kref *refs)
+{
+	linnet_job_free(container_of(refs, struct linnet_job, refs));
+}
+
+static void linnet_job_release_atomic(struct kref *refs)
+{
+	struct linnet_job *job = container_of(refs, struct linnet_job, refs);
+
+	INIT_WORK(&job->free_work, linnet_job_free_work);
+	queue_work(linnet_wq, &job->free_work);
+}
+
+void linnet_job_put(struct linnet_job *job)
+{
+	kref_put(&job->refs, linnet_job_release);
+}
+
+/* The stream and attachments of a job are not in use any more. */
+static void linnet_job_idle(struct linnet_job *job)
+{
+	u32 i;
+
+	for (i = 0; i < job->n_bindings; i++)
+		if (job->bindings[i].att)
+			atomic_dec(&job->bindings[i].att->busy);
+	if (job->stream)
+		atomic_dec(&job->stream->busy);
+}
+
+/* Give back the room that linnet_job_reserve() took. */
+static void linnet_ctx_release_room_locked(struct linnet_ctx *ctx)
+{
+	ctx->n_jobs--;
+	wake_up_all(&ctx->room);
+	wake_up_all(&ctx->ldev->idle);
+}
+
+/* End all jobs that have a result and no older one without. */
+static void linnet_ctx_retire_locked(struct linnet_ctx *ctx)
+{
+	struct linnet_job *job;
+	struct io_uring_cmd *cmd;
+
+	while ((job = list_first_entry_or_null(&ctx->jobs, struct linnet_job, ctx_node)) &&
+	       job->state == LINNET_JOB_DONE) {
+		list_del_init(&job->ctx_node);
+		trace_linnet_job_done(job);
+		linnet_job_idle(job);
+		if (job->result)
+			dma_fence_set_error(job->fence, job->result);
+		dma_fence_signal(job->fence);
+		cmd = job->cmd;
+		job->cmd = NULL;
+		if (cmd)
+			linnet_uring_job_ended(cmd);
+		atomic64_inc(&ctx->owner->jobs);
+		linnet_ctx_release_room_locked(ctx);
+		kref_put(&job->refs, linnet_job_release_atomic);
+	}
+}
+
+/**
+ * linnet_job_finish_locked - give a job its result
+ * @job: the job
+ * @result: 0 or -errno; ignored if it has one
+ */
+void linnet_job_finish_locked(struct linnet_job *job, int result)
+{
+	struct linnet_ctx *ctx = job->ctx;
+	struct linnet_device *ldev = ctx->ldev;
+
+	lockdep_assert_held(&ldev->queue_lock);
+	if (job->state == LINNET_JOB_DONE)
+		return;
+	if (job->state == LINNET_JOB_QUEUED) {
+		u64 now = ktime_get_ns();
+
+		/* Jobs of a context do not overlap: one's time begins where another's ends. */
+		atomic64_add(now - max(job->queued_ns, ctx->last_end_ns), &ctx->owner->busy_ns);
+		ctx->last_end_ns = now;
+		list_del_init(&job->run_node);
+		linnet_device_watch(ldev);
+	}
+	job->state = LINNET_JOB_DONE;
+	job->result = result;
+	linnet_ctx_retire_locked(ctx);
+}
+
+/**
+ * linnet_job_cancel_locked - end a job early
+ * @job: the job; it may be freed
+ */
+void linnet_job_cancel_locked(struct linnet_job *job)
+{
+	struct linnet_device *ldev = job->ctx->ldev;
+
+	lockdep_assert_held(&ldev->queue_lock);
+	if (job->state == LINNET_JOB_DONE)
+		return;
+	job->cancelled = true;
+	trace_linnet_job_cancel(job);
+	if (job->state == LINNET_JOB_WAITING)
+		linnet_job_finish_locked(job, -ECANCELED);
+	else if (ldev->ops->job_cancel)
+		ldev->ops->job_cancel(ldev, job);
+}
+
+/**
+ * linnet_ctx_finish_locked - give all jobs of a context a result
+ * @ctx: the context
+ * @guilty: gets -ETIMEDOUT; or NULL
+ * @result: what the others get
+ * @queued_too: also those that the device has had and has not any more
+ */
+void linnet_ctx_finish_locked(struct linnet_ctx *ctx, struct linnet_job *guilty, int result,
+			      bool queued_too)
+{
+	struct linnet_job *job, *next;
+
+	/* From the end: none is freed before its turn, so @next stays. */
+	list_for_each_entry_safe_reverse(job, next, &ctx->jobs, ctx_node)
+		if (queued_too || job->state == LINNET_JOB_WAITING)
+			linnet_job_finish_locked(job, job == guilty ? -ETIMEDOUT : result);
+}
+
+void linnet_job_done(struct linnet_job *job, int result)
+{
+	struct linnet_device *ldev = job->ctx->ldev;
+	unsigned long flags;
+
+	if (result > 0 || result < -MAX_ERRNO)
+		result = -EIO;
+	spin_lock_irqsave(&ldev->queue_lock, flags);
+	if (!drm_WARN_ON_ONCE(&ldev->drm, job->state != LINNET_JOB_QUEUED))
+		linnet_job_finish_locked(job, result);
+	spin_unlock_irqrestore(&ldev->queue_lock, flags);
+}
+
+/* The scheduler has chosen a job whose dependencies are met. */
+static struct dma_fence *linnet_sched_run_job(struct drm_sched_job *base)
+{
+	struct linnet_job *job = to_linnet_job(base);
+	struct linnet_ctx *ctx = job->ctx;
+	struct linnet_device *ldev = ctx->ldev;
+	unsigned long flags;
+	int ret;
+
+	spin_lock_irqsave(&ldev->queue_lock, flags);
+	if (job->state != LINNET_JOB_WAITING)
+		goto out;
+	ret = ldev->gone ?: ctx->error;
+	if (!ret && ctx->generation != ldev->generation)
+		ret = -EIO;
+	if (ret) {
+		linnet_job_finish_locked(job, ret == -EIO ? -ECANCELED : ret);
+		goto out;
+	}
+	job->state = LINNET_JOB_QUEUED;
+	job->queued_ns = ktime_get_ns();
+	list_add_tail(&job->run_node, &ldev->running);
+	linnet_device_watch(ldev);
+	trace_linnet_job_run(job);
+	ret = ldev->ops->job_queue(ldev, job);
+	if (ret)
+		linnet_job_finish_locked(job, ret);
+out:
+	spin_unlock_irqrestore(&ldev->queue_lock, flags);
+	return dma_fence_get(job->fence);
+}
+
+static void linnet_sched_free_job(struct drm_sched_job *base)
+{
+	struct linnet_job *job = to_linnet_job(base);
+	struct linnet_device *ldev = job->ctx->ldev;
+
+	drm_sched_job_cleanup(base);
+	/* Killed before it was run. */
+	spin_lock_irq(&ldev->queue_lock);
+	if (job->state == LINNET_JOB_WAITING)
+		linnet_job_finish_locked(job, -ECANCELED);
+	spin_unlock_irq(&ldev->queue_lock);
+	linnet_job_put(job);
+}
+
+const struct drm_sched_backend_ops linnet_sched_ops = {
+	.run_job = linnet_sched_run_job,
+	.free_job = linnet_sched_free_job,
+};
+
+/* One place of the max_jobs of a context: 1 when there is none now. */
+static int linnet_job_try_reserve(struct linnet_ctx *ctx)
+{
+	struct linnet_device *ldev = ctx->ldev;
+	int ret;
+
+	spin_lock_irq(&ldev->queue_lock);
+	if (ldev->gone == -ENODEV)
+		ret = -ENODEV;
+	else if (ctx->error == -ECANCELED)
+		ret = -ENOENT;
+	else if (linnet_ctx_lost(ctx))
+		ret = -EIO;
+	else
+		ret = ctx->n_jobs >= ldev->info.max_jobs;
+	if (!ret)
+		ctx->n_jobs++;
+	spin_unlock_irq(&ldev->queue_lock);
+	return ret;
+}
+
+static int linnet_job_reserve(struct linnet_ctx *ctx, bool wait)
+{
+	int ret = linnet_job_try_reserve(ctx), err;
+
+	if (ret <= 0)
+		return ret;
+	if (!wait)
+		return -EAGAIN;
+	err = wait_event_interruptible(ctx->room, (ret = linnet_job_try_reserve(ctx)) <= 0);
+	return err ?: ret;
+}
+
+static void linnet_job_unreserve(struct linnet_ctx *ctx)
+{
+	spin_lock_irq(&ctx->ldev->queue_lock);
+	linnet_ctx_release_room_locked(ctx);
+	spin_unlock_irq(&ctx->ldev->queue_lock);
+}
+
+/**
+ * linnet_copy_array - copy an array whose elements may be of another version
+ * @array: where it is; not empty
+ * @max: most elements
+ * @known: bytes of an element that we know
+ *
+ * Return: the elements, to be freed by kfree(), or an error.
+ */
+static void *linnet_copy_array(const struct drm_linnet_array *array, u32 max, size_t known)
+{
+	void __user *from = u64_to_user_ptr(array->ptr);
+	void *to;
+	int ret;
+	u32 i;
+
+	ret = linnet_check_array(array, max, known);
+	if (ret)
+		return ERR_PTR(ret);
+	to = kmalloc_array(array->count, known, GFP_KERNEL_ACCOUNT);
+	if (!to)
+		return ERR_PTR(-ENOMEM);
+	if (array->stride == known) {
+		if (!copy_from_user(to, from, array->count * known))
+			return to;
+		ret = -EFAULT;
+		goto err;
+	}
+	for (i = 0; i < array->count; i++) {
+		ret = copy_struct_from_user(to + i * known, known, from + i * (u64)array->stride,
+					    array->stride);
+		if (ret)
+			goto err;
+	}
+	return to;
+err:
+	kfree(to);
+	return ERR_PTR(ret);
+}
+
+/* Find the stream and the attachments, and keep them. */
+static int linnet_job_bind(struct linnet_job *job, u32 stream_id,
+			   const struct drm_linnet_binding *in)
+{
+	const struct drm_linnet_binding *slot[LINNET_MAX_SLOTS] = { };
+	struct linnet_ctx *ctx = job->ctx;
+	u32 i, n = 0;
+	int ret = 0;
+
+	xa_lock(&ctx->streams);
+	job->stream = xa_load(&ctx->streams, stream_id);
+	if (job->stream) {
+		kref_get(&job->stream->refs);
+		atomic_inc(&job->stream->busy);
+	}
+	xa_unlock(&ctx->streams);
+	if (!job->stream)
+		return -ENOENT;
+
+	for (i = 0; i < job->n_bindings; i++) {
+		if (in[i].slot >= job->stream->n_slots || slot[in[i].slot])
+			return -EINVAL;
+		slot[in[i].slot] = &in[i];
+	}
+
+	xa_lock(&ctx->attachments);
+	for (i = 0; i < job->stream->n_slots; i++) {
+		struct linnet_job_binding *b = &job->bindings[n];
+		struct linnet_attachment *att;
+
+		if (!slot[i])
+			continue;
+		att = xa_load(&ctx->attachments, slot[i]->attachment);
+		if (!att) {
+			ret = -ENOENT;
+			break;
+		}
+		ret = linnet_check_piece(slot[i]->offset, slot[i]->length, att->size);
+		if (ret)
+			break;
+		kref_get(&att->refs);
+		atomic_inc(&att->busy);
+		b->att = att;
+		b->slot = i;
+		b->offset = slot[i]->offset;
+		b->length = slot[i]->length;
+		n++;
+	}
+	xa_unlock(&ctx->attachments);
+	return ret;
+}
+
+/* A point that the end of a job signals. */
+struct linnet_signal {
+	struct drm_syncobj *syncobj;
+	struct dma_fence_chain *chain;
+	u64 point;
+};
+
+static void linnet_signals_free(struct linnet_signal *signals, u32 n)
+{
+	u32 i;
+
+	for (i = 0; i < n; i++) {
+		if (signals[i].syncobj)
+			drm_syncobj_put(signals[i].syncobj);
+		dma_fence_chain_free(signals[i].chain);
+	}
+	kfree(signals);
+}
+
+static int linnet_job_sync(struct linnet_job *job, struct drm_file *file,
+			   const struct drm_linnet_sync *sync, struct linnet_signal *signal)
+{
+	struct dma_fence *fence;
+	int ret;
+
+	switch (sync->flags) {
+	case DRM_LINNET_SYNC_WAIT:
+		/* The scheduler's helper takes points of 32 bits. */
+		ret = drm_syncobj_find_fence(file, sync->handle, sync->point, 0, &fence);
+		if (ret)
+			return ret;
+		return drm_sched_job_add_dependency(&job->base, fence);
+	case DRM_LINNET_SYNC_SIGNAL:
+		signal->syncobj = drm_syncobj_find(file, sync->handle);
+		if (!signal->syncobj)
+			return -ENOENT;
+		signal->point = sync->point;
+		if (!sync->point)
+			return 0;
+		signal->chain = dma_fence_chain_alloc();
+		return signal->chain ? 0 : -ENOMEM;
+	default:
+		return -EINVAL;
+	}
+}
+
+/* Dependencies of the job, and to *out the points that it signals: n_syncs elements. */
+static int linnet_job_syncs(struct linnet_job *job, struct drm_file *file,
+			    const struct drm_linnet_array *array, struct linnet_signal **out)
+{
+	struct drm_linnet_sync *syncs;
+	int ret = 0;
+	u32 i;
+
+	syncs = linnet_copy_array(array, DRM_LINNET_MAX_SYNCS, sizeof(*syncs));
+	if (IS_ERR(syncs))
+		return PTR_ERR(syncs);
+	*out = kcalloc(array->count, sizeof(**out), GFP_KERNEL_ACCOUNT);
+	if (!*out)
+		ret = -ENOMEM;
+	for (i = 0; !ret && i < array->count; i++)
+		ret = linnet_job_sync(job, file, &syncs[i], &(*out)[i]);
+	kfree(syncs);
+	return ret;
+}
+
+/*
+ * Hand a complete job to the scheduler. The buffers are locked and have room for a fence.
+ * Nothing fails once the fence is live.
+ */
+static int linnet_job_push(struct linnet_job *job, struct linnet_signal *signals, u32 n_signals,
+			   bool implicit)
+{
+	struct linnet_ctx *ctx = job->ctx;
+	struct linnet_device *ldev = ctx->ldev;
+	enum dma_resv_usage usage;
+	u32 i;
+
+	mutex_lock(&ctx->submit_lock);
+	spin_lock_irq(&ldev->queue_lock);
+	if (ctx->error || ldev->gone == -ENODEV) {
+		int ret = ldev->gone == -ENODEV ? -ENODEV : ctx->error;
+
+		spin_unlock_irq(&ldev->queue_lock);
+		mutex_unlock(&ctx->submit_lock);
+		return ret == -ECANCELED ? -ENOENT : ret;
+	}
+	__module_get(THIS_MODULE);
+	dma_fence_init(job->fence, &linnet_fence_ops,
+		       &container_of(job->fence, struct linnet_fence, base)->lock,
+		       ctx->fence_context, ++ctx->fence_seqno);
+	job->fence_init = true;
+	spin_unlock_irq(&ldev->queue_lock);
+
+	drm_sched_job_arm(&job->base);
+	for (i = 0; i < job->n_bindings; i++) {
+		usage = DMA_RESV_USAGE_BOOKKEEP;
+		if (implicit)
+			usage = dma_resv_usage_rw(!job->bindings[i].att->read_only);
+		dma_resv_add_fence(job->bindings[i].att->bo->base.base.resv, job->fence, usage);
+	}
+	for (i = 0; i < n_signals; i++) {
+		if (!signals[i].syncobj)
+			continue;
+		if (signals[i].chain)
+			drm_syncobj_add_point(signals[i].syncobj, signals[i].chain, job->fence,
+					      signals[i].point);
+		else
+			drm_syncobj_replace_fence(signals[i].syncobj, job->fence);
+		signals[i].chain = NULL;
+	}
+
+	/* From here on it can be cancelled, and its buffers detached. */
+	spin_lock_irq(&ldev->queue_lock);
+	kref_get(&job->refs);
+	list_add_tail(&job->ctx_node, &ctx->jobs);
+	trace_linnet_job_submit(job);
+	if (job->cancelled)
+		linnet_job_cancel_locked(job);
+	spin_unlock_irq(&ldev->queue_lock);
+	drm_sched_entity_push_job(&job->base);
+	mutex_unlock(&ctx->submit_lock);
+	return 0;
+}
+
+/* Lock the buffers of the job, make room for its fence, and push it. */
+static int linnet_job_lock_and_push(struct linnet_job *job, struct linnet_signal *signals,
+				    u32 n_signals, bool implicit, bool interruptible)
+{
+	struct drm_exec exec;
+	int ret = 0;
+	u32 i;
+
+	drm_exec_init(&exec, DRM_EXEC_IGNORE_DUPLICATES |
+		      (interruptible ? DRM_EXEC_INTERRUPTIBLE_WAIT : 0), job->n_bindings);
+	drm_exec_until_all_locked(&exec) {
+		ret = 0;
+		for (i = 0; !ret && i < job->n_bindings; i++)
+			ret = drm_exec_prepare_obj(&exec, &job->bindings[i].att->bo->base.base, 1);
+		drm_exec_retry_on_contention(&exec);
+		if (ret)
+			break;
+	}
+	for (i = 0; !ret && implicit && i < job->n_bindings; i++) {
+		struct linnet_attachment *att = job->bindings[i].att;
+
+		ret = drm_sched_job_add_implicit_dependencies(&job->base, &att->bo->base.base,
+							      !att->read_only);
+	}
+	if (!ret)
+		ret = linnet_job_push(job, signals, n_signals, implicit);
+	drm_exec_fini(&exec);
+	return ret;
+}
+
+static struct linnet_job *linnet_job_alloc(struct linnet_ctx *ctx,
+					   const struct drm_linnet_submit *args)
+{
+	u32 n = args->bindings.count;
+	struct linnet_fence *fence;
+	struct linnet_job *job;
+
+	job = kzalloc(struct_size(job, bindings, n), GFP_KERNEL_ACCOUNT);
+	fence = kzalloc(sizeof(*fence), GFP_KERNEL_ACCOUNT);
+	if (!job || !fence) {
+		kfree(job);
+		kfree(fence);
+		return NULL;
+	}
+	spin_lock_init(&fence->lock);
+	kref_init(&job->refs);
+	kref_get(&ctx->refs);
+	job->ctx = ctx;
+	job->fence = &fence->base;
+	job->n_bindings = n;
+	job->user_data = args->user_data;
+	job->id = atomic64_inc_return(&ctx->ldev->next_job);
+	memcpy(job->params, args->params, sizeof(job->params));
+	INIT_LIST_HEAD(&job->ctx_node);
+	INIT_LIST_HEAD(&job->run_node);
+	return job;
+}
+
+/* All that can fail without anyone noticing. */
+static int linnet_job_prepare(struct linnet_job *job, struct drm_file *file,
+			      const struct drm_linnet_submit *args,
+			      struct linnet_signal **signals)
+{
+	struct drm_linnet_binding *bindings = NULL;
+	struct linnet_device *ldev = job->ctx->ldev;
+	int ret;
+
+	if (args->bindings.count) {
+		bindings = linnet_copy_array(&args->bindings, ldev->info.max_bindings,
+					     sizeof(*bindings));
+		if (IS_ERR(bindings))
+			return PTR_ERR(bindings);
+	}
+	ret = linnet_job_bind(job, args->stream, bindings);
+	kfree(bindings);
+	if (ret)
+		return ret;
+	ret = linnet_check_params(job->stream, args->n_params, args->params);
+	if (ret)
+		return ret;
+	ret = drm_sched_job_init(&job->base, &job->ctx->entity, 1, NULL, file->client_id);
+	if (ret)
+		return ret;
+	job->sched_init = true;
+	if (args->syncs.count) {
+		ret = linnet_job_syncs(job, file, &args->syncs, signals);
+		if (ret)
+			return ret;
+	}
+	if (ldev->ops->job_init) {
+		ret = ldev->ops->job_init(ldev, job);
+		if (ret)
+			return ret;
+	}
+	job->transport_init = true;
+	return 0;
+}
+
+/* Create a job in a context that has room for it. */
+static int linnet_job_create(struct linnet_ctx *ctx, struct drm_file *file,
+			     struct drm_linnet_submit *args, struct io_uring_cmd *cmd,
+			     u64 __user *job_out, unsigned int issue_flags)
+{
+	bool implicit = args->flags & DRM_LINNET_SUBMIT_IMPLICIT;
+	struct linnet_signal *signals = NULL;
+	struct linnet_job *job;
+	int ret;
+
+	if (args->bindings.count > ctx->ldev->info.max_bindings)
+		return -E2BIG;
+	job = linnet_job_alloc(ctx, args);
+	if (!job)
+		return -ENOMEM;
+	ret = linnet_job_prepare(job, file, args, &signals);
+	if (ret)
+		goto err;
+	args->job = job->id;
+	if (job_out && put_user(job->id, job_out)) {
+		ret = -EFAULT;
+		goto err;
+	}
+	if (cmd)
+		linnet_uring_job_begins(job, cmd, issue_flags);
+	ret = linnet_job_lock_and_push(job, signals, args->syncs.count, implicit, !cmd);
+	if (ret)
+		goto err;
+	linnet_signals_free(signals, signals ? args->syncs.count : 0);
+	return 0;
+
+err:
+	linnet_signals_free(signals, signals ? args->syncs.count : 0);
+	if (job->sched_init)
+		drm_sched_job_cleanup(&job->base);
+	linnet_job_idle(job);
+	/* What is known to io_uring ends there. */
+	if (cmd && linnet_uring_job_failed(job, ret, issue_flags))
+		ret = -EIOCBQUEUED;
+	linnet_job_put(job);
+	return ret;
+}
+
+/**
+ * linnet_job_submit - the one way to create a job
+ * @drm: the device
+ * @file: who submits
+ * @args: what, as user space gave it; @args->job is set
+ * @cmd: the io_uring command that waits for the end, or NULL
+ * @job_out: where in user space the id is wanted before the job starts, or NULL
+ * @issue_flags: of @cmd
+ *
+ * Return: 0; -EIOCBQUEUED if @cmd will be completed; -EAGAIN if it would have to wait and
+ * must not; or another error.
+ */
+int linnet_job_submit(struct drm_device *drm, struct drm_file *file,
+		      struct drm_linnet_submit *args, struct io_uring_cmd *cmd,
+		      u64 __user *job_out, unsigned int issue_flags)
+{
+	bool wait = !(args->flags & DRM_LINNET_SUBMIT_NOWAIT);
+	struct linnet_ctx *ctx;
+	int ret, idx;
+
+	if (args->flags & ~(DRM_LINNET_SUBMIT_NOWAIT | DRM_LINNET_SUBMIT_IMPLICIT))
+		return -EINVAL;
+	if (args->n_params > DRM_LINNET_MAX_PARAMS)
+		return -E2BIG;
+	/* Descriptions of empty arrays are not looked at further on. */
+	ret = linnet_check_array(&args->bindings, DRM_LINNET_MAX_BINDINGS,
+				 sizeof(struct drm_linnet_binding));
+	if (!ret)
+		ret = linnet_check_array(&args->syncs, DRM_LINNET_MAX_SYNCS,
+					 sizeof(struct drm_linnet_sync));
+	if (ret)
+		return ret;
+	ctx = linnet_ctx_lookup(file->driver_priv, args->ctx);
+	if (!ctx)
+		return -ENOENT;
+	if (cmd && issue_flags & IO_URING_F_NONBLOCK)
+		wait = false;
+	ret = linnet_job_reserve(ctx, wait);
+	if (ret)
+		goto out;
+
+	/* Not before: an unplug waits for the end of this, and may be what makes room. */
+	if (drm_dev_enter(drm, &idx)) {
+		ret = linnet_job_create(ctx, file, args, cmd, job_out, issue_flags);
+		drm_dev_exit(idx);
+	} else {
+		ret = -ENODEV;
+	}
+	if (ret)
+		linnet_job_unreserve(ctx);
+	else if (cmd)
+		ret = -EIOCBQUEUED;
+out:
+	linnet_ctx_put(ctx);
+	return ret;
+}
+
+int linnet_ioctl_submit(struct drm_device *drm, void *data, struct drm_file *file)
+{
+	return linnet_job_submit(drm, file, data, NULL, NULL, 0);
+}
+
+int linnet_job_cancel(struct drm_file *file, const struct drm_linnet_cancel *args)
+{
+	struct linnet_device *ldev;
+	struct linnet_ctx *ctx;
+	struct linnet_job *job;
+	int ret = -ENOENT;
+
+	if (args->flags)
+		return -EINVAL;
+	ctx = linnet_ctx_lookup(file->driver_priv, args->ctx);
+	if (!ctx)
+		return -ENOENT;
+	ldev = ctx->ldev;
+	spin_lock_irq(&ldev->queue_lock);
+	list_for_each_entry(job, &ctx->jobs, ctx_node) {
+		if (job->id == args->job) {
+			if (job->state != LINNET_JOB_DONE)
+				ret = 0;
+			linnet_job_cancel_locked(job);
+			break;
+		}
+	}
+	spin_unlock_irq(&ldev->queue_lock);
+	linnet_ctx_put(ctx);
+	return ret;
+}
+
+int linnet_ioctl_cancel(struct drm_device *drm, void *data, struct drm_file *file)
+{
+	return linnet_job_cancel(file, data);
+}
