@@ -115,19 +115,18 @@ static int decode(struct generate *g, int32_t id, int32_t *draft, uint32_t *n_dr
 		  struct linnet_error *err)
 {
 	uint32_t room = linnet_session_capacity(g->session) - linnet_session_length(g->session);
-	int32_t ids[1 + GENERATE_MAX_DRAFT] = { id };
-	uint32_t n = g->n_draft;
+	int32_t ids[1 + DRAFT_MAX] = { id };
+	uint32_t n = g->drafts ? drafts_rows(g->drafts) : 0;
 
 	*n_draft = 0;
-	if (!g->lookup)
+	if (!n)
 		return linnet_session_decode(g->session, &id, 1, LINNET_LOGITS_LAST, err);
 	/* no token is drafted that could not be used */
 	if (n > room - 1)
 		n = room - 1;
-	if (g->n_predict >= 0 && n > (uint64_t)g->n_predict - g->n_tokens)
-		n = (uint32_t)((uint64_t)g->n_predict - g->n_tokens);
-	*n_draft = (uint32_t)linnet_lookup_draft(g->lookup, draft, n);
-	g->n_drafted += *n_draft;
+	if (g->n_predict >= 0 && n > (uint64_t)g->n_predict - g->n_tokens - 1)
+		n = (uint32_t)((uint64_t)g->n_predict - g->n_tokens - 1);
+	*n_draft = drafts_next(g->drafts, draft, n);
 	memcpy(ids + 1, draft, *n_draft * sizeof(*ids));
 	return linnet_session_decode(g->session, ids, 1 + *n_draft, LINNET_LOGITS_ALL, err);
 }
@@ -144,8 +143,8 @@ int generate_prompt(struct generate *g, const int32_t *ids, size_t n, size_t n_k
 		if (i < n_known)
 			continue;
 		linnet_sampler_accept(g->sampler, ids[i]);
-		if (g->lookup)
-			linnet_lookup_push(g->lookup, ids[i]);
+		if (g->drafts)
+			drafts_push(g->drafts, ids[i]);
 	}
 	return 0;
 }
@@ -153,7 +152,7 @@ int generate_prompt(struct generate *g, const int32_t *ids, size_t n, size_t n_k
 enum generate_end generate(struct generate *g, struct linnet_error *err)
 {
 	enum generate_end end = GENERATE_COUNT;
-	int32_t draft[GENERATE_MAX_DRAFT];
+	int32_t draft[DRAFT_MAX];
 	uint32_t n_draft = 0, row = 0;
 	const char *text;
 	int n;
@@ -187,16 +186,15 @@ enum generate_end generate(struct generate *g, struct linnet_error *err)
 			return no_text(err, n);
 		if (!emit(g, id, text, n))
 			return GENERATE_OUTPUT;
-		/* without the token, drafts are only worse */
-		if (g->lookup)
-			linnet_lookup_push(g->lookup, id);
+		if (g->drafts)
+			drafts_push(g->drafts, id);
 		/* The last token of all needs no successor. */
 		if (g->n_predict >= 0 && g->n_tokens == (uint64_t)g->n_predict)
 			break;
 		if (row < n_draft && id == draft[row]) {
 			/* the draft was right: its row of logits is the next one */
 			row++;
-			g->n_accepted++;
+			drafts_accept(g->drafts);
 			continue;
 		}
 		/* what was drafted beyond is not the text */
@@ -275,10 +273,13 @@ void summary_print(const struct summary *s, const struct generate *g,
 	else
 		snprintf(text, sizeof(text), "0 tokens");
 	line("decode", text);
-	if (g->n_drafted) {
+	for (int i = 0; g->drafts && i < 2; i++) {
+		if (!g->drafts->n_drafted[i])
+			continue;
 		snprintf(text, sizeof(text), "%llu of %llu drafted tokens accepted",
-			 (unsigned long long)g->n_accepted, (unsigned long long)g->n_drafted);
-		line("lookup", text);
+			 (unsigned long long)g->drafts->n_accepted[i],
+			 (unsigned long long)g->drafts->n_drafted[i]);
+		line(i ? "draft" : "lookup", text);
 	}
 	if (s->n_restored || st.kv_saved || st.kv_rejected) {
 		snprintf(text, sizeof(text), "%llu tokens restored, %llu saved",
@@ -339,8 +340,20 @@ int summary_write(const struct summary *s, const struct generate *g,
 	json_put(o, "prefill_s", json_number(prefill));
 	json_put(o, "decode_tokens", json_integer((json_int_t)n_decode));
 	json_put(o, "decode_s", json_number(n_decode ? decode : 0));
-	json_put(o, "drafted_tokens", json_integer((json_int_t)g->n_drafted));
-	json_put(o, "accepted_tokens", json_integer((json_int_t)g->n_accepted));
+	if (g->drafts) {
+		const struct drafts *d = g->drafts;
+
+		json_put(o, "drafted_tokens",
+			 json_integer((json_int_t)(d->n_drafted[0] + d->n_drafted[1])));
+		json_put(o, "accepted_tokens",
+			 json_integer((json_int_t)(d->n_accepted[0] + d->n_accepted[1])));
+		json_put(o, "draft_model_drafted_tokens", json_integer((json_int_t)d->n_drafted[1]));
+		json_put(o, "draft_model_accepted_tokens",
+			 json_integer((json_int_t)d->n_accepted[1]));
+	}
+	json_put(o, "kv_restored_tokens", json_integer((json_int_t)s->n_restored));
+	json_put(o, "kv_saved_tokens", json_integer((json_int_t)st.kv_saved));
+	json_put(o, "kv_rejected_files", json_integer(st.kv_rejected));
 	json_put(o, "peak_bytes", json_integer((json_int_t)st.peak_bytes));
 	json_put(o, "bytes_read", json_integer((json_int_t)st.bytes_read));
 	json_put(o, "read_s", json_number((double)st.read_ns / 1e9));

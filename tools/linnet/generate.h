@@ -3,6 +3,7 @@
 #ifndef LINNET_TOOL_GENERATE_H
 #define LINNET_TOOL_GENERATE_H
 
+#include "draft.h"
 #include "model.h"
 #include "options.h"
 
@@ -66,8 +67,8 @@ struct generate {
 	const struct linnet_model *model;
 	struct linnet_sampler *sampler;
 	struct linnet_detok *detok;
-	struct linnet_lookup *lookup;	/* drafts; NULL: none. Knows the prompt already */
-	uint32_t n_draft;		/* tokens of a draft; the session has a row more */
+	/* NULL: none. Knows the prompt already; the session has drafts_rows() rows more */
+	struct drafts *drafts;
 	int64_t n_predict;		/* < 0: no limit */
 	bool ignore_eos;
 	bool trim;			/* drop white space before the text; cleared by the first
@@ -78,13 +79,9 @@ struct generate {
 
 	/* results */
 	uint64_t n_tokens;
-	uint64_t n_drafted, n_accepted;
 	uint64_t first_ns, end_ns;	/* first and last token */
 	bool newline;			/* the text so far ends a line */
 };
-
-/* Longest draft that can be asked for. */
-#define GENERATE_MAX_DRAFT 32
 
 /*
  * What comes before the text, for detokenizer (the first new token is not the beginning

@@ -111,13 +111,29 @@ static struct linnet_session_options session_options(const struct linnet_model *
 	return opts;
 }
 
+uint32_t model_context(const struct linnet_model *m, const struct session_args *args,
+		       uint64_t n_tokens)
+{
+	const uint32_t n_ctx = session_options(m, args, n_tokens, 1).n_ctx;
+	const uint32_t trained = model_info(m).n_ctx_train;
+
+	return n_ctx ? n_ctx : trained < 4096 ? trained : 4096;
+}
+
+int model_memory(const struct linnet_model *m, const struct session_args *args,
+		 uint64_t n_tokens, struct linnet_memory_info *mem, struct linnet_error *err)
+{
+	struct linnet_session_options opts = session_options(m, args, n_tokens, 1);
+
+	return linnet_model_memory(m, &opts, mem, err);
+}
+
 bool model_streams(const struct linnet_model *m, const struct session_args *args,
 		   uint64_t n_tokens)
 {
-	struct linnet_session_options opts = session_options(m, args, n_tokens, 1);
 	struct linnet_memory_info mem = LINNET_INIT(mem);
 
-	return !linnet_model_memory(m, &opts, &mem, NULL) && mem.streamed;
+	return !model_memory(m, args, n_tokens, &mem, NULL) && mem.streamed;
 }
 
 int model_session(struct linnet_session **out, struct linnet_model *m,

@@ -213,6 +213,15 @@ static const struct opt *find(const struct cli *cli, const char *name, size_t n,
 	return NULL;
 }
 
+/* The option that `a` is another name of. */
+static const struct opt *find_alias(const struct cli *cli, const char *a)
+{
+	for (const struct opt *o = cli->opts; o->kind != OPT_END; o++)
+		if (o->alias && !strcmp(o->alias, a))
+			return o;
+	return NULL;
+}
+
 bool cli_parse(const struct cli *cli, int argc, char **argv, int *status)
 {
 	bool options_end = false;
@@ -234,7 +243,10 @@ bool cli_parse(const struct cli *cli, int argc, char **argv, int *status)
 			options_end = true;
 			continue;
 		}
-		if (a[1] == '-') {
+		o = find_alias(cli, a);
+		if (o) {
+			/* its value is the next argument */
+		} else if (a[1] == '-') {
 			size_t n = strcspn(a + 2, "=");
 
 			o = find(cli, a + 2, n, 0);

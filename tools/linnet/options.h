@@ -45,6 +45,7 @@ struct opt {
 	void *var;
 	int64_t min, max;
 	const char *const *choices;	/* NULL at the end */
+	const char *alias;		/* another way to write it, with its dashes; or NULL */
 };
 
 struct cli {

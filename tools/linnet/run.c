@@ -15,9 +15,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Tokens drafted where a pass costs the reading of weights. */
-#define LOOKUP_STREAMED 8
-
 static int write_part(void *ctx, const char *text, size_t n)
 {
 	return out_write(text, n) ? 0 : -1;
@@ -37,8 +34,10 @@ static int dump(struct model_args *margs)
 
 /* Everything between an open model and the summary. */
 static int run(struct linnet_model *m, const struct model_args *margs,
-	       const struct session_args *sargs, struct sampling_args *samp, int64_t lookup,
-	       const char *stats, const char *text, size_t n_text, struct summary *sum, struct generate *g)
+	       const struct session_args *sargs, struct sampling_args *samp,
+	       const struct draft_args *dargs,
+	       const char *stats, const char *text, size_t n_text, struct summary *sum,
+	       struct generate *g)
 {
 	uint64_t n_new = samp->n_predict > 0 ? (uint64_t)samp->n_predict : 0;
 	enum generate_end end = GENERATE_INTERRUPT;
@@ -50,10 +49,11 @@ static int run(struct linnet_model *m, const struct model_args *margs,
 	status = input_start_tokens(m, margs->path, text, n_text, &ids, &n_ids);
 	if (status)
 		return status;
-	if (lookup < 0)
-		lookup = model_streams(m, sargs, n_ids + n_new) ? LOOKUP_STREAMED : 0;
-	g->n_draft = (uint32_t)lookup;
-	status = model_session(&g->session, m, margs, sargs, n_ids + n_new, 1 + g->n_draft);
+	status = drafts_open(g->drafts, dargs, m, margs, sargs, n_ids + n_new);
+	if (status)
+		goto out_ids;
+	status = model_session(&g->session, m, margs, sargs, n_ids + n_new,
+			       1 + drafts_rows(g->drafts));
 	if (status)
 		goto out_ids;
 	status = TOOL_FAILED;
@@ -65,13 +65,6 @@ static int run(struct linnet_model *m, const struct model_args *margs,
 	}
 	if (sampler_open(&g->sampler, m, samp))
 		goto out_ids;
-	if (g->n_draft) {
-		ret = linnet_lookup_create(&g->lookup);
-		if (ret) {
-			tool_error_errno(margs->path, "cannot draft tokens", ret);
-			goto out_ids;
-		}
-	}
 	ret = linnet_detok_create(&g->detok, m, false, true);
 	if (!ret)
 		ret = generate_prompt(g, ids, n_ids, 0);
@@ -128,7 +121,8 @@ int cmd_run(int argc, char **argv)
 	struct prompt_args pargs = { 0 };
 	const char *stats = NULL;
 	bool dump_stream = false;
-	int64_t lookup = -1;
+	struct draft_args dargs = DRAFT_DEFAULTS;
+	struct drafts drafts = { 0 };
 	const struct opt opts[] = {
 		OPTS_MODEL(&margs),
 		OPTS_SESSION(&sargs),
@@ -140,10 +134,7 @@ int cmd_run(int argc, char **argv)
 		OPTS_SAMPLING(&samp),
 		{ OPT_GROUP, .help = "Speed" },
 		OPTS_KV_CACHE(&sargs),
-		{ OPT_INT, 0, "lookup", "N", "draft up to N tokens from what the text has said before\n"
-		  "and check them in one pass; the text is the same\n"
-		  "(default: 8 when weights are read in every pass, else 0)",
-		  &lookup, 0, GENERATE_MAX_DRAFT },
+		OPTS_DRAFT(&dargs),
 		{ OPT_GROUP, .help = "Inspection" },
 		{ OPT_TEXT, 0, "stats", "FILE", "write the summary as JSON to FILE", &stats },
 		{ OPT_FLAG, 0, "dump-stream", NULL,
@@ -158,7 +149,8 @@ int cmd_run(int argc, char **argv)
 		"is a terminal. Ctrl-C ends the text; the summary is still printed.",
 		"  linnet run -p \"Once upon a time\"\n"
 		"  linnet run -m model.gguf -p \"The capital of France is\" -n 32 --temp 0\n"
-		"  linnet run -m model.gguf -f letter.txt --memory 2G > answer.txt\n",
+		"  linnet run -m model.gguf -f letter.txt --memory 2G > answer.txt\n"
+		"  linnet run -m large.gguf --draft small.gguf --memory 4G -f letter.txt\n",
 		opts, &margs.path
 	};
 	struct summary sum = { .start_ns = tool_start_ns };
@@ -178,12 +170,13 @@ int cmd_run(int argc, char **argv)
 	status = model_open(&m, &margs, false);
 	if (!status) {
 		g.model = m;
+		g.drafts = &drafts;
 		g.n_predict = samp.n_predict;
 		g.ignore_eos = samp.ignore_eos;
-		status = run(m, &margs, &sargs, &samp, lookup, stats, text, n_text, &sum,
+		status = run(m, &margs, &sargs, &samp, &dargs, stats, text, n_text, &sum,
 			     &g);
 	}
-	linnet_lookup_destroy(g.lookup);
+	drafts_close(&drafts);
 	linnet_detok_destroy(g.detok);
 	linnet_sampler_destroy(g.sampler);
 	linnet_session_destroy(g.session);

@@ -414,11 +414,11 @@ void linnet_sampler_accept(struct linnet_sampler *s, int32_t id);
 /* ------------------------------------------------------------ speculation */
 
 /*
- * Drafts of the next tokens out of the text itself. A draft is checked by decoding it
+ * Drafts of the next tokens: here out of the text itself. A draft is checked by decoding it
  * with LINNET_LOGITS_ALL and sampling row after row: rows up to the first token that
  * differs are what plain decoding would have given, to the bit, and linnet_session_
- * truncate() drops the rest. So the text is the same, and a pass over the weights can
- * give several tokens.
+ * truncate() drops the rest. So the text is the same, with any sampler: a draft decides
+ * nothing but how many rows of a pass are of use.
  */
 struct linnet_lookup;
 int linnet_lookup_create(struct linnet_lookup **out);
@@ -427,6 +427,24 @@ void linnet_lookup_destroy(struct linnet_lookup *l);
 int linnet_lookup_push(struct linnet_lookup *l, int32_t id);
 /* Tokens that may follow the text, at most cap. Returns how many. */
 size_t linnet_lookup_draft(const struct linnet_lookup *l, int32_t *ids, size_t cap);
+
+/*
+ * Drafts by a small model of the same vocabulary: its likeliest tokens. s is a session of
+ * that model, for this alone, and outlives the draft; m is the model whose tokens are
+ * drafted. -EINVAL: the vocabularies differ, and where.
+ */
+struct linnet_draft;
+int linnet_draft_create(struct linnet_draft **out, const struct linnet_model *m,
+			struct linnet_session *s, struct linnet_error *err);
+void linnet_draft_destroy(struct linnet_draft *d);
+/* Add a token of the text. -ENOMEM, -ENOSPC. */
+int linnet_draft_push(struct linnet_draft *d, int32_t id);
+/*
+ * Tokens that may follow the text, at most cap: none when the session's context does not
+ * hold the text. Returns how many, or what linnet_session_decode() returns.
+ */
+int64_t linnet_draft_next(struct linnet_draft *d, int32_t *ids, size_t cap,
+			  struct linnet_error *err);
 
 #ifdef __cplusplus
 }

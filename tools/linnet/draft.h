@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Drafted tokens for the subcommands that write text: from the text itself and from a
+ * small model. Which of them are worth it is decided here.
+ */
+#ifndef LINNET_TOOL_DRAFT_H
+#define LINNET_TOOL_DRAFT_H
+
+#include "model.h"
+#include "options.h"
+
+#include <linnet/linnet.h>
+
+struct draft_args {
+	int64_t lookup;		/* tokens; < 0: as many as pay */
+	const char *path;	/* of a small model; NULL: none */
+	int64_t n_max;		/* tokens it drafts; < 0: as many as pay */
+};
+
+#define DRAFT_DEFAULTS { .lookup = -1, .n_max = -1 }
+
+/* Longest draft that can be asked for. */
+#define DRAFT_MAX 32
+
+#define OPTS_DRAFT(a)								\
+	{ OPT_INT, 0, "lookup", "N", "draft up to N tokens from what the text has said before\n"	\
+	  "and check them in one pass; the text is the same\n"			\
+	  "(default: 8 when weights are read in every pass, else 0)",		\
+	  &(a)->lookup, 0, DRAFT_MAX },						\
+	{ OPT_TEXT, 0, "draft", "FILE", "draft tokens with the small model in FILE, which has the\n"	\
+	  "same vocabulary; the text is the same. Also -md FILE", &(a)->path, .alias = "-md" },	\
+	{ OPT_INT, 0, "draft-max", "N", "tokens that --draft drafts at once; 0: none (default: 8\n"	\
+	  "when a gain is to be expected, else 0)", &(a)->n_max, 0, DRAFT_MAX }
+
+struct drafts {
+	struct linnet_lookup *lookup;
+	struct linnet_draft *draft;
+	struct linnet_session *session;	/* of the small model */
+	struct linnet_model *model;
+	uint32_t n_lookup, n_draft;	/* tokens of a draft; 0: not this kind */
+	/* drafted and accepted: from the text, from the model */
+	uint64_t n_drafted[2], n_accepted[2];
+	int kind;			/* of the last draft: an index of these */
+};
+
+/*
+ * Decide what is drafted for sessions of m that hold n_tokens. A small model's memory is
+ * set aside from m's budget, so this comes before the first session. A status, with a
+ * message unless it is TOOL_OK; drafts_close() in any case.
+ */
+int drafts_open(struct drafts *d, const struct draft_args *args, struct linnet_model *m,
+		const struct model_args *margs, const struct session_args *sargs,
+		uint64_t n_tokens);
+void drafts_close(struct drafts *d);
+
+/* Rows of logits that a draft needs besides its token's own. */
+uint32_t drafts_rows(const struct drafts *d);
+/* A token of the text. */
+void drafts_push(struct drafts *d, int32_t id);
+/* Tokens that may follow the text, at most cap. Returns how many. */
+uint32_t drafts_next(struct drafts *d, int32_t *ids, uint32_t cap);
+/* A token of the last draft was right. */
+void drafts_accept(struct drafts *d);
+
+#endif
