@@ -57,6 +57,7 @@ test_bin += $(O)/tests/kernels/checkasm
 $(O)/obj/kernels/%.o: override CFLAGS += $(KERNEL_OPT)
 $(O)/obj/kernels/x86/%_avx2.o: override CFLAGS += -mavx2 -mfma -mf16c -mbmi2
 $(O)/obj/kernels/x86/%_avx512.o: override CFLAGS += -march=icelake-server -mtune=znver3
+$(O)/obj/kernels/arm/%_dotprod.o: override CFLAGS += -march=armv8.2-a+dotprod
 # Unrolled vector code takes compilers minutes to instrument in full; sanitized builds
 # may say here what is enough.
 VECTOR_CFLAGS ?=
@@ -115,6 +116,12 @@ $(O)/tests/%: $(O)/obj/tests/%.o $(O)/libdevice.a $(O)/liblinnet.a
 $(O)/tests/kernels/checkasm: $(checkasm_obj) $(O)/liblinnet.a
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS) $(CFLAGS) -o $@ $^ $(lib_libs)
+
+# The same of kernels alone, for machines whose libraries are not here.
+kernel_obj := $(filter $(O)/obj/kernels/%,$(lib_obj))
+$(O)/tests/kernels/checkasm-static: $(checkasm_obj) $(kernel_obj)
+	@mkdir -p $(@D)
+	$(CC) -static $(LDFLAGS) $(CFLAGS) -o $@ $^ -lm
 
 # Objects for LD_PRELOAD stand in for parts of the C library: no sanitizer, and no
 # built-in knowledge of what malloc() does.

@@ -3,7 +3,7 @@
  * Compute kernels: the table that an engine calls, and the numeric contract that
  * every implementation keeps. kernels/ref/ is the definition in plain C; x86/
  * and arm/ override entries at start by CPU feature (table.c). LINNET_CPU names
- * a level ("ref", "avx2", "avx512") to force a lower one.
+ * a level ("ref", "avx2", "avx512"; "neon", "dotprod") to force a lower one.
  *
  * The numeric contract
  * --------------------
@@ -156,5 +156,7 @@ const char *const *linnet_kernels_levels(void);
 void linnet_kernels_ref(struct linnet_kernels *k);
 void linnet_kernels_avx2(struct linnet_kernels *k);
 void linnet_kernels_avx512(struct linnet_kernels *k);
+void linnet_kernels_neon(struct linnet_kernels *k);
+void linnet_kernels_dotprod(struct linnet_kernels *k);
 
 #endif

@@ -8,8 +8,11 @@
 #include <errno.h>
 #include <stdbool.h>
 #include <string.h>
-#ifdef __x86_64__
+#if defined(__x86_64__)
 #include <cpuid.h>
+#elif defined(__aarch64__)
+#include <asm/hwcap.h>
+#include <sys/auxv.h>
 #endif
 
 struct level {
@@ -20,19 +23,36 @@ struct level {
 /* Lowest first: a level needs all that the ones before need. */
 static const struct level levels[] = {
 	{ "ref", linnet_kernels_ref },
-#ifdef __x86_64__
+#if defined(__x86_64__)
 	{ "avx2", linnet_kernels_avx2 },
 	{ "avx512", linnet_kernels_avx512 },
-#else
-	{ "avx2", NULL },
-	{ "avx512", NULL },
+#elif defined(__aarch64__)
+	{ "neon", linnet_kernels_neon },
+	{ "dotprod", linnet_kernels_dotprod },
 #endif
 };
 
 #define N_LEVELS ((int)(sizeof(levels) / sizeof(levels[0])))
 
 /* Every tail of this array is a list of levels, best first. */
-static const char *const names[N_LEVELS + 1] = { "avx512", "avx2", "ref", NULL };
+static const char *const names[N_LEVELS + 1] = {
+#if defined(__x86_64__)
+	"avx512", "avx2",
+#elif defined(__aarch64__)
+	"dotprod", "neon",
+#endif
+	"ref", NULL
+};
+
+/* Levels of other machines: known, and not here. */
+static const char *const foreign[] = {
+#ifndef __x86_64__
+	"avx2", "avx512",
+#endif
+#ifndef __aarch64__
+	"neon", "dotprod",
+#endif
+};
 
 #ifdef __x86_64__
 static bool has_f16c(void)
@@ -58,6 +78,11 @@ static int usable_levels(void)
 		return 2;
 	return 3;
 }
+#elif defined(__aarch64__)
+static int usable_levels(void)
+{
+	return getauxval(AT_HWCAP) & HWCAP_ASIMDDP ? 3 : 2;
+}
 #else
 static int usable_levels(void)
 {
@@ -75,6 +100,9 @@ int linnet_kernels_init(struct linnet_kernels *k, const char *level)
 	int n = usable_levels(), want = n;
 
 	if (level && *level) {
+		for (size_t i = 0; i < sizeof(foreign) / sizeof(foreign[0]); i++)
+			if (!strcmp(foreign[i], level))
+				return -ENOTSUP;
 		for (want = 1; want <= N_LEVELS; want++)
 			if (!strcmp(levels[want - 1].name, level))
 				break;

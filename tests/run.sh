@@ -140,6 +140,8 @@ say()
 if [ $packages = yes ]; then
 	say "packages"
 	sh tools/packages.sh build test
+	# without these the test that wants them says what is missing
+	[ "$(uname -m)" = aarch64 ] || sh tools/packages.sh cross || :
 fi
 
 rm -rf "$logs"

@@ -142,10 +142,12 @@ static const uint8_t *ahead_of(const struct ahead *a, size_t at)
  * nested: j counts query j / m, vector or tile j % m. clang unrolls early enough to keep
  * the arrays in registers only when told to unroll in full.
  */
+#ifndef UNROLL
 #ifdef __clang__
 #define UNROLL	_Pragma("clang loop unroll(full)")
 #else
 #define UNROLL	_Pragma("GCC unroll 32")
+#endif
 #endif
 
 /* s[i * PAGE + ...] of nq queries and m tiles */

@@ -74,7 +74,7 @@ static inline void quantize4(struct linnet_q32_group *g, const float *x)
 	memset(g->pad, 0, sizeof(g->pad));
 }
 
-#include "kernels/x86/act_pack.h"
+#include "kernels/act_pack.h"
 
 size_t linnet_act_bytes_avx2(enum linnet_act act, size_t n_cols, size_t n_tokens)
 {

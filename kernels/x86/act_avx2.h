@@ -7,7 +7,7 @@
 #ifndef LINNET_KERNELS_X86_ACT_AVX2_H
 #define LINNET_KERNELS_X86_ACT_AVX2_H
 
-#include "kernels/x86/act_layout.h"
+#include "kernels/act_layout.h"
 
 #define LINNET_Q32_FEW		4	/* tokens up to which the layout is "few" */
 

@@ -90,7 +90,7 @@ static inline void quantize4(struct linnet_q32_group *g, const float *x)
 	_mm_store_ps(g->pad, _mm_setzero_ps());
 }
 
-#include "kernels/x86/act_pack.h"
+#include "kernels/act_pack.h"
 
 size_t linnet_act_bytes_avx512(enum linnet_act act, size_t n_cols, size_t n_tokens)
 {

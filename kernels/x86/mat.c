@@ -4,7 +4,7 @@
  * addresses alone.
  */
 #include "kernels/fill.h"
-#include "kernels/x86/act_layout.h"
+#include "kernels/act_layout.h"
 #include "kernels/x86/mat_avx2.h"
 #include "kernels/x86/mat_avx512.h"
 

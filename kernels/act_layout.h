@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Layouts of the F32 and Q32 activations that the x86 levels share. That of Q32
+ * Layouts of the F32 and Q32 activations that the vector levels share. That of Q32
  * depends on the number of tokens, because few tokens want the weights unpacked in
  * their file order and many want them in panels:
  *
@@ -11,8 +11,8 @@
  * F32 is rows of floats, padded with zeros to a multiple of 16. What is missing in
  * the last group or tile is zero.
  */
-#ifndef LINNET_KERNELS_X86_ACT_LAYOUT_H
-#define LINNET_KERNELS_X86_ACT_LAYOUT_H
+#ifndef LINNET_KERNELS_ACT_LAYOUT_H
+#define LINNET_KERNELS_ACT_LAYOUT_H
 
 #include "kernels/kernels.h"
 

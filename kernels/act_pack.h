@@ -5,10 +5,10 @@
  * group, and group_q(group, b, half), where it put 16 elements of block b, and
  * includes this file.
  */
-#ifndef LINNET_KERNELS_X86_ACT_PACK_H
-#define LINNET_KERNELS_X86_ACT_PACK_H
+#ifndef LINNET_KERNELS_ACT_PACK_H
+#define LINNET_KERNELS_ACT_PACK_H
 
-#include "kernels/x86/act_layout.h"
+#include "kernels/act_layout.h"
 
 #include <string.h>
 

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Activations of the AArch64 levels, by act: layouts of act_layout.h for F32 and Q32,
+ * with the q of a group in order; below for Q256. And the panels into which the weights
+ * of the Q32 types are unpacked for many tokens.
+ */
+#ifndef LINNET_KERNELS_ARM_ACT_H
+#define LINNET_KERNELS_ARM_ACT_H
+
+#include "kernels/act_layout.h"
+
+#define LINNET_Q32_FEW		4	/* tokens up to which the layout is "few" */
+#define LINNET_ARM_PANEL_ROWS	8
+
+/* One super-block of one token; all tokens of super-block 0 come first. */
+struct linnet_arm_act256 {
+	int8_t q[256];
+	int16_t sum[16];	/* of 16 q */
+	float d;
+	uint8_t pad[28];
+} __attribute__((aligned(64)));
+
+/* A block of 8 rows: byte 4r + i of q[k][h] is element 4k + i of row 4h + r. */
+struct linnet_arm_panel_block {
+	int8_t q[8][2][16];
+	float d[8], m[8];
+};
+
+/* Panels that are unpacked at once: they stay near while all tokens meet them. */
+static inline size_t linnet_arm_panels(size_t n_cols)
+{
+	size_t n = n_cols ? (96u << 10) / (n_cols / 32 * sizeof(struct linnet_arm_panel_block)) : 1;
+
+	return n ? n : 1;
+}
+
+#endif

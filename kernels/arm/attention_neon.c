@@ -1,0 +1,5 @@
+/* SPDX-License-Identifier: MIT */
+/* Attention of the level neon. Contract and body: kernels/attention.h, lanes/attention.h. */
+#include "kernels/arm/attention.h"
+
+const struct linnet_attention_ops linnet_attention_neon = LANES_ATTENTION;

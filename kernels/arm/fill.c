@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: MIT */
+/* The AArch64 levels; what they are is said in arm.h. */
+#include "kernels/arm/arm.h"
+#include "kernels/fill.h"
+
+void linnet_kernels_neon(struct linnet_kernels *k)
+{
+	linnet_arm_act(k);
+	linnet_arm_f32(k);
+	linnet_arm_q32_neon(k);
+	linnet_arm_k_neon(k);
+	linnet_kernels_neon_ops(k);
+}
+
+void linnet_kernels_dotprod(struct linnet_kernels *k)
+{
+	linnet_arm_q32_dotprod(k);
+	linnet_arm_k_dotprod(k);
+	k->attn = linnet_attention_dotprod;
+}
