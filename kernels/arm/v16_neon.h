@@ -99,15 +99,37 @@ V16_INLINE void v16_store_f16_n(void *p, v16 a, size_t n)
 	memcpy(p, h, 2 * n);
 }
 
-V16_INLINE v16 v16_load_i8(const int8_t *p)
+V16_INLINE v16 v16_from_i8(int8x16_t b)
 {
-	int8x16_t b = vld1q_s8(p);
 	int16x8_t lo = vmovl_s8(vget_low_s8(b)), hi = vmovl_s8(vget_high_s8(b));
 
 	return (v16) { {
 		vcvtq_f32_s32(vmovl_s16(vget_low_s16(lo))), vcvtq_f32_s32(vmovl_s16(vget_high_s16(lo))),
 		vcvtq_f32_s32(vmovl_s16(vget_low_s16(hi))), vcvtq_f32_s32(vmovl_s16(vget_high_s16(hi))),
 	} };
+}
+
+V16_INLINE v16 v16_load_i8(const int8_t *p)
+{
+	return v16_from_i8(vld1q_s8(p));
+}
+
+V16_INLINE int8x16_t v16_low_nibbles(uint8x16_t a)
+{
+	return vreinterpretq_s8_u8(vsubq_u8(vandq_u8(a, vdupq_n_u8(15)), vdupq_n_u8(8)));
+}
+
+V16_INLINE int8x16_t v16_high_nibbles(uint8x16_t a)
+{
+	return vreinterpretq_s8_u8(vsubq_u8(vshrq_n_u8(a, 4), vdupq_n_u8(8)));
+}
+
+V16_INLINE void v16_load_i4(v16 *low, v16 *high, const void *p)
+{
+	uint8x16_t a = vld1q_u8(p);
+
+	*low = v16_from_i8(v16_low_nibbles(a));
+	*high = v16_from_i8(v16_high_nibbles(a));
 }
 
 V16_INLINE void v16_store_i8(int8_t *p, v16 a)
@@ -274,6 +296,24 @@ V16_INLINE v16_bytes v16_load_bytes(const void *p)
 
 	V16_EACH(i)
 		r.v[i] = vld1q_s8((const int8_t *)p + 16 * i);
+	return r;
+}
+
+V16_INLINE v16_bytes v16_load_low(const void *p)
+{
+	v16_bytes r;
+
+	V16_EACH(i)
+		r.v[i] = v16_low_nibbles(vld1q_u8((const uint8_t *)p + 16 * i));
+	return r;
+}
+
+V16_INLINE v16_bytes v16_load_high(const void *p)
+{
+	v16_bytes r;
+
+	V16_EACH(i)
+		r.v[i] = v16_high_nibbles(vld1q_u8((const uint8_t *)p + 16 * i));
 	return r;
 }
 
