@@ -105,12 +105,22 @@ static int __init linnet_init(void)
 		return -ENOMEM;
 	ret = linnet_sim_init();
 	if (ret)
-		destroy_workqueue(linnet_wq);
+		goto err_wq;
+	ret = linnet_vq_init();
+	if (ret)
+		goto err_sim;
+	return 0;
+
+err_sim:
+	linnet_sim_exit();
+err_wq:
+	destroy_workqueue(linnet_wq);
 	return ret;
 }
 
 static void __exit linnet_exit(void)
 {
+	linnet_vq_exit();
 	linnet_sim_exit();
 	destroy_workqueue(linnet_wq);
 	/* Fences that were released are freed by our code. */

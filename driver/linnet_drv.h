@@ -11,6 +11,10 @@ struct linnet_device;
 int linnet_sim_init(void);
 void linnet_sim_exit(void);
 
+/* linnet_vq.c */
+int linnet_vq_init(void);
+void linnet_vq_exit(void);
+
 /* linnet_debugfs.c */
 void linnet_debugfs_init(struct linnet_device *ldev);
 

@@ -1,0 +1,1011 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The virtio transport: a device of Documentation/device-spec.rst executes the streams.
+ *
+ * Control requests are built in one buffer, one request at a time. What is on the way to
+ * a fence's signal (a reset, the end of a context) has a small buffer of its own, since
+ * the other one may be with a device that does not answer; jobs and their cancellation
+ * bring theirs along. So nothing is allocated there. For the same reason descriptors are
+ * never indirect: the virtio core would allocate the table.
+ *
+ * A buffer that the device has is not freed before the device gave it back or was reset.
+ * Everything that the device writes is copied, checked, and used from the copy.
+ */
+#include <linux/ctype.h>
+#include <linux/dma-mapping.h>
+#include <linux/kref.h>
+#include <linux/module.h>
+#include <linux/slab.h>
+#include <linux/virtio.h>
+#include <linux/virtio_config.h>
+#include <linux/virtio_ring.h>
+
+#include <drm/drm_managed.h>
+#include <drm/drm_print.h>
+
+#include <linux/virtio_linnet.h>
+#include <linnet/stream.h>
+
+#include "linnet_compat.h"
+#include "linnet_ctx.h"
+#include "linnet_drv.h"
+#include "linnet_job.h"
+
+static_assert(sizeof(struct virtio_linnet_config) == 56);
+static_assert(sizeof(struct virtio_linnet_head) == 16);
+static_assert(sizeof(struct virtio_linnet_response) == 16);
+static_assert(sizeof(struct virtio_linnet_ctx_create) == 24);
+static_assert(sizeof(struct virtio_linnet_entry) == 16);
+static_assert(sizeof(struct virtio_linnet_resource_attach) == 32);
+static_assert(sizeof(struct virtio_linnet_resource_add) == 24);
+static_assert(sizeof(struct virtio_linnet_stream_create) == 24);
+static_assert(sizeof(struct virtio_linnet_job_cancel) == 24);
+static_assert(sizeof(struct virtio_linnet_binding) == 24);
+static_assert(sizeof(struct virtio_linnet_submit) == 56);
+static_assert(sizeof(struct virtio_linnet_done) == 16);
+static_assert(VIRTIO_LINNET_MAX_PARAMS == LINNET_MAX_PARAMS);
+static_assert(VIRTIO_LINNET_MAX_BINDINGS == LINNET_MAX_SLOTS);
+static_assert(VIRTIO_LINNET_MAX_BINDINGS == DRM_LINNET_MAX_BINDINGS);
+
+/* The buffer of requests; most fit in a small part of it, lists of pages want it all. */
+#define LINNET_VQ_REQUEST	SZ_64K
+
+/* How long a device may take to answer a request; short of a hang it takes microseconds. */
+#define LINNET_VQ_TIMEOUT	(10 * HZ)
+#define LINNET_VQ_URGENT	(5 * HZ)
+
+struct linnet_vq_job;
+
+/**
+ * struct linnet_vq_request - a request of the control queue and its response
+ */
+struct linnet_vq_request {
+	/** @data: the request; what the device reads. */
+	void *data;
+	/** @response: what the device writes. */
+	struct virtio_linnet_response *response;
+	/** @len: bytes that the device says it has written. */
+	u32 len;
+	/** @queued: the device has it; written under &linnet_vq.lock. */
+	bool queued;
+	/** @job: the job that it cancels, or NULL. */
+	struct linnet_vq_job *job;
+};
+
+/**
+ * struct linnet_vq_job - a job's part of the transport
+ */
+struct linnet_vq_job {
+	/** @refs: one of the job, one of each queue that the device may use it through. */
+	struct kref refs;
+	/** @node: in &linnet_vq.jobs, while the device has it. */
+	struct list_head node;
+	/** @job: whom to tell the end; NULL: nobody. Protected by &linnet_vq.lock. */
+	struct linnet_job *job;
+	/** @ctx: number of its context. */
+	u32 ctx;
+	/** @cancel: what asks the device to end it. */
+	struct linnet_vq_request cancel;
+	/** @cancel_data: the request of @cancel. */
+	struct virtio_linnet_job_cancel cancel_data __aligned(ARCH_DMA_MINALIGN);
+	/** @cancel_response: the response of @cancel. */
+	struct virtio_linnet_response cancel_response __aligned(ARCH_DMA_MINALIGN);
+	/** @done: what the device writes at the end. */
+	struct virtio_linnet_done done __aligned(ARCH_DMA_MINALIGN);
+	/** @submit: what the device reads. */
+	struct virtio_linnet_submit submit __aligned(ARCH_DMA_MINALIGN);
+};
+
+/**
+ * struct linnet_vq - a virtio device
+ */
+struct linnet_vq {
+	/** @vdev: the device. */
+	struct virtio_device *vdev;
+	/** @ldev: what the core sees. */
+	struct linnet_device *ldev;
+	/** @ctrl: queue of requests. */
+	struct virtqueue *ctrl;
+	/** @jobq: queue of submissions. */
+	struct virtqueue *jobq;
+	/** @lock: protects both queues and @jobs. Inside the core's queue_lock. */
+	spinlock_t lock;
+	/** @jobs: jobs that the device has. */
+	struct list_head jobs;
+	/** @ending: threads that are about to tell the core of jobs' ends. */
+	atomic_t ending;
+	/** @wait: woken when the device gave something back, and at resets. */
+	wait_queue_head_t wait;
+	/** @request_lock: one request at a time. Nothing is allocated under it. */
+	struct mutex request_lock;
+	/** @request: of control functions, under @request_lock. */
+	struct linnet_vq_request request;
+	/** @urgent: of resets; the core makes one at a time. */
+	struct linnet_vq_request urgent;
+	/** @resets: number of resets that were begun; ends waiting for @request. */
+	u32 resets;
+	/** @epoch: number of resets that were done, plus 1; contexts know theirs. */
+	unsigned long epoch;
+	/** @stopped: 0, or what functions return as the device is not to be used. */
+	int stopped;
+	/** @max_contexts: from the configuration. */
+	u32 max_contexts;
+};
+
+static struct linnet_vq *to_linnet_vq(struct linnet_device *ldev)
+{
+	return ldev->transport;
+}
+
+static int linnet_vq_errno(u32 status)
+{
+	switch (status) {
+	case VIRTIO_LINNET_S_OK:
+		return 0;
+	case VIRTIO_LINNET_S_INVALID:
+	case VIRTIO_LINNET_S_STREAM:
+	case VIRTIO_LINNET_S_BINDING:
+		return -EINVAL;
+	case VIRTIO_LINNET_S_UNSUPPORTED:
+		return -EOPNOTSUPP;
+	case VIRTIO_LINNET_S_BUSY:
+		return -EBUSY;
+	case VIRTIO_LINNET_S_NOMEM:
+		return -ENOSPC;
+	case VIRTIO_LINNET_S_ACCESS:
+		return -EACCES;
+	case VIRTIO_LINNET_S_RANGE:
+		return -ERANGE;
+	case VIRTIO_LINNET_S_CANCELLED:
+		return -ECANCELED;
+	}
+	/* numbers that only the driver chooses, and what is no status */
+	return -EIO;
+}
+
+static bool linnet_vq_broken(struct linnet_vq *lv)
+{
+	return virtqueue_is_broken(lv->ctrl) || virtqueue_is_broken(lv->jobq);
+}
+
+static void linnet_vq_job_release(struct kref *refs)
+{
+	kfree(container_of(refs, struct linnet_vq_job, refs));
+}
+
+static void linnet_vq_job_put(struct linnet_vq_job *vj)
+{
+	kref_put(&vj->refs, linnet_vq_job_release);
+}
+
+/* Have the device reset, unless that was done for good. */
+static void linnet_vq_complain(struct linnet_vq *lv)
+{
+	if (!READ_ONCE(lv->stopped))
+		linnet_device_error(lv->ldev);
+}
+
+/* --------------------------------------------------------------- control queue */
+
+/* Give a request to the device. */
+static int linnet_vq_send(struct linnet_vq *lv, struct linnet_vq_request *r, size_t bytes)
+{
+	struct scatterlist out, in, *sgs[] = { &out, &in };
+	unsigned long flags;
+	bool notify = false;
+	int ret = -EIO;
+
+	sg_init_one(&out, r->data, bytes);
+	sg_init_one(&in, r->response, sizeof(*r->response));
+	spin_lock_irqsave(&lv->lock, flags);
+	/* one that nobody waits for any more may still be there */
+	if (!lv->stopped && !r->queued) {
+		ret = virtqueue_add_sgs(lv->ctrl, sgs, 1, 1, r, GFP_ATOMIC);
+		if (!ret) {
+			r->queued = true;
+			notify = virtqueue_kick_prepare(lv->ctrl);
+		}
+	}
+	spin_unlock_irqrestore(&lv->lock, flags);
+	if (notify)
+		virtqueue_notify(lv->ctrl);
+	return ret;
+}
+
+/* The device has answered; the response is copied. */
+static int linnet_vq_answer(struct linnet_vq *lv, struct linnet_vq_request *r,
+			    struct virtio_linnet_response *response)
+{
+	u32 status;
+
+	if (r->len != sizeof(*response)) {
+		drm_dbg(&lv->ldev->drm, "device answered with %u bytes\n", r->len);
+		return -EIO;
+	}
+	*response = *r->response;
+	/* what is checked is what is used */
+	barrier();
+	status = le32_to_cpu(response->status);
+	if (status)
+		drm_dbg(&lv->ldev->drm, "device answered with status %u (%u, %u)\n", status,
+			le32_to_cpu(response->op), le32_to_cpu(response->operand));
+	return linnet_vq_errno(status);
+}
+
+/*
+ * Wait for the device's answer. -ENODEV: the device is gone; -EIO: it did not answer, or
+ * a reset has begun; then it still has the buffers.
+ */
+static int linnet_vq_wait(struct linnet_vq *lv, struct linnet_vq_request *r,
+			  unsigned long timeout, u32 resets)
+{
+	const unsigned long end = jiffies + timeout;
+
+	/* A queue that the transport breaks calls nobody: look from time to time. */
+	while (!wait_event_timeout(lv->wait, !READ_ONCE(r->queued) ||
+				   READ_ONCE(lv->resets) != resets ||
+				   READ_ONCE(lv->stopped), HZ / 10)) {
+		if (virtqueue_is_broken(lv->ctrl))
+			return -ENODEV;
+		if (time_after(jiffies, end))
+			return -EIO;
+	}
+	if (!smp_load_acquire(&r->queued))
+		return 0;
+	return READ_ONCE(lv->stopped) ?: -EIO;
+}
+
+/* A request that was built in the common buffer; its lock is held. */
+static int linnet_vq_exchange(struct linnet_vq *lv, size_t bytes, u32 resets)
+{
+	struct linnet_vq_request *r = &lv->request;
+	struct virtio_linnet_response response;
+	int ret;
+
+	lockdep_assert_held(&lv->request_lock);
+	ret = linnet_vq_send(lv, r, bytes);
+	if (ret)
+		return READ_ONCE(lv->stopped) ?: -EIO;
+	ret = linnet_vq_wait(lv, r, LINNET_VQ_TIMEOUT, resets);
+	if (!ret)
+		return linnet_vq_answer(lv, r, &response);
+	if (READ_ONCE(lv->resets) == resets) {
+		drm_dbg(&lv->ldev->drm, "device did not answer\n");
+		linnet_vq_complain(lv);
+	}
+	return ret;
+}
+
+/*
+ * Begin a request in the common buffer, and take its lock. NULL: the buffer is with a
+ * device that does not answer; the lock is not held then.
+ */
+static void *linnet_vq_begin(struct linnet_vq *lv, u32 type, u32 ctx, u32 id, u32 *resets)
+{
+	struct virtio_linnet_head *head = lv->request.data;
+
+	mutex_lock(&lv->request_lock);
+	*resets = READ_ONCE(lv->resets);
+	if (smp_load_acquire(&lv->request.queued)) {
+		mutex_unlock(&lv->request_lock);
+		return NULL;
+	}
+	memset(head, 0, sizeof(struct virtio_linnet_resource_attach));
+	head->type = cpu_to_le32(type);
+	head->ctx = cpu_to_le32(ctx);
+	head->id = cpu_to_le32(id);
+	return head;
+}
+
+static int linnet_vq_end(struct linnet_vq *lv, size_t bytes, u32 resets)
+{
+	int ret = linnet_vq_exchange(lv, bytes, resets);
+
+	mutex_unlock(&lv->request_lock);
+	return ret;
+}
+
+/* A request of `bytes` that are its head and zeros. */
+static int linnet_vq_simple(struct linnet_vq *lv, u32 type, u32 ctx, u32 id, size_t bytes)
+{
+	u32 resets;
+
+	if (!linnet_vq_begin(lv, type, ctx, id, &resets))
+		return READ_ONCE(lv->stopped) ?: -EIO;
+	return linnet_vq_end(lv, bytes, resets);
+}
+
+/* The same on the way to a fence's signal. */
+static int linnet_vq_urgent(struct linnet_vq *lv, u32 type, u32 ctx)
+{
+	struct linnet_vq_request *r = &lv->urgent;
+	struct virtio_linnet_head *head = r->data;
+	struct virtio_linnet_response response;
+	int ret;
+
+	if (smp_load_acquire(&r->queued))
+		return -EIO;
+	memset(head, 0, sizeof(*head));
+	head->type = cpu_to_le32(type);
+	head->ctx = cpu_to_le32(ctx);
+	ret = linnet_vq_send(lv, r, sizeof(*head));
+	if (!ret)
+		ret = linnet_vq_wait(lv, r, LINNET_VQ_URGENT, READ_ONCE(lv->resets));
+	return ret ?: linnet_vq_answer(lv, r, &response);
+}
+
+static void linnet_vq_ctrl_reap(struct linnet_vq *lv)
+{
+	struct linnet_vq_request *r;
+	unsigned long flags;
+	unsigned int len;
+
+	spin_lock_irqsave(&lv->lock, flags);
+	do {
+		virtqueue_disable_cb(lv->ctrl);
+		while ((r = virtqueue_get_buf(lv->ctrl, &len))) {
+			r->len = len;
+			smp_store_release(&r->queued, false);
+			if (r->job)
+				linnet_vq_job_put(r->job);
+		}
+	} while (!virtqueue_enable_cb(lv->ctrl));
+	spin_unlock_irqrestore(&lv->lock, flags);
+	wake_up_all(&lv->wait);
+}
+
+static void linnet_vq_ctrl_done(struct virtqueue *vq)
+{
+	linnet_vq_ctrl_reap(vq->vdev->priv);
+}
+
+/* ------------------------------------------------------ contexts and their objects */
+
+/* Whether the device knows the context. */
+static bool linnet_vq_ctx_live(struct linnet_vq *lv, struct linnet_ctx *ctx)
+{
+	return READ_ONCE(ctx->transport) == (void *)READ_ONCE(lv->epoch);
+}
+
+static int linnet_vq_ctx_create(struct linnet_device *ldev, struct linnet_ctx *ctx)
+{
+	struct linnet_vq *lv = to_linnet_vq(ldev);
+	unsigned long epoch = READ_ONCE(lv->epoch);
+	int ret;
+
+	if (ctx->id >= lv->max_contexts)
+		return -ENOSPC;
+	ret = linnet_vq_simple(lv, VIRTIO_LINNET_CTX_CREATE, ctx->id, 0,
+			       sizeof(struct virtio_linnet_ctx_create));
+	if (!ret)
+		WRITE_ONCE(ctx->transport, (void *)epoch);
+	return ret;
+}
+
+static void linnet_vq_ctx_destroy(struct linnet_device *ldev, struct linnet_ctx *ctx)
+{
+	struct linnet_vq *lv = to_linnet_vq(ldev);
+
+	if (!linnet_vq_ctx_live(lv, ctx))
+		return;
+	if (linnet_vq_simple(lv, VIRTIO_LINNET_CTX_DESTROY, ctx->id, 0,
+			     sizeof(struct virtio_linnet_head)))
+		linnet_vq_complain(lv);
+	WRITE_ONCE(ctx->transport, NULL);
+}
+
+/* Copy up to n entries; how many. */
+static unsigned int linnet_vq_entries(struct virtio_linnet_entry *e, unsigned int n,
+				      const struct linnet_segment *seg)
+{
+	for (unsigned int i = 0; i < n; i++) {
+		e[i].addr = cpu_to_le64(seg[i].addr);
+		e[i].length = cpu_to_le32(seg[i].len);
+		e[i].reserved = 0;
+	}
+	return n;
+}
+
+static int linnet_vq_bo_attach(struct linnet_device *ldev, struct linnet_ctx *ctx,
+			       struct linnet_attachment *att)
+{
+	const unsigned int room = (LINNET_VQ_REQUEST - sizeof(struct virtio_linnet_resource_attach)) /
+				  sizeof(struct virtio_linnet_entry);
+	struct linnet_vq *lv = to_linnet_vq(ldev);
+	unsigned int n = linnet_attachment_segments(att, NULL, 0), at, part;
+	struct linnet_segment *seg;
+	u32 resets;
+	int ret = 0;
+
+	seg = kvmalloc_array(n, sizeof(*seg), GFP_KERNEL);
+	if (!seg)
+		return -ENOMEM;
+	linnet_attachment_segments(att, seg, n);
+	for (at = 0; at < n; at++)
+		if (!IS_ALIGNED(seg[at].addr | seg[at].len, VIRTIO_LINNET_ENTRY_ALIGN)) {
+			ret = -EINVAL;
+			goto out;
+		}
+	for (at = 0; at < n && !ret; at += part) {
+		part = min(n - at, room);
+		if (!at) {
+			struct virtio_linnet_resource_attach *a;
+
+			a = linnet_vq_begin(lv, VIRTIO_LINNET_RESOURCE_ATTACH, ctx->id, att->id,
+					    &resets);
+			if (!a) {
+				ret = READ_ONCE(lv->stopped) ?: -EIO;
+				break;
+			}
+			a->bytes = cpu_to_le64(att->size);
+			a->flags = cpu_to_le32(att->read_only ? VIRTIO_LINNET_ATTACH_READ_ONLY : 0);
+			a->n_entries = cpu_to_le32(part);
+			linnet_vq_entries(a->entries, part, seg);
+			ret = linnet_vq_end(lv, struct_size(a, entries, part), resets);
+			if (ret)
+				goto out;
+		} else {
+			struct virtio_linnet_resource_add *a;
+
+			a = linnet_vq_begin(lv, VIRTIO_LINNET_RESOURCE_ADD, ctx->id, att->id,
+					    &resets);
+			if (!a) {
+				ret = READ_ONCE(lv->stopped) ?: -EIO;
+				break;
+			}
+			a->n_entries = cpu_to_le32(part);
+			linnet_vq_entries(a->entries, part, seg + at);
+			ret = linnet_vq_end(lv, struct_size(a, entries, part), resets);
+		}
+	}
+	/* the pages go back when this fails: the device must not keep the first of them */
+	if (ret && linnet_vq_ctx_live(lv, ctx) &&
+	    linnet_vq_simple(lv, VIRTIO_LINNET_RESOURCE_DETACH, ctx->id, att->id,
+			     sizeof(struct virtio_linnet_head)))
+		linnet_vq_complain(lv);
+out:
+	kvfree(seg);
+	return ret;
+}
+
+static int linnet_vq_bo_detach(struct linnet_device *ldev, struct linnet_ctx *ctx,
+			       struct linnet_attachment *att)
+{
+	struct linnet_vq *lv = to_linnet_vq(ldev);
+
+	if (!linnet_vq_ctx_live(lv, ctx))
+		return 0;
+	return linnet_vq_simple(lv, VIRTIO_LINNET_RESOURCE_DETACH, ctx->id, att->id,
+				sizeof(struct virtio_linnet_head));
+}
+
+static int linnet_vq_stream_create(struct linnet_device *ldev, struct linnet_ctx *ctx,
+				   struct linnet_stream *stream)
+{
+	struct linnet_vq *lv = to_linnet_vq(ldev);
+	struct virtio_linnet_stream_create *c;
+	struct virtio_linnet_head *head;
+	u32 at, part, resets;
+	int ret;
+
+	c = linnet_vq_begin(lv, VIRTIO_LINNET_STREAM_CREATE, ctx->id, stream->id, &resets);
+	if (!c)
+		return READ_ONCE(lv->stopped) ?: -EIO;
+	part = min_t(u32, stream->size, LINNET_VQ_REQUEST - sizeof(*c));
+	c->bytes = cpu_to_le32(stream->size);
+	memcpy(c->data, stream->data, part);
+	ret = linnet_vq_end(lv, sizeof(*c) + part, resets);
+	if (ret)
+		return ret;
+	for (at = part; at < stream->size; at += part) {
+		head = linnet_vq_begin(lv, VIRTIO_LINNET_STREAM_ADD, ctx->id, stream->id, &resets);
+		if (!head)
+			return READ_ONCE(lv->stopped) ?: -EIO;
+		part = min_t(u32, stream->size - at, LINNET_VQ_REQUEST - sizeof(*head));
+		memcpy(head + 1, stream->data + at, part);
+		ret = linnet_vq_end(lv, sizeof(*head) + part, resets);
+		/* one that the device refuses at its end is gone there */
+		if (ret && at + part < stream->size)
+			linnet_vq_simple(lv, VIRTIO_LINNET_STREAM_DESTROY, ctx->id, stream->id,
+					 sizeof(*head));
+		if (ret)
+			return ret;
+	}
+	return 0;
+}
+
+static void linnet_vq_stream_destroy(struct linnet_device *ldev, struct linnet_ctx *ctx,
+				     struct linnet_stream *stream)
+{
+	struct linnet_vq *lv = to_linnet_vq(ldev);
+
+	if (linnet_vq_ctx_live(lv, ctx) &&
+	    linnet_vq_simple(lv, VIRTIO_LINNET_STREAM_DESTROY, ctx->id, stream->id,
+			     sizeof(struct virtio_linnet_head)))
+		linnet_vq_complain(lv);
+}
+
+/* ----------------------------------------------------------------------- jobs */
+
+static int linnet_vq_job_init(struct linnet_device *ldev, struct linnet_job *job)
+{
+	struct linnet_vq_job *vj;
+
+	vj = kzalloc(struct_size(vj, submit.bindings, job->n_bindings), GFP_KERNEL);
+	if (!vj)
+		return -ENOMEM;
+	kref_init(&vj->refs);
+	INIT_LIST_HEAD(&vj->node);
+	vj->ctx = job->ctx->id;
+	vj->submit.ctx = cpu_to_le32(job->ctx->id);
+	vj->submit.stream = cpu_to_le32(job->stream->id);
+	vj->submit.n_bindings = cpu_to_le32(job->n_bindings);
+	for (unsigned int i = 0; i < VIRTIO_LINNET_MAX_PARAMS; i++)
+		vj->submit.params[i] = cpu_to_le32(job->params[i]);
+	for (unsigned int i = 0; i < job->n_bindings; i++) {
+		struct virtio_linnet_binding *b = &vj->submit.bindings[i];
+
+		b->slot = cpu_to_le32(job->bindings[i].slot);
+		b->resource = cpu_to_le32(job->bindings[i].att->id);
+		b->offset = cpu_to_le64(job->bindings[i].offset);
+		b->length = cpu_to_le64(job->bindings[i].length);
+	}
+	vj->cancel.data = &vj->cancel_data;
+	vj->cancel.response = &vj->cancel_response;
+	vj->cancel.job = vj;
+	vj->cancel_data.head.type = cpu_to_le32(VIRTIO_LINNET_JOB_CANCEL);
+	vj->cancel_data.head.ctx = cpu_to_le32(job->ctx->id);
+	job->transport = vj;
+	return 0;
+}
+
+static void linnet_vq_job_fini(struct linnet_device *ldev, struct linnet_job *job)
+{
+	struct linnet_vq *lv = to_linnet_vq(ldev);
+	struct linnet_vq_job *vj = job->transport;
+	unsigned long flags;
+
+	if (!vj)
+		return;
+	/* the device may have it still: then it goes with the queue */
+	spin_lock_irqsave(&lv->lock, flags);
+	vj->job = NULL;
+	spin_unlock_irqrestore(&lv->lock, flags);
+	job->transport = NULL;
+	linnet_vq_job_put(vj);
+}
+
+static int linnet_vq_job_queue(struct linnet_device *ldev, struct linnet_job *job)
+{
+	struct linnet_vq *lv = to_linnet_vq(ldev);
+	struct linnet_vq_job *vj = job->transport;
+	struct scatterlist out, in, *sgs[] = { &out, &in };
+	unsigned long flags;
+	bool notify = false;
+	int ret;
+
+	vj->submit.job = cpu_to_le64(job->id);
+	vj->cancel_data.job = cpu_to_le64(job->id);
+	sg_init_one(&out, &vj->submit, struct_size(&vj->submit, bindings, job->n_bindings));
+	sg_init_one(&in, &vj->done, sizeof(vj->done));
+	spin_lock_irqsave(&lv->lock, flags);
+	ret = lv->stopped ?: virtqueue_add_sgs(lv->jobq, sgs, 1, 1, vj, GFP_ATOMIC);
+	if (!ret) {
+		kref_get(&vj->refs);
+		vj->job = job;
+		list_add_tail(&vj->node, &lv->jobs);
+		notify = virtqueue_kick_prepare(lv->jobq);
+	}
+	spin_unlock_irqrestore(&lv->lock, flags);
+	if (notify)
+		virtqueue_notify(lv->jobq);
+	return ret;
+}
+
+static void linnet_vq_job_cancel(struct linnet_device *ldev, struct linnet_job *job)
+{
+	struct linnet_vq *lv = to_linnet_vq(ldev);
+	struct linnet_vq_job *vj = job->transport;
+
+	/* of the request; when it cannot be sent, the job ends later */
+	kref_get(&vj->refs);
+	if (linnet_vq_send(lv, &vj->cancel, sizeof(vj->cancel_data)))
+		linnet_vq_job_put(vj);
+}
+
+/* What the device says about a job's end. */
+static int linnet_vq_job_result(struct linnet_vq_job *vj, u32 len)
+{
+	u32 status;
+
+	if (len != sizeof(vj->done))
+		return -EIO;
+	status = le32_to_cpu(READ_ONCE(vj->done.status));
+	return linnet_vq_errno(status);
+}
+
+/* Take back what the device has done, and tell the core. */
+static void linnet_vq_job_reap(struct linnet_vq *lv)
+{
+	struct linnet_vq_job *vj;
+	struct linnet_job *job;
+	unsigned long flags;
+	unsigned int len;
+	int result = 0;
+
+	/* before the lock: who has cleared vj->job under it waits for 0 */
+	atomic_inc(&lv->ending);
+	for (;;) {
+		spin_lock_irqsave(&lv->lock, flags);
+		virtqueue_disable_cb(lv->jobq);
+		vj = virtqueue_get_buf(lv->jobq, &len);
+		if (!vj && virtqueue_enable_cb(lv->jobq)) {
+			spin_unlock_irqrestore(&lv->lock, flags);
+			break;
+		}
+		job = NULL;
+		if (vj) {
+			job = vj->job;
+			vj->job = NULL;
+			list_del_init(&vj->node);
+			result = linnet_vq_job_result(vj, len);
+		}
+		spin_unlock_irqrestore(&lv->lock, flags);
+		/* outside: the core queues jobs with its own lock held */
+		if (job)
+			linnet_job_done(job, result);
+		if (vj)
+			linnet_vq_job_put(vj);
+	}
+	if (atomic_dec_and_test(&lv->ending))
+		wake_up_all(&lv->wait);
+}
+
+static void linnet_vq_jobs_done(struct virtqueue *vq)
+{
+	linnet_vq_job_reap(vq->vdev->priv);
+}
+
+/* ---------------------------------------------------------------------- resets */
+
+/* From here on the core is not told of ends of jobs, of a context or (0) of all. */
+static bool linnet_vq_forget_jobs(struct linnet_vq *lv, u32 ctx)
+{
+	struct linnet_vq_job *vj;
+	unsigned long flags;
+
+	spin_lock_irqsave(&lv->lock, flags);
+	list_for_each_entry(vj, &lv->jobs, node)
+		if (!ctx || vj->ctx == ctx)
+			vj->job = NULL;
+	spin_unlock_irqrestore(&lv->lock, flags);
+	return wait_event_timeout(lv->wait, !atomic_read(&lv->ending), HZ);
+}
+
+/* Whether the device still has jobs, of a context or (0) any. */
+static bool linnet_vq_has_jobs(struct linnet_vq *lv, u32 ctx)
+{
+	struct linnet_vq_job *vj;
+	unsigned long flags;
+	bool found = false;
+
+	linnet_vq_job_reap(lv);
+	spin_lock_irqsave(&lv->lock, flags);
+	list_for_each_entry(vj, &lv->jobs, node)
+		found |= !ctx || vj->ctx == ctx;
+	spin_unlock_irqrestore(&lv->lock, flags);
+	return found;
+}
+
+static int linnet_vq_ctx_reset(struct linnet_device *ldev, struct linnet_ctx *ctx)
+{
+	struct linnet_vq *lv = to_linnet_vq(ldev);
+	int ret;
+
+	if (!linnet_vq_forget_jobs(lv, ctx->id))
+		return -EIO;
+	if (!linnet_vq_ctx_live(lv, ctx))
+		return linnet_vq_has_jobs(lv, ctx->id) ? -EIO : 0;
+	ret = linnet_vq_urgent(lv, VIRTIO_LINNET_CTX_DESTROY, ctx->id);
+	if (ret)
+		return ret;
+	/* the device gives them back before it answers */
+	if (linnet_vq_has_jobs(lv, ctx->id))
+		return -EIO;
+	WRITE_ONCE(ctx->transport, NULL);
+	return 0;
+}
+
+static int linnet_vq_reset(struct linnet_device *ldev, bool final)
+{
+	struct linnet_vq *lv = to_linnet_vq(ldev);
+	unsigned long flags;
+	int ret;
+
+	WRITE_ONCE(lv->resets, lv->resets + 1);
+	wake_up_all(&lv->wait);
+	ret = lv->stopped;
+	if (!linnet_vq_forget_jobs(lv, 0))
+		ret = ret ?: -EIO;
+	if (!ret)
+		ret = linnet_vq_urgent(lv, VIRTIO_LINNET_RESET, 0);
+	linnet_vq_ctrl_reap(lv);
+	/* the device answers in order: it has nothing of ours any more */
+	if (!ret && (linnet_vq_has_jobs(lv, 0) || smp_load_acquire(&lv->request.queued)))
+		ret = -EIO;
+	if (ret && ret != -ENODEV) {
+		/* it can be stopped from outside, but never be used again without new queues */
+		virtio_reset_device(lv->vdev);
+		if (linnet_vq_broken(lv))
+			ret = -ENODEV;
+	}
+	spin_lock_irqsave(&lv->lock, flags);
+	if (ret || final)
+		lv->stopped = ret && ret != -ENODEV ? -EIO : -ENODEV;
+	/* a device that is gone has forgotten everything, too */
+	if (!ret || ret == -ENODEV)
+		WRITE_ONCE(lv->epoch, lv->epoch + 1);
+	spin_unlock_irqrestore(&lv->lock, flags);
+	wake_up_all(&lv->wait);
+	return ret;
+}
+
+static const struct linnet_transport_ops linnet_vq_ops = {
+	.name = "virtio",
+	.ctx_create = linnet_vq_ctx_create,
+	.ctx_destroy = linnet_vq_ctx_destroy,
+	.bo_attach = linnet_vq_bo_attach,
+	.bo_detach = linnet_vq_bo_detach,
+	.stream_create = linnet_vq_stream_create,
+	.stream_destroy = linnet_vq_stream_destroy,
+	.job_init = linnet_vq_job_init,
+	.job_fini = linnet_vq_job_fini,
+	.job_queue = linnet_vq_job_queue,
+	.job_cancel = linnet_vq_job_cancel,
+	.ctx_reset = linnet_vq_ctx_reset,
+	.reset = linnet_vq_reset,
+};
+
+/* ------------------------------------------------------------- coming and going */
+
+static int linnet_vq_find(struct linnet_vq *lv)
+{
+	struct virtqueue_info info[VIRTIO_LINNET_QUEUES] = {
+		[VIRTIO_LINNET_CONTROLQ] = { "control", linnet_vq_ctrl_done },
+		[VIRTIO_LINNET_JOBQ] = { "jobs", linnet_vq_jobs_done },
+	};
+	struct virtqueue *vqs[VIRTIO_LINNET_QUEUES];
+	int ret = virtio_find_vqs(lv->vdev, VIRTIO_LINNET_QUEUES, vqs, info, NULL);
+
+	if (ret)
+		return ret;
+	lv->ctrl = vqs[VIRTIO_LINNET_CONTROLQ];
+	lv->jobq = vqs[VIRTIO_LINNET_JOBQ];
+	return 0;
+}
+
+/* The device was reset: what it had is ours again. */
+static void linnet_vq_take_down(struct linnet_vq *lv)
+{
+	struct linnet_vq_request *r;
+	struct linnet_vq_job *vj;
+
+	virtio_reset_device(lv->vdev);
+	while ((vj = virtqueue_detach_unused_buf(lv->jobq))) {
+		list_del_init(&vj->node);
+		linnet_vq_job_put(vj);
+	}
+	while ((r = virtqueue_detach_unused_buf(lv->ctrl))) {
+		r->queued = false;
+		if (r->job)
+			linnet_vq_job_put(r->job);
+	}
+	lv->vdev->config->del_vqs(lv->vdev);
+}
+
+static int linnet_vq_read_config(struct linnet_vq *lv, struct drm_linnet_dev_info *info)
+{
+	struct virtio_linnet_config c;
+	u32 limit;
+
+	virtio_cread_bytes(lv->vdev, 0, &c, sizeof(c));
+	if (le32_to_cpu(c.version) != VIRTIO_LINNET_VERSION ||
+	    le32_to_cpu(c.stream_version) != LINNET_STREAM_VERSION) {
+		dev_err(&lv->vdev->dev, "device speaks version %u, streams %u\n",
+			le32_to_cpu(c.version), le32_to_cpu(c.stream_version));
+		return -EOPNOTSUPP;
+	}
+	/* numbers begin at 1 here */
+	if (le32_to_cpu(c.max_contexts) < 2 || le32_to_cpu(c.max_resources) < 2 ||
+	    le32_to_cpu(c.max_streams) < 2 || !le32_to_cpu(c.max_stream_bytes) ||
+	    le64_to_cpu(c.max_resource_bytes) < PAGE_SIZE ||
+	    le32_to_cpu(c.max_request_bytes) < LINNET_VQ_REQUEST) {
+		dev_err(&lv->vdev->dev, "limits of the device are too low\n");
+		return -EOPNOTSUPP;
+	}
+	lv->max_contexts = le32_to_cpu(c.max_contexts);
+	info->engine = DRM_LINNET_ENGINE_VIRTIO;
+	info->device_version = VIRTIO_LINNET_VERSION;
+	info->features |= DRM_LINNET_FEATURE_READ_ONLY;
+	info->max_bo_bytes = min_t(u64, info->max_bo_bytes,
+				   round_down(le64_to_cpu(c.max_resource_bytes), PAGE_SIZE));
+	info->max_stream_bytes = le32_to_cpu(c.max_stream_bytes);
+	info->stream_magic = LINNET_STREAM_MAGIC;
+	limit = le32_to_cpu(c.max_contexts) - 1;
+	info->max_contexts = min(info->max_contexts, limit);
+	limit = le32_to_cpu(c.max_streams) - 1;
+	info->max_streams = min(info->max_streams, limit);
+	limit = le32_to_cpu(c.max_resources) - 1;
+	info->max_attachments = min(info->max_attachments, limit);
+	info->n_threads = le16_to_cpu(c.n_threads);
+	BUILD_BUG_ON(sizeof(c.isa) >= sizeof(info->isa));
+	memcpy(info->isa, c.isa, sizeof(c.isa));
+	/* it is shown to people */
+	for (char *p = info->isa; *p; p++)
+		if (!isprint(*p))
+			*p = '?';
+	return 0;
+}
+
+static int linnet_vq_alloc_request(struct linnet_vq *lv, struct linnet_vq_request *r, size_t bytes)
+{
+	struct drm_device *drm = &lv->ldev->drm;
+
+	r->data = drmm_kmalloc(drm, bytes, GFP_KERNEL);
+	r->response = drmm_kmalloc(drm, sizeof(*r->response), GFP_KERNEL);
+	return r->data && r->response ? 0 : -ENOMEM;
+}
+
+static int linnet_vq_probe(struct virtio_device *vdev)
+{
+	struct linnet_device *ldev;
+	struct linnet_vq *lv;
+	int ret;
+
+	ldev = linnet_device_alloc(&vdev->dev, &linnet_vq_ops);
+	if (IS_ERR(ldev))
+		return PTR_ERR(ldev);
+	/* it is used until the last job is freed, which may be after remove() */
+	lv = drmm_kzalloc(&ldev->drm, sizeof(*lv), GFP_KERNEL);
+	if (!lv)
+		return -ENOMEM;
+	lv->vdev = vdev;
+	lv->ldev = ldev;
+	lv->epoch = 1;
+	spin_lock_init(&lv->lock);
+	INIT_LIST_HEAD(&lv->jobs);
+	init_waitqueue_head(&lv->wait);
+	ret = drmm_mutex_init(&ldev->drm, &lv->request_lock);
+	if (ret)
+		return ret;
+	ret = linnet_vq_alloc_request(lv, &lv->request, LINNET_VQ_REQUEST);
+	if (ret)
+		return ret;
+	ret = linnet_vq_alloc_request(lv, &lv->urgent, sizeof(struct virtio_linnet_head));
+	if (ret)
+		return ret;
+	ret = linnet_vq_read_config(lv, &ldev->info);
+	if (ret)
+		return ret;
+	ldev->transport = lv;
+	ldev->dma_dev = vdev->dev.parent;
+	ldev->use_dma_api = !virtio_has_dma_quirk(vdev);
+	vdev->priv = lv;
+	ret = linnet_vq_find(lv);
+	if (ret)
+		return ret;
+	/* a job takes two descriptors, and so does each request; all cancels must fit, too */
+	ldev->info.queue_depth = min(virtqueue_get_vring_size(lv->jobq) / 2,
+				     virtqueue_get_vring_size(lv->ctrl) / 2 - 2);
+	ret = -EOPNOTSUPP;
+	if (virtqueue_get_vring_size(lv->ctrl) < 8 || !ldev->info.queue_depth)
+		goto err_queues;
+	virtio_device_ready(vdev);
+	ret = linnet_device_register(ldev);
+	if (ret)
+		goto err_queues;
+	return 0;
+
+err_queues:
+	linnet_vq_take_down(lv);
+	return ret;
+}
+
+static void linnet_vq_remove(struct virtio_device *vdev)
+{
+	struct linnet_vq *lv = vdev->priv;
+	unsigned long flags;
+
+	/* a device that is gone answers nobody who waits */
+	if (linnet_vq_broken(lv)) {
+		spin_lock_irqsave(&lv->lock, flags);
+		lv->stopped = -ENODEV;
+		spin_unlock_irqrestore(&lv->lock, flags);
+		wake_up_all(&lv->wait);
+	}
+	linnet_device_unplug(lv->ldev);
+	linnet_vq_take_down(lv);
+}
+
+static int linnet_vq_validate(struct virtio_device *vdev)
+{
+	if (!virtio_has_feature(vdev, VIRTIO_F_VERSION_1))
+		return -ENODEV;
+	/* adding to a queue with indirect descriptors allocates */
+	__virtio_clear_bit(vdev, VIRTIO_RING_F_INDIRECT_DESC);
+	return 0;
+}
+
+static void linnet_vq_config_changed(struct virtio_device *vdev)
+{
+	struct linnet_vq *lv = vdev->priv;
+
+	if (vdev->config->get_status(vdev) & VIRTIO_CONFIG_S_NEEDS_RESET)
+		linnet_device_error(lv->ldev);
+}
+
+#ifdef CONFIG_PM_SLEEP
+/* Contexts do not survive: after a restore they are lost, as after any reset. */
+static int linnet_vq_freeze(struct virtio_device *vdev)
+{
+	struct linnet_vq *lv = vdev->priv;
+
+	linnet_device_error(lv->ldev);
+	flush_work(&lv->ldev->reset_work);
+	if (READ_ONCE(lv->stopped))
+		return -EIO;
+	WRITE_ONCE(lv->stopped, -EIO);
+	linnet_vq_take_down(lv);
+	return 0;
+}
+
+static int linnet_vq_restore(struct virtio_device *vdev)
+{
+	struct linnet_vq *lv = vdev->priv;
+	int ret = linnet_vq_find(lv);
+
+	if (ret)
+		return ret;
+	virtio_device_ready(vdev);
+	WRITE_ONCE(lv->stopped, 0);
+	return 0;
+}
+#endif
+
+static unsigned int virtio_id;
+module_param(virtio_id, uint, 0444);
+MODULE_PARM_DESC(virtio_id, "also bind to virtio devices of this number; for tests only");
+
+static struct virtio_device_id linnet_vq_ids[] = {
+	{ VIRTIO_ID_LINNET, VIRTIO_DEV_ANY_ID },
+	{ 0 },		/* virtio_id */
+	{ 0 },
+};
+MODULE_DEVICE_TABLE(virtio, linnet_vq_ids);
+
+static struct virtio_driver linnet_vq_driver = {
+	.driver.name = "linnet",
+	.id_table = linnet_vq_ids,
+	.validate = linnet_vq_validate,
+	.probe = linnet_vq_probe,
+	.remove = linnet_vq_remove,
+	.config_changed = linnet_vq_config_changed,
+#ifdef CONFIG_PM_SLEEP
+	.freeze = linnet_vq_freeze,
+	.restore = linnet_vq_restore,
+#endif
+};
+
+int linnet_vq_init(void)
+{
+	if (virtio_id) {
+		linnet_vq_ids[1].device = virtio_id;
+		linnet_vq_ids[1].vendor = VIRTIO_DEV_ANY_ID;
+	}
+	return register_virtio_driver(&linnet_vq_driver);
+}
+
+void linnet_vq_exit(void)
+{
+	unregister_virtio_driver(&linnet_vq_driver);
+}
