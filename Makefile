@@ -164,6 +164,17 @@ uninstall:
 clean:
 	rm -rf $(O)
 
+# Programs that test the kernel module; they run where it is loaded (tests/vm).
+selftest_src := $(filter-out tests/selftests/dev.c,$(wildcard tests/selftests/*.c))
+selftest_obj := $(selftest_src:%.c=$(O)/obj/%.o) $(O)/obj/tests/selftests/dev.o
+.PHONY: selftests
+selftests: $(selftest_src:%.c=$(O)/%)
+$(O)/obj/tests/selftests/%.o: override CPPFLAGS += $(shell $(PKG_CONFIG) --cflags libdrm)
+$(O)/tests/selftests/%: $(O)/obj/tests/selftests/%.o $(O)/obj/tests/selftests/dev.o
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS) $(CFLAGS) -o $@ $^ $(shell $(PKG_CONFIG) --libs liburing)
+-include $(selftest_obj:.o=.d)
+
 # The kernel module, built by the kernel's own rules: driver/linnet.ko.
 KDIR ?= /lib/modules/$(shell uname -r)/build
 .PHONY: modules modules_install modules_clean

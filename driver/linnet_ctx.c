@@ -562,7 +562,8 @@ out:
 }
 
 /* Copy a stream from user space and check its head. */
-static int linnet_stream_copy(struct linnet_device *ldev, const struct drm_linnet_stream_create *args,
+static int linnet_stream_copy(struct linnet_device *ldev,
+			      const struct drm_linnet_stream_create *args,
 			      struct linnet_stream **out)
 {
 	struct linnet_stream *stream;

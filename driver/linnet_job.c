@@ -21,7 +21,6 @@
 #include <linux/uaccess.h>
 
 #include <drm/drm_drv.h>
-#include <drm/drm_exec.h>
 #include <drm/drm_file.h>
 #include <drm/drm_print.h>
 #include <drm/drm_syncobj.h>
@@ -35,7 +34,7 @@
 
 struct linnet_fence {
 	struct dma_fence base;
-	spinlock_t lock;
+	spinlock_t lock;	/* of the fence; it may outlive the device */
 	struct rcu_head rcu;
 };
 
@@ -480,6 +479,11 @@ static int linnet_job_syncs(struct linnet_job *job, struct drm_file *file,
 	return ret;
 }
 
+static struct drm_gem_object *linnet_binding_obj(const struct linnet_job_binding *b)
+{
+	return &b->att->bo->base.base;
+}
+
 /*
  * Hand a complete job to the scheduler. The buffers are locked and have room for a fence.
  * Nothing fails once the fence is live.
@@ -510,10 +514,14 @@ static int linnet_job_push(struct linnet_job *job, struct linnet_signal *signals
 
 	drm_sched_job_arm(&job->base);
 	for (i = 0; i < job->n_bindings; i++) {
+		const struct linnet_job_binding *b = &job->bindings[i];
+
+		if (!b->first)
+			continue;
 		usage = DMA_RESV_USAGE_BOOKKEEP;
 		if (implicit)
-			usage = dma_resv_usage_rw(!job->bindings[i].att->read_only);
-		dma_resv_add_fence(job->bindings[i].att->bo->base.base.resv, job->fence, usage);
+			usage = b->write ? DMA_RESV_USAGE_WRITE : DMA_RESV_USAGE_READ;
+		dma_resv_add_fence(linnet_binding_obj(b)->resv, job->fence, usage);
 	}
 	for (i = 0; i < n_signals; i++) {
 		if (!signals[i].syncobj)
@@ -539,33 +547,98 @@ static int linnet_job_push(struct linnet_job *job, struct linnet_signal *signals
 	return 0;
 }
 
-/* Lock the buffers of the job, make room for its fence, and push it. */
-static int linnet_job_lock_and_push(struct linnet_job *job, struct linnet_signal *signals,
-				    u32 n_signals, bool implicit, bool interruptible)
+/* Find out which locks there are: buffers of the same origin may share one. */
+static void linnet_job_find_locks(struct linnet_job *job)
 {
-	struct drm_exec exec;
-	int ret = 0;
+	struct linnet_job_binding *b = job->bindings;
+	u32 i, k;
+
+	for (i = 0; i < job->n_bindings; i++) {
+		for (k = 0; k < i; k++)
+			if (linnet_binding_obj(&b[k])->resv == linnet_binding_obj(&b[i])->resv)
+				break;
+		b[i].first = k == i;
+		b[k].write |= !b[i].att->read_only;
+	}
+}
+
+static void linnet_job_unlock(struct linnet_job *job, u32 n)
+{
 	u32 i;
 
-	drm_exec_init(&exec, DRM_EXEC_IGNORE_DUPLICATES |
-		      (interruptible ? DRM_EXEC_INTERRUPTIBLE_WAIT : 0), job->n_bindings);
-	drm_exec_until_all_locked(&exec) {
-		ret = 0;
-		for (i = 0; !ret && i < job->n_bindings; i++)
-			ret = drm_exec_prepare_obj(&exec, &job->bindings[i].att->bo->base.base, 1);
-		drm_exec_retry_on_contention(&exec);
-		if (ret)
-			break;
-	}
-	for (i = 0; !ret && implicit && i < job->n_bindings; i++) {
-		struct linnet_attachment *att = job->bindings[i].att;
+	for (i = 0; i < n; i++)
+		if (job->bindings[i].first)
+			dma_resv_unlock(linnet_binding_obj(&job->bindings[i])->resv);
+}
 
-		ret = drm_sched_job_add_implicit_dependencies(&job->base, &att->bo->base.base,
-							      !att->read_only);
+/* Whether one of the first n bindings has this lock. */
+static bool linnet_job_has_lock(struct linnet_job *job, u32 n, struct dma_resv *resv)
+{
+	u32 i;
+
+	for (i = 0; i < n; i++)
+		if (linnet_binding_obj(&job->bindings[i])->resv == resv)
+			return true;
+	return false;
+}
+
+/* Lock the buffers of a job, in whatever order is free of deadlocks. */
+static int linnet_job_lock(struct linnet_job *job, struct ww_acquire_ctx *ticket)
+{
+	struct dma_resv *contended = NULL, *resv;
+	u32 i;
+	int ret;
+
+retry:
+	if (contended)
+		dma_resv_lock_slow(contended, ticket);
+	for (i = 0; i < job->n_bindings; i++) {
+		resv = linnet_binding_obj(&job->bindings[i])->resv;
+		if (!job->bindings[i].first || resv == contended)
+			continue;
+		ret = dma_resv_lock(resv, ticket);
+		if (!ret)
+			continue;
+		linnet_job_unlock(job, i);
+		if (contended && !linnet_job_has_lock(job, i, contended))
+			dma_resv_unlock(contended);
+		if (ret != -EDEADLK)
+			return ret;
+		contended = resv;
+		goto retry;
+	}
+	return 0;
+}
+
+/* Lock the buffers of the job, make room for its fence, and push it. */
+static int linnet_job_lock_and_push(struct linnet_job *job, struct linnet_signal *signals,
+				    u32 n_signals, bool implicit)
+{
+	struct ww_acquire_ctx ticket;
+	struct drm_gem_object *obj;
+	int ret;
+	u32 i;
+
+	linnet_job_find_locks(job);
+	ww_acquire_init(&ticket, &reservation_ww_class);
+	ret = linnet_job_lock(job, &ticket);
+	if (ret)
+		goto out;
+	ww_acquire_done(&ticket);
+	for (i = 0; !ret && i < job->n_bindings; i++) {
+		if (!job->bindings[i].first)
+			continue;
+		obj = linnet_binding_obj(&job->bindings[i]);
+		ret = dma_resv_reserve_fences(obj->resv, 1);
+		if (!ret && implicit)
+			ret = drm_sched_job_add_implicit_dependencies(&job->base, obj,
+								      job->bindings[i].write);
 	}
 	if (!ret)
 		ret = linnet_job_push(job, signals, n_signals, implicit);
-	drm_exec_fini(&exec);
+	linnet_job_unlock(job, job->n_bindings);
+out:
+	ww_acquire_fini(&ticket);
 	return ret;
 }
 
@@ -662,7 +735,7 @@ static int linnet_job_create(struct linnet_ctx *ctx, struct drm_file *file,
 	}
 	if (cmd)
 		linnet_uring_job_begins(job, cmd, issue_flags);
-	ret = linnet_job_lock_and_push(job, signals, args->syncs.count, implicit, !cmd);
+	ret = linnet_job_lock_and_push(job, signals, args->syncs.count, implicit);
 	if (ret)
 		goto err;
 	linnet_signals_free(signals, signals ? args->syncs.count : 0);

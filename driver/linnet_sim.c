@@ -213,6 +213,7 @@ static int linnet_sim_op(struct linnet_sim *s, struct linnet_job *job,
 			 const struct drm_linnet_sim_op *op)
 {
 	u64 value = op->param == DRM_LINNET_SIM_NONE ? op->value : job->params[op->param];
+	u64 us = min_t(u64, value, 60 * USEC_PER_SEC);
 	u8 *dst = NULL, *src = NULL;
 
 	switch (op->code) {
@@ -238,7 +239,7 @@ static int linnet_sim_op(struct linnet_sim *s, struct linnet_job *job,
 		return linnet_sim_checksum(s, job, dst, src, op->length, value);
 	case DRM_LINNET_SIM_DELAY:
 		wait_event_hrtimeout(s->wake, linnet_sim_leave(s, job),
-				     ns_to_ktime(min_t(u64, value, 60 * USEC_PER_SEC) * NSEC_PER_USEC));
+				     ns_to_ktime(us * NSEC_PER_USEC));
 		return linnet_sim_leave(s, job) ? -ECANCELED : 0;
 	case DRM_LINNET_SIM_HANG:
 		wait_event(s->wake, linnet_sim_stopped(s, job));
@@ -317,10 +318,13 @@ static void linnet_sim_work(struct work_struct *work)
 
 static int linnet_sim_ctx_create(struct linnet_device *ldev, struct linnet_ctx *ctx)
 {
+	struct linnet_sim_ctx *sc;
+
 	if (linnet_sim_fail(to_sim(ldev), LINNET_SIM_FAIL_CTX_CREATE))
 		return -EIO;
-	ctx->transport = kzalloc(sizeof(struct linnet_sim_ctx), GFP_KERNEL_ACCOUNT);
-	return ctx->transport ? 0 : -ENOMEM;
+	sc = kzalloc(sizeof(*sc), GFP_KERNEL_ACCOUNT);
+	ctx->transport = sc;
+	return sc ? 0 : -ENOMEM;
 }
 
 static bool linnet_sim_ctx_idle(struct linnet_sim *s, struct linnet_sim_ctx *sc)
@@ -376,33 +380,17 @@ static int linnet_sim_detach(struct linnet_device *ldev, struct linnet_ctx *ctx,
 static bool linnet_sim_op_valid(const struct drm_linnet_sim_op *op,
 				const struct linnet_stream *stream)
 {
-	bool dst = false, src = false, length = false, value = true;
+	bool src = op->code == DRM_LINNET_SIM_COPY || op->code == DRM_LINNET_SIM_CHECKSUM;
+	bool dst = src || op->code == DRM_LINNET_SIM_FILL;
+	bool value = op->code != DRM_LINNET_SIM_COPY && op->code != DRM_LINNET_SIM_HANG;
 
-	switch (op->code) {
-	case DRM_LINNET_SIM_COPY:
-		dst = src = length = true;
-		value = false;
-		break;
-	case DRM_LINNET_SIM_FILL:
-		dst = length = true;
-		break;
-	case DRM_LINNET_SIM_CHECKSUM:
-		dst = src = length = true;
-		break;
-	case DRM_LINNET_SIM_DELAY:
-	case DRM_LINNET_SIM_FAULT:
-		break;
-	case DRM_LINNET_SIM_HANG:
-		value = false;
-		break;
-	default:
+	if (op->code < DRM_LINNET_SIM_COPY || op->code > DRM_LINNET_SIM_FAULT)
 		return false;
-	}
 	if (dst ? op->dst_slot >= stream->n_slots : op->dst_slot || op->dst_offset)
 		return false;
 	if (src ? op->src_slot >= stream->n_slots : op->src_slot || op->src_offset)
 		return false;
-	if (!length && op->length)
+	if (!dst && op->length)
 		return false;
 	if (op->param != DRM_LINNET_SIM_NONE && (!value || op->param >= stream->n_params))
 		return false;
@@ -600,8 +588,9 @@ static void linnet_sim_remove(struct platform_device *pdev)
 {
 	struct linnet_sim *s = platform_get_drvdata(pdev);
 
-	linnet_device_unplug(s->ldev);
+	/* Before the folder that it lies in. */
 	debugfs_remove_recursive(s->debugfs);
+	linnet_device_unplug(s->ldev);
 	destroy_workqueue(s->wq);
 }
 

@@ -44,8 +44,8 @@
  *	ENOTTY	unknown command
  *
  * A failed command changed nothing. ETIMEDOUT, ECANCELED and the device's errors are
- * results of jobs: of the io_uring command, and of the sync objects' fences
- * (SYNC_IOC_FILE_INFO of an exported sync file).
+ * results of jobs: of the io_uring command, and of the fence of a binary sync object
+ * (SYNC_IOC_FILE_INFO of an exported sync file; timelines do not keep results).
  */
 #ifndef _UAPI_DRM_LINNET_ACCEL_H
 #define _UAPI_DRM_LINNET_ACCEL_H
@@ -204,7 +204,7 @@ struct drm_linnet_bo_create {
 /* Bits of drm_linnet_bo_info.state. */
 /* It is a buffer of another driver. */
 #define DRM_LINNET_BO_IMPORTED		(1u << 0)
-/* It was exported as a dma-buf, and that still exists. */
+/* It was exported as a dma-buf: others may know its pages. */
 #define DRM_LINNET_BO_EXPORTED		(1u << 1)
 /* It is attached to a context of this or of another file. */
 #define DRM_LINNET_BO_ATTACHED		(1u << 2)
@@ -255,8 +255,8 @@ enum drm_linnet_madv {
 	/**
 	 * @DRM_LINNET_MADV_DONTNEED: they can be made again; the kernel may take
 	 * the pages under memory pressure. They then read as zeroes. EBUSY while
-	 * the buffer is attached, in use by a job or known as a dma-buf;
-	 * EOPNOTSUPP for an imported one. It cannot be attached or exported until
+	 * the buffer is attached or in use by a job, and for good once it was
+	 * exported; EOPNOTSUPP for an imported one. It cannot be attached or exported until
 	 * WILLNEED.
 	 */
 	DRM_LINNET_MADV_DONTNEED = 1,
