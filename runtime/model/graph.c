@@ -72,7 +72,10 @@ static void layout(struct build *bd)
 	batch->seq = take(&at, 1, t);
 	batch->rows = take(&at, 1, t);
 	batch->out = take(&at, 1, c->n_outputs);
-	batch->pages = take(&at, c->n_seq_pages, c->n_seqs);
+	batch->pages = at;
+	for (uint32_t i = 0; i < c->n_tables; i++)
+		take(&at, c->n_seq_pages, c->n_seqs);
+	batch->table_bytes = (at - batch->pages) / c->n_tables;
 	batch->bytes = at;
 
 	for (uint32_t i = 0; i < hp->n_layer; i++) {
@@ -180,8 +183,7 @@ static void put_paging(struct build *bd)
 
 	put_batch(bd, batch->pos, TOKENS);
 	put_batch(bd, batch->seq, TOKENS);
-	put(bd, LINNET_SLOT_BATCH, batch->pages, LINNET_TYPE_I32, 2, bd->c->n_seq_pages,
-	    bd->c->n_seqs, 1);
+	put(bd, LINNET_SLOT_PAGES, 0, LINNET_TYPE_I32, 2, bd->c->n_seq_pages, bd->c->n_seqs, 1);
 }
 
 /* A tensor in the slot of its number; absent when t is NULL. */
@@ -209,7 +211,7 @@ static void put_cache(struct build *bd, uint32_t layer, enum linnet_kv_role role
 						       role == LINNET_KV_K ? 0 : kv->k_bytes,
 						       bd->c->kv_type, 4, ne);
 
-	o.nb[2] = bd->c->kv_page_bytes;
+	o.nb[2] = bd->c->kv_stride;
 	linnet_builder_operand(&bd->b, &o);
 }
 

@@ -23,6 +23,7 @@ enum {
 	LINNET_SLOT_ACT,		/* activations, from pass to pass */
 	LINNET_SLOT_BATCH,		/* what the pass is about: ids, positions, pages */
 	LINNET_SLOT_KV,			/* from the layer's place in page 0 on */
+	LINNET_SLOT_PAGES,		/* the layer's page tables, i32 [n_seqs][n_seq_pages] */
 	LINNET_SLOT_WEIGHT,
 	LINNET_SLOTS = LINNET_SLOT_WEIGHT + LINNET_LAYER_ROLES,
 };
@@ -38,10 +39,11 @@ enum {
 struct linnet_graph_config {
 	uint32_t n_batch, n_outputs;	/* most tokens and rows of logits of a pass */
 	uint32_t n_pages, n_seq_pages;	/* of the KV cache, of one sequence */
+	uint32_t n_tables;		/* page tables: one, or one for each layer */
 	uint32_t n_seqs;
 	const struct linnet_kv_layer *kv;
 	uint32_t kv_type;
-	uint64_t kv_page_bytes;
+	uint64_t kv_stride;		/* bytes between pages */
 	bool long_factors;		/* of longrope */
 };
 
@@ -50,7 +52,7 @@ struct linnet_batch_layout {
 	uint64_t ids, pos, seq;		/* i32 [n_batch] */
 	uint64_t rows;			/* i32 [n_batch]: ids whose rows are gathered */
 	uint64_t out;			/* i32 [n_outputs]: tokens whose logits are wanted */
-	uint64_t pages;			/* i32 [n_seqs][n_seq_pages] */
+	uint64_t pages, table_bytes;	/* i32 [n_tables][n_seqs][n_seq_pages] */
 	uint64_t bytes;
 };
 

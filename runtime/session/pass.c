@@ -22,6 +22,7 @@ struct linnet_pass_job {
 	struct linnet_job job;
 	struct linnet_binding *binding;
 	uint32_t n_units;
+	int32_t layer;			/* whose attention is in it; -1: none */
 	bool uses_embeddings;		/* the output, when it is made of them */
 };
 
@@ -41,6 +42,9 @@ static void job_done(struct linnet_job *job, int result)
 	s->pending--;
 	for (size_t i = first; i < first + j->n_units; i++)
 		linnet_weights_done(w, i, i + 1);
+	/* attention is a layer's first part */
+	if (j->layer >= 0)
+		linnet_kv_done(s->kv, (uint32_t)j->layer);
 	if (j->uses_embeddings)
 		linnet_weights_done(w, LINNET_UNIT_EMBEDDINGS, 0);
 	if (result && !s->failed) {
@@ -76,6 +80,7 @@ static struct linnet_pass_job *start_job(struct linnet_session *s, size_t first,
 	struct linnet_pass_job *j = &s->job[first];
 
 	j->n_units = n;
+	j->layer = -1;
 	j->uses_embeddings = false;
 	j->job.stream = s->stream[stream];
 	j->job.n_bindings = 0;
@@ -129,6 +134,19 @@ static int await_unit(struct linnet_session *s, size_t unit, struct linnet_error
 	int ret;
 
 	while (!(ret = linnet_weights_ready(s->m->weights, unit, err))) {
+		ret = wait(s, err);
+		if (ret)
+			return ret;
+	}
+	return ret < 0 ? ret : 0;
+}
+
+/* Keys and values that are not in memory. */
+static int await_kv(struct linnet_session *s, uint32_t layer, struct linnet_error *err)
+{
+	int ret;
+
+	while (!(ret = linnet_kv_ready(s->kv, layer, err))) {
 		ret = wait(s, err);
 		if (ret)
 			return ret;
@@ -208,10 +226,14 @@ static int submit_parts(struct linnet_session *s, uint32_t layer, uint32_t part,
 			uint32_t stream, struct linnet_error *err)
 {
 	const size_t first = linnet_units_layer(layer, part);
-	const uint64_t kv = s->plan.kv[layer].offset;
+	const struct linnet_batch_layout *at = &s->plan.graph.batch;
+	const uint64_t kv = linnet_kv_view(s->kv, layer).offset;
 	struct linnet_pass_job *j = start_job(s, first, n, stream);
 
+	j->layer = part ? -1 : (int32_t)layer;
 	bind(j, LINNET_SLOT_KV, s->kv->region, kv, s->kv->region->bytes - kv);
+	bind(j, LINNET_SLOT_PAGES, s->batch, at->pages + (s->pages ? layer * at->table_bytes : 0),
+	     at->table_bytes);
 	for (size_t i = first; i < first + n; i++)
 		use_unit(s, j, i);
 	return submit(s, j, 0, err);
@@ -223,6 +245,8 @@ static int submit_layer(struct linnet_session *s, uint32_t layer, struct linnet_
 	uint32_t n_ready = 0;
 	int ret = make_room(s, err);
 
+	if (!ret)
+		ret = await_kv(s, layer, err);
 	while (!ret && n_ready < LINNET_LAYER_PARTS &&
 	       linnet_weights_ready(s->m->weights, linnet_units_layer(layer, n_ready), NULL) == 1)
 		n_ready++;
@@ -267,6 +291,7 @@ int linnet_pass_run(struct linnet_session *s, uint32_t n, uint32_t n_outputs,
 	s->stop = 0;
 	s->n_tokens = n;
 	s->gathering = false;
+	linnet_kv_start(s->kv);
 	linnet_weights_begin(m->weights);
 	ret = submit_embed(s, err);
 	for (uint32_t i = 0; i < m->hp.n_layer && !ret; i++) {

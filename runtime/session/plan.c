@@ -47,8 +47,10 @@ static int measure_kv(struct linnet_session_plan *p, const struct linnet_model *
 	if (!p->kv)
 		return linnet_err(err, -ENOMEM, "%s: out of memory", linnet_gguf_path(m->gguf));
 	for (uint32_t i = 0; i < m->hp.n_layer; i++)
-		p->kv[i] = (struct linnet_kv_layer){ .n_heads = m->layer[i].n_head_kv,
-						     .dk = m->hp.dk, .dv = m->hp.dv };
+		p->kv[i] = (struct linnet_kv_layer){
+			.n_heads = m->layer[i].n_head_kv, .dk = m->hp.dk, .dv = m->hp.dv,
+			.window = m->layer[i].windowed ? m->hp.window : 0,
+		};
 	ret = linnet_kv_measure(p->kv_type, p->kv, m->hp.n_layer, &p->kv_page_bytes, &bad);
 	if (ret == -EINVAL)
 		return linnet_err(err, ret,
@@ -67,15 +69,20 @@ static int measure_kv(struct linnet_session_plan *p, const struct linnet_model *
 static int build_graph(struct linnet_session_plan *p, const struct linnet_model *m,
 		       struct linnet_error *err)
 {
+	const bool cold = p->n_frames < p->n_pages;
+	const uint32_t n_layer = m->hp.n_layer;
 	const struct linnet_graph_config config = {
 		.n_batch = p->n_batch,
 		.n_outputs = p->n_outputs,
-		.n_pages = p->n_pages,
+		/* as linnet_kv_view() will have them */
+		.n_pages = cold ? p->n_frames * n_layer + 2 * (p->n_pages - p->n_frames) :
+				  p->n_pages,
+		.kv_stride = cold ? p->kv_page_bytes / n_layer : p->kv_page_bytes,
+		.n_tables = cold ? n_layer : 1,
 		.n_seq_pages = p->n_seq_pages,
 		.n_seqs = p->n_seqs,
 		.kv = p->kv,
 		.kv_type = p->kv_type,
-		.kv_page_bytes = p->kv_page_bytes,
 		.long_factors = p->n_ctx > m->hp.rope_ctx_orig,
 	};
 
@@ -101,6 +108,9 @@ static int measure_fixed(struct linnet_session_plan *p, const struct linnet_mode
 	if (linnet_mul_overflow(p->kv_page_bytes, p->n_pages, &mem->kv))
 		return linnet_err(err, -EOVERFLOW, "the KV cache is too large (pages, %u)",
 				  p->n_pages);
+	mem->kv_disk = mem->kv;
+	mem->kv = linnet_kv_bytes(p->kv_page_bytes, m->hp.n_layer, p->n_pages, p->n_frames);
+	mem->kv_disk = p->n_frames < p->n_pages ? mem->kv_disk : 0;
 	/* the text's tokens, and what loading a saved prefix takes */
 	mem->scratch = p->graph.act_bytes + p->graph.batch.bytes + scratch +
 		       (uint64_t)p->n_seqs * p->n_ctx * sizeof(int32_t) + 2 * linnet_prefix_bytes(p->n_ctx);
@@ -175,6 +185,38 @@ static int place_weights(struct linnet_session_plan *p, const struct linnet_mode
 	return 0;
 }
 
+/*
+ * How many pages have room in memory, when keys and values may take so many bytes. A pass
+ * has those in memory that it writes to; of the others it reads a layer at a time.
+ */
+static int place_kv(struct linnet_session_plan *p, const struct linnet_model *m, uint64_t bytes,
+		    struct linnet_error *err)
+{
+	const uint64_t slice = p->kv_page_bytes / m->hp.n_layer;
+	const uint32_t seqs = p->n_seqs < p->n_batch ? p->n_seqs : p->n_batch;
+	uint64_t least = (uint64_t)p->n_batch / LINNET_KV_PAGE + 2 * (uint64_t)seqs, all;
+
+	p->n_frames = p->n_pages;
+	if (!bytes || linnet_mul_overflow(p->kv_page_bytes, p->n_pages, &all) || all <= bytes)
+		return 0;
+	for (uint32_t i = 1; i < m->hp.n_layer; i++)
+		if (p->kv[i].n_heads != p->kv[0].n_heads)
+			return linnet_err(err, -ENOTSUP, "%s: layers differ in their keys' and values' "
+					  "heads, so these have to stay in memory "
+					  "(attention.head_count_kv, layer %u)",
+					  linnet_gguf_path(m->gguf), i);
+	if (least > p->n_pages)
+		least = p->n_pages;
+	all = linnet_kv_bytes(p->kv_page_bytes, m->hp.n_layer, p->n_pages, (uint32_t)least);
+	if (all > bytes || p->kv_page_bytes <= 2 * slice)
+		return linnet_err(err, -ENOMEM, "%s: the memory for keys and values is too small "
+				  "(kv_memory, %" PRIu64 " bytes; at least %" PRIu64 " are needed)",
+				  linnet_gguf_path(m->gguf), bytes,
+				  p->kv_page_bytes > 2 * slice ? all : p->n_pages * p->kv_page_bytes);
+	p->n_frames = (uint32_t)(least + (bytes - all) / (p->kv_page_bytes - 2 * slice));
+	return 0;
+}
+
 static int make(struct linnet_session_plan *p, const struct linnet_model *m,
 		const struct linnet_session_options *options, uint64_t budget,
 		struct linnet_error *err)
@@ -226,6 +268,8 @@ static int make(struct linnet_session_plan *p, const struct linnet_model *m,
 	p->n_pages = (uint32_t)n_pages;
 	p->kv_type = kv_types[opts.kv_type];
 	ret = measure_kv(p, m, err);
+	if (!ret)
+		ret = place_kv(p, m, opts.kv_memory, err);
 	if (ret)
 		goto err_free;
 

@@ -150,17 +150,18 @@ int linnet_session_open_prefix(struct linnet_session *s, const struct linnet_ses
 				  s->plan.kv_page_bytes, err);
 }
 
-/* Load page number i of the text; false: it has to be computed. */
+/* Load page number i of the text; false: it has to be computed. Called with the lock. */
 static bool load(struct linnet_session *s, const int32_t *ids, uint32_t i)
 {
 	struct linnet_sequence *q = &s->seq[s->current];
 	int ret;
 
-	if (linnet_session_own_page(s, s->current, i))
-		return false;
-	ret = linnet_prefix_load(s->prefix, s->m->queue, ids, i,
-				 linnet_kv_page_memory(s->kv,
-						       linnet_session_pages(s, s->current)[i]));
+	ret = linnet_session_own_page(s, s->current, i, NULL);
+	if (!ret)
+		ret = linnet_prefix_load(s->prefix, s->m->queue, ids, i,
+					 linnet_kv_page_memory(s->kv, linnet_session_pages(s,
+								s->current)[i]));
+	linnet_kv_release(s->kv);
 	if (ret != 1) {
 		/* with the page goes what the session had of it */
 		linnet_session_truncate(s, ret < 0 && q->n_past > i * LINNET_KV_PAGE ?
@@ -190,9 +191,11 @@ int64_t linnet_session_restore(struct linnet_session *s, const int32_t *ids, siz
 	while (same < n && same < q->n_past && ids[same] == q->ids[same])
 		same++;
 	linnet_session_truncate(s, same);
+	linnet_model_lock(s->m);
 	for (uint32_t i = same / LINNET_KV_PAGE; s->prefix && (i + 1) * LINNET_KV_PAGE <= n; i++)
 		if (!load(s, ids, i))
 			break;
+	linnet_model_unlock(s->m);
 	return q->n_past;
 }
 
@@ -200,14 +203,21 @@ int linnet_session_save(struct linnet_session *s, struct linnet_error *err)
 {
 	struct linnet_sequence *q = &s->seq[s->current];
 	struct linnet_prefix_stats stats;
-	bool some = false;
+	bool some = false, held = true;
 	int ret = 0;
 
 	while (s->prefix && ret >= 0 && q->n_saved < q->n_past / LINNET_KV_PAGE) {
 		const int32_t page = linnet_session_pages(s, s->current)[q->n_saved];
 
-		ret = linnet_prefix_save(s->prefix, q->ids, q->n_saved,
-					 linnet_kv_page_memory(s->kv, page));
+		linnet_model_lock(s->m);
+		ret = linnet_kv_hold(s->kv, page, LINNET_KV_READ, err);
+		if (!ret)
+			ret = linnet_prefix_save(s->prefix, q->ids, q->n_saved,
+						 linnet_kv_page_memory(s->kv, page));
+		else
+			held = false;
+		linnet_kv_release(s->kv);
+		linnet_model_unlock(s->m);
 		if (ret >= 0)
 			q->n_saved++;
 		if (ret == 1) {
@@ -217,9 +227,9 @@ int linnet_session_save(struct linnet_session *s, struct linnet_error *err)
 	}
 	if (some)
 		linnet_prefix_sync(s->prefix);
-	if (ret < 0) {
+	if (ret < 0 && held) {
 		linnet_prefix_stats(s->prefix, &stats);
 		return linnet_err(err, ret, "saved prefixes: %s", stats.save_note);
 	}
-	return 0;
+	return ret < 0 ? ret : 0;
 }

@@ -12,10 +12,45 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 
 int32_t *linnet_session_pages(const struct linnet_session *s, uint32_t seq)
 {
-	return linnet_batch_i32(s, s->plan.graph.batch.pages) + (size_t)seq * s->plan.n_seq_pages;
+	/* with cold pages, the jobs' tables are made anew for each pass */
+	int32_t *pages = s->pages ? s->pages : linnet_batch_i32(s, s->plan.graph.batch.pages);
+
+	return pages + (size_t)seq * s->plan.n_seq_pages;
+}
+
+static int create_kv(struct linnet_session *s, const struct linnet_session_options *options,
+		     struct linnet_error *err)
+{
+	struct linnet_session_options opts;
+	struct linnet_kv_options kv = {
+		.type = s->plan.kv_type,
+		.n_layers = s->m->hp.n_layer,
+		.layer = s->plan.kv,
+		.page_bytes = s->plan.kv_page_bytes,
+		.n_pages = s->plan.n_pages,
+		.n_frames = s->plan.n_frames,
+		.huge = !s->m->opts.no_huge_pages,
+		.queue = s->m->queue,
+	};
+
+	/* the plan has looked at them already */
+	linnet_options_copy(&opts, sizeof(opts), options);
+	kv.dir = opts.kv_dir ? opts.kv_dir : opts.kv_cache ? opts.kv_cache : "/var/tmp";
+	if (kv.n_frames < kv.n_pages) {
+		/* a folder that would be made for saved prefixes a little later; what is wrong
+		 * with it shows when it is used */
+		if (kv.dir == opts.kv_cache)
+			mkdir(kv.dir, 0700);
+		s->pages = calloc((size_t)s->plan.n_seqs * s->plan.n_seq_pages, sizeof(*s->pages));
+		if (!s->pages)
+			return linnet_err(err, -ENOMEM, "%s: out of memory",
+					  linnet_gguf_path(s->m->gguf));
+	}
+	return linnet_kv_create(&s->kv, s->m->engine, &kv, err);
 }
 
 int linnet_session_create(struct linnet_session **out, struct linnet_model *m,
@@ -55,8 +90,7 @@ int linnet_session_create(struct linnet_session **out, struct linnet_model *m,
 		if (ret)
 			goto err_destroy;
 	}
-	ret = linnet_kv_create(&s->kv, e, s->plan.kv_type, s->plan.kv, m->hp.n_layer,
-			       s->plan.kv_page_bytes, s->plan.n_pages, huge, err);
+	ret = create_kv(s, opts, err);
 	if (ret)
 		goto err_destroy;
 	ret = e->ops->region_create(e, &s->act, s->plan.graph.act_bytes, huge, err);
@@ -114,6 +148,7 @@ void linnet_session_destroy(struct linnet_session *s)
 	for (uint32_t i = 0; s->seq && i < s->plan.n_seqs; i++)
 		free(s->seq[i].ids);
 	free(s->seq);
+	free(s->pages);
 	linnet_pass_free(s);
 	linnet_model_count_session(s->m, s, false);
 	linnet_session_plan_free(&s->plan);
@@ -122,23 +157,28 @@ void linnet_session_destroy(struct linnet_session *s)
 	free(s);
 }
 
-int linnet_session_own_page(struct linnet_session *s, uint32_t seq, uint32_t i)
+int linnet_session_own_page(struct linnet_session *s, uint32_t seq, uint32_t i,
+			    struct linnet_error *err)
 {
 	struct linnet_sequence *q = &s->seq[seq];
 	int32_t *table = linnet_session_pages(s, seq), page;
+	int ret;
 
 	if (i < q->n_pages && s->kv->users[table[i]] == 1)
-		return 0;
+		return linnet_kv_hold(s->kv, table[i], LINNET_KV_WRITE, err);
 	page = linnet_kv_page_get(s->kv);
 	if (page < 0)
-		return page;
-	if (i < q->n_pages) {
-		memcpy(linnet_kv_page_memory(s->kv, page), linnet_kv_page_memory(s->kv, table[i]),
-		       s->kv->page_bytes);
-		linnet_kv_page_put(s->kv, table[i]);
-	} else {
-		q->n_pages++;
+		return linnet_err(err, page, "the KV cache is full (pages, %u)", s->plan.n_pages);
+	ret = i < q->n_pages ? linnet_kv_copy(s->kv, page, table[i], err) :
+			       linnet_kv_hold(s->kv, page, LINNET_KV_NEW, err);
+	if (ret) {
+		linnet_kv_page_put(s->kv, page);
+		return ret;
 	}
+	if (i < q->n_pages)
+		linnet_kv_page_put(s->kv, table[i]);
+	else
+		q->n_pages++;
 	table[i] = page;
 	return 0;
 }
@@ -154,15 +194,62 @@ static void trim(struct linnet_session *s, uint32_t seq)
 }
 
 /* Pages that n tokens more can be written to. */
-static int take_pages(struct linnet_session *s, uint32_t seq, uint32_t n)
+static int take_pages(struct linnet_session *s, uint32_t seq, uint32_t n,
+		      struct linnet_error *err)
 {
 	const uint32_t from = s->seq[seq].n_past;
 	int ret = 0;
 
 	for (uint32_t i = from / LINNET_KV_PAGE;
 	     n && (uint64_t)i * LINNET_KV_PAGE < (uint64_t)from + n && !ret; i++)
-		ret = linnet_session_own_page(s, seq, i);
+		ret = linnet_session_own_page(s, seq, i, err);
 	return ret;
+}
+
+/* The pages before those, which are read, and the jobs' page tables. */
+static int read_pages(struct linnet_session *s, const struct linnet_tokens *in, size_t n_in,
+		      struct linnet_error *err)
+{
+	const struct linnet_batch_layout *at = &s->plan.graph.batch;
+
+	if (!s->pages)
+		return 0;
+	for (size_t j = 0; j < n_in; j++) {
+		const uint32_t n_past = s->seq[in[j].seq].n_past;
+
+		for (uint32_t i = 0; in[j].n && i < n_past / LINNET_KV_PAGE; i++) {
+			int ret = linnet_kv_read(s->kv, linnet_session_pages(s, in[j].seq)[i],
+						 n_past - (i + 1) * LINNET_KV_PAGE + 1, err);
+
+			if (ret)
+				return ret;
+		}
+	}
+	for (uint32_t layer = 0; layer < s->m->hp.n_layer; layer++) {
+		for (size_t j = 0; j < n_in; j++) {
+			const int32_t *page = linnet_session_pages(s, in[j].seq);
+			int32_t *table = linnet_batch_i32(s, at->pages + layer * at->table_bytes) +
+					 (size_t)in[j].seq * s->plan.n_seq_pages;
+
+			for (uint32_t i = 0; in[j].n && i < s->seq[in[j].seq].n_pages; i++)
+				table[i] = linnet_kv_number(s->kv, page[i], layer);
+		}
+	}
+	return 0;
+}
+
+/* Everything about pages that comes before a pass. */
+static int prepare_pages(struct linnet_session *s, const struct linnet_tokens *in, size_t n_in,
+			 struct linnet_error *err)
+{
+	int ret = 0;
+
+	for (size_t j = 0; j < n_in; j++)
+		for (uint32_t i = 0; in[j].n && i < s->seq[in[j].seq].n_pages; i++)
+			linnet_kv_want(s->kv, linnet_session_pages(s, in[j].seq)[i]);
+	for (size_t j = 0; j < n_in && !ret; j++)
+		ret = take_pages(s, in[j].seq, in[j].n, err);
+	return ret ? ret : read_pages(s, in, n_in, err);
 }
 
 /* What the pass is about, for the jobs; n and n_outputs get its sizes. */
@@ -190,16 +277,13 @@ static int decode_pass(struct linnet_session *s, const struct linnet_tokens *in,
 		       struct linnet_error *err)
 {
 	uint32_t n, n_outputs;
-	int ret = 0;
+	int ret = prepare_pages(s, in, n_in, err);
 
-	for (size_t i = 0; i < n_in && !ret; i++)
-		ret = take_pages(s, in[i].seq, in[i].n);
-	if (ret) {
-		linnet_err(err, ret, "the KV cache is full (pages, %u)", s->plan.n_pages);
-		goto err_trim;
+	if (!ret) {
+		fill_batch(s, in, n_in, &n, &n_outputs);
+		ret = linnet_pass_run(s, n, n_outputs, err);
 	}
-	fill_batch(s, in, n_in, &n, &n_outputs);
-	ret = linnet_pass_run(s, n, n_outputs, err);
+	linnet_kv_end(s->kv);
 	if (ret)
 		goto err_trim;
 	for (size_t i = 0; i < n_in; i++) {
@@ -384,6 +468,7 @@ int linnet_session_stats(const struct linnet_session *s, struct linnet_stats *st
 	full.direct_io = w.direct_io;
 	full.huge_pages = w.huge_pages;
 	full.io_uring = linnet_queue_is_io_uring(s->m->queue);
+	linnet_kv_traffic(s->kv, &full.kv_written, &full.kv_read);
 	full.kv_restored = s->n_restored;
 	full.kv_saved = s->n_saved;
 	if (s->prefix) {

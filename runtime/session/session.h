@@ -20,6 +20,7 @@ struct linnet_session_plan {
 	uint32_t n_ctx, n_batch, n_outputs;
 	uint32_t n_seqs, n_seq_pages;	/* sequences, and pages of the longest */
 	uint32_t n_pages;		/* of the KV cache */
+	uint32_t n_frames;		/* those that are in memory */
 	bool n_batch_auto;		/* the caller left it open */
 	uint32_t kv_type;
 	struct linnet_kv_layer *kv;	/* [n_layer] */
@@ -39,7 +40,7 @@ void linnet_session_plan_free(struct linnet_session_plan *p);
 
 struct linnet_session;
 
-/* A sequence of tokens; its row of the page table is in the batch region. */
+/* A sequence of tokens. */
 struct linnet_sequence {
 	int32_t *ids;			/* [n_ctx] */
 	uint32_t n_past, n_pages;
@@ -49,10 +50,12 @@ struct linnet_sequence {
 /* Page table of a sequence. */
 int32_t *linnet_session_pages(const struct linnet_session *s, uint32_t seq);
 /*
- * Let the sequence's page number i (at most its number of pages) be there and its own:
- * what other sequences share is copied. -ENOSPC: no page is free.
+ * Let the sequence's page number i (at most its number of pages) be there, its own and
+ * held: what other sequences share is copied. -ENOSPC: no page is free, or the disk is
+ * full.
  */
-int linnet_session_own_page(struct linnet_session *s, uint32_t seq, uint32_t i);
+int linnet_session_own_page(struct linnet_session *s, uint32_t seq, uint32_t i,
+			    struct linnet_error *err);
 
 /* Open the folder of saved prefixes that the options name. */
 int linnet_session_open_prefix(struct linnet_session *s, const struct linnet_session_options *opts,
@@ -100,6 +103,7 @@ struct linnet_session {
 
 	bool counted;				/* in the model's memory */
 	struct linnet_sequence *seq;		/* [plan.n_seqs] */
+	int32_t *pages;				/* [n_seqs][n_seq_pages]; NULL: in the batch region */
 	uint32_t current;			/* the selected sequence */
 	struct linnet_prefix *prefix;		/* NULL: none are saved */
 	uint64_t n_restored, n_saved;		/* positions */

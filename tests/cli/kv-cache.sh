@@ -1,6 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# --kv-cache: the text is the same with and without, whatever happened to the files.
+# --kv-cache and --kv-memory: the text is the same with and without, whatever happened to
+# the files.
 . "$(dirname "$0")/lib.sh"
 
 cache=$tmp/cache
@@ -55,6 +56,30 @@ while [ $i -lt 25 ]; do
 done
 check "killed $i times: the same text, and no file that is wrong" [ $bad -eq 0 ]
 check "killed $i times: no temporary file stays" sh -c "! ls $cache/*.tmp >/dev/null 2>&1"
+
+expect 1 "hardly any memory for keys and values" run -m "$demo" -f "$tmp/prompt" -n 1 -c 2000 -b 64 \
+	--kv-memory 4K
+stderr_has "hardly any memory for keys and values: the number" "kv_memory, 4096 bytes; at least"
+least=$(sed -n 's/.*at least \([0-9]*\) are needed.*/\1/p' "$err")
+export TMPDIR="$tmp"
+"$linnet" run -m "$demo" -p x -n 1 -c 2000 -b 64 --kv-memory "$least" -q >"$out" 2>"$err"
+if grep -q "(tmpfs)" "$err"; then
+	skip "keys and values on a disk" "the folder for temporary files is in memory"
+else
+	generate "keys and values on a disk" -b 64 --kv-memory "$least"
+	stderr_has "keys and values on a disk: said" "^kv disk  *[1-9].* written, [1-9].* read$"
+	rm -rf "$cache"
+	generate "on a disk, and saved" -b 64 --kv-memory "$least" --kv-cache "$cache"
+	generate "on a disk, and restored" -b 64 --kv-memory "$least" --kv-cache "$cache"
+	stderr_has "on a disk, and restored: said" "^kv cache  *[1-9][0-9]* tokens restored"
+	TMPDIR=$tmp/none
+	expect 1 "no folder for them" run -m "$demo" -p x -n 1 -c 2000 -b 64 --kv-memory "$least"
+	stderr_has "no folder for them: named" "^linnet: $tmp/none: "
+fi
+unset TMPDIR
+expect 0 "a plan with keys and values on a disk" plan -m "$demo" -c 2000 -b 64 --no-probe \
+	--kv-memory "$least"
+check "a plan with keys and values on a disk: said" grep -q "KV cache on disk" "$out"
 
 expect 1 "a file as the folder" run -m "$demo" -p x -n 1 --kv-cache "$tmp/prompt"
 stderr_has "a file as the folder: named" "^linnet: $tmp/prompt: "

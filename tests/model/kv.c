@@ -1,15 +1,18 @@
 // SPDX-License-Identifier: MIT
 /*
  * Where keys and values come from makes no difference, bit for bit: pages that were
- * saved by another session are as good as computed ones, and a sequence that shares
- * pages and passes with others gets what it gets alone.
+ * saved by another session are as good as computed ones, a sequence that shares pages and
+ * passes with others gets what it gets alone, and pages may be on a disk, which may fail.
  */
 #include "tests/test.h"
 
 #include <linnet/linnet.h>
 
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #define N 600		/* tokens: two whole pages and a part */
@@ -20,16 +23,47 @@ static char path[300], cache[300];
 static struct linnet_error err;
 static int32_t ids[N];
 
+/* ----------------------------------------------------------------- a disk that fails */
+
+static _Atomic int writes_left = -1;	/* until the disk is full; < 0: never */
+static _Atomic bool reads_fail;		/* those of files without a name */
+
+ssize_t pwrite(int fd, const void *buf, size_t n, off_t at)
+{
+	if (writes_left >= 0 && writes_left-- <= 0) {
+		writes_left = 0;
+		errno = ENOSPC;
+		return -1;
+	}
+	return syscall(SYS_pwrite64, fd, buf, n, at);
+}
+
+ssize_t preadv2(int fd, const struct iovec *iov, int n, off_t at, int flags)
+{
+	struct stat st;
+
+	if (reads_fail && !fstat(fd, &st) && !st.st_nlink) {
+		errno = EIO;
+		return -1;
+	}
+	return syscall(SYS_preadv2, fd, iov, n, at, 0L, flags);
+}
+
+/* ------------------------------------------------------------------------ sessions */
+
 struct result {
 	float *logits;		/* [SHOWN][n_vocab] */
 	size_t n_vocab;
 };
+
+static bool no_io_uring;
 
 static struct linnet_model *open_model(uint64_t memory)
 {
 	struct linnet_model_options opts = LINNET_INIT(opts);
 	struct linnet_model *m = NULL;
 
+	opts.no_io_uring = no_io_uring;
 	opts.n_threads = 2;
 	opts.memory_bytes = memory;
 	if (linnet_model_open(&m, path, &opts, &err))
@@ -312,8 +346,239 @@ static void test_sequences(const char *name, enum linnet_kv_type type, bool stre
 	free(got);
 }
 
+#define LONG 2048	/* positions of the sequences whose pages are on a disk */
+#define THREE 3		/* sequences */
+
+/* Memory for keys and values that is just enough. */
+static uint64_t least_kv(struct linnet_model *m, struct linnet_session_options opts, uint64_t *all)
+{
+	struct linnet_memory_info mem = LINNET_INIT(mem);
+	unsigned long long least = 0;
+	const char *at;
+
+	opts.size = sizeof(opts);
+	opts.kv_memory = 0;
+	linnet_model_memory(m, &opts, &mem, &err);
+	*all = mem.kv;
+	opts.kv_memory = 1;
+	if (linnet_model_memory(m, &opts, &mem, &err) == -ENOMEM) {
+		at = strstr(err.message, "at least ");
+		if (at)
+			sscanf(at, "at least %llu", &least);
+	}
+	return least;
+}
+
+struct pair {
+	struct linnet_session *s[2];	/* all in memory; part of it on a disk */
+	size_t n_vocab;
+};
+
+static bool both_decode(struct pair *p, const int32_t *text, size_t n)
+{
+	return !linnet_session_decode(p->s[0], text, n, LINNET_LOGITS_LAST, &err) &&
+	       !linnet_session_decode(p->s[1], text, n, LINNET_LOGITS_LAST, &err) &&
+	       !memcmp(linnet_session_logits(p->s[0], 0), linnet_session_logits(p->s[1], 0),
+		       p->n_vocab * sizeof(float));
+}
+
+static bool both_step(struct pair *p, const struct linnet_tokens *in, size_t n)
+{
+	if (linnet_session_step(p->s[0], in, n, &err) || linnet_session_step(p->s[1], in, n, &err))
+		return false;
+	for (size_t i = 0; i < n; i++)
+		if (memcmp(linnet_session_logits(p->s[0], i), linnet_session_logits(p->s[1], i),
+			   p->n_vocab * sizeof(float)))
+			return false;
+	return true;
+}
+
+/* The same random work in both. */
+static bool work(struct pair *p, unsigned rounds, uint32_t rng)
+{
+	static int32_t text[LONG];
+	bool ok = true;
+
+	for (unsigned r = 0; r < rounds && ok; r++) {
+		uint32_t length, seq, what;
+
+		rng = rng * 1664525 + 1013904223;
+		seq = (rng >> 8) % THREE;
+		what = (rng >> 16) % 10;
+		for (int k = 0; k < 2; k++)
+			linnet_session_select(p->s[k], seq);
+		length = linnet_session_length(p->s[0]);
+		for (int i = 0; i < LONG; i++)
+			text[i] = (int32_t)((i + rng) * 2654435761u >> 8) % 400;
+		if (what < 5) {
+			uint32_t n = 1 + (rng >> 10) % 500;
+
+			ok = length == LONG || both_decode(p, text, n < LONG - length ? n : LONG - length);
+		} else if (what < 7 && length < LONG) {
+			struct linnet_tokens in[THREE];
+			size_t n = 0;
+
+			for (uint32_t i = 0; i < THREE; i++) {
+				linnet_session_select(p->s[0], i);
+				if (linnet_session_length(p->s[0]) + 20 <= LONG)
+					in[n++] = (struct linnet_tokens){
+						i, text + i, 1 + (rng >> 12) % 20, LINNET_LOGITS_LAST };
+			}
+			ok = both_step(p, in, n);
+		} else if (what < 9) {
+			/* seldom by much */
+			uint32_t to = length ? length - 1 - (rng >> 9) % (r % 4 ? length < 200 ?
+					       length : 200 : length) : 0;
+
+			ok = !linnet_session_truncate(p->s[0], to) &&
+			     !linnet_session_truncate(p->s[1], to);
+		} else {
+			ok = !linnet_session_fork(p->s[0], (rng >> 20) % THREE) &&
+			     !linnet_session_fork(p->s[1], (rng >> 20) % THREE);
+		}
+		if (!ok)
+			printf("# round %u, work %u on %u: %s\n", r, what, seq, err.message);
+	}
+	return ok;
+}
+
+static void test_cold(const char *name, enum linnet_kv_type type, unsigned rounds)
+{
+	struct linnet_session_options opts = { .size = sizeof(opts), .n_ctx = LONG, .n_batch = 128,
+					       .n_outputs = THREE, .kv_type = type, .n_seqs = THREE,
+					       .kv_dir = dir, .kv_cache = cache };
+	struct linnet_model_info info = LINNET_INIT(info);
+	struct linnet_memory_info mem = LINNET_INIT(mem);
+	struct linnet_model *m = open_model(LINNET_MEMORY_UNLIMITED);
+	struct pair p = { 0 };
+	uint64_t least, all;
+	char command[400];
+	bool ok;
+
+	if (!m) {
+		test_ok(false, "%s", name);
+		return;
+	}
+	linnet_model_info(m, &info);
+	p.n_vocab = info.n_vocab;
+	least = least_kv(m, opts, &all);
+	test_ok(least && least < all * 2 / 3, "%s: %llu of %llu bytes at least", name,
+		(unsigned long long)least, (unsigned long long)all);
+	for (int part = 0; part < 2; part++) {
+		opts.kv_memory = 0;
+		ok = !linnet_session_create(&p.s[0], m, &opts, &err);
+		opts.kv_memory = least + part * (all - least) / 6;
+		if (ok && linnet_session_create(&p.s[1], m, &opts, &err) == -ENOTSUP) {
+			test_skip(name, "the folder for temporary files is in memory (tmpfs)");
+			linnet_session_destroy(p.s[0]);
+			linnet_model_close(m);
+			return;
+		}
+		ok = ok && p.s[1] && !linnet_model_memory(m, &opts, &mem, &err) && mem.kv <= opts.kv_memory &&
+		     mem.kv_disk;
+		ok = ok && work(&p, rounds, 7 + (uint32_t)part);
+		test_ok(ok && stats_of(p.s[1]).kv_read && stats_of(p.s[1]).kv_written &&
+			!stats_of(p.s[0]).kv_read,
+			"%s: the same with %llu bytes in memory (%llu written, %llu read)", name,
+			(unsigned long long)mem.kv, (unsigned long long)stats_of(p.s[1]).kv_written,
+			(unsigned long long)stats_of(p.s[1]).kv_read);
+		/* pages come from the disk to be saved, and go there when they are restored */
+		ok = ok && !linnet_session_select(p.s[0], 0) && !linnet_session_select(p.s[1], 0);
+		for (int k = 0; k < 2 && ok; k++)
+			ok = linnet_session_restore(p.s[k], ids, 0, &err) == 0 &&
+			     !linnet_session_decode(p.s[k], ids, N, LINNET_LOGITS_NONE, &err);
+		ok = ok && !linnet_session_save(p.s[1], &err) && !linnet_session_truncate(p.s[1], 0) &&
+		     linnet_session_restore(p.s[1], ids, N, &err) == 512 &&
+		     !linnet_session_decode(p.s[1], ids + 512, N - 512, LINNET_LOGITS_NONE, &err) &&
+		     both_decode(&p, ids, 5);
+		test_ok(ok, "%s: saved and restored", name);
+		for (int k = 0; k < 2; k++)
+			linnet_session_destroy(p.s[k]);
+		memset(p.s, 0, sizeof(p.s));
+		snprintf(command, sizeof(command), "rm -rf %s", cache);
+		ok = !system(command);
+	}
+	opts.kv_memory = least - 1;
+	test_ok(linnet_session_create(&p.s[0], m, &opts, &err) == -ENOMEM, "%s: a byte less: %s", name,
+		err.message);
+	opts.kv_memory = least;
+	opts.kv_dir = "/proc/none";
+	test_ok(linnet_session_create(&p.s[0], m, &opts, &err) == -ENOENT &&
+		strstr(err.message, "/proc/none"), "%s: no such folder: %s", name, err.message);
+	linnet_model_close(m);
+}
+
+/* The disk is full, and then it is not; reads fail, and then they do not. */
+static void test_failing_disk(void)
+{
+	struct linnet_session_options opts = { .size = sizeof(opts), .n_ctx = LONG, .n_batch = 128,
+					       .kv_dir = dir };
+	struct linnet_model_info info = LINNET_INIT(info);
+	struct linnet_model *m;
+	struct pair p = { 0 };
+	static int32_t text[LONG];
+	unsigned full = 0, broken = 0, wrong = 0;
+	uint64_t all;
+	int ret;
+
+	no_io_uring = true;
+	m = open_model(LINNET_MEMORY_UNLIMITED);
+	no_io_uring = false;
+	linnet_model_info(m, &info);
+	p.n_vocab = info.n_vocab;
+	for (int i = 0; i < LONG; i++)
+		text[i] = (int32_t)((i + 5) * 2654435761u >> 8) % 400;
+	if (linnet_session_create(&p.s[0], m, &opts, &err))
+		wrong++;
+	opts.kv_memory = least_kv(m, opts, &all);
+	if (wrong || linnet_session_create(&p.s[1], m, &opts, &err)) {
+		if (err.code == -ENOTSUP)
+			test_skip("failing disk", "the folder for temporary files is in memory (tmpfs)");
+		else
+			test_ok(false, "failing disk: %s", err.message);
+		linnet_session_destroy(p.s[0]);
+		linnet_model_close(m);
+		return;
+	}
+	for (uint32_t at = 0; at < LONG - 100; at += 100) {
+		writes_left = (int)(at / 100 % 2) - 1;
+		ret = linnet_session_decode(p.s[1], text + at, 100, LINNET_LOGITS_LAST, &err);
+		writes_left = -1;
+		if (ret) {
+			full++;
+			/* what was done stays done, and no more */
+			wrong += ret != -ENOSPC || !strstr(err.message, dir) ||
+				 linnet_session_length(p.s[1]) != at ||
+				 linnet_session_logits(p.s[1], 0);
+			ret = linnet_session_decode(p.s[1], text + at, 100, LINNET_LOGITS_LAST, &err);
+			wrong += ret != 0;
+		}
+		ret = linnet_session_decode(p.s[0], text + at, 100, LINNET_LOGITS_LAST, &err);
+		wrong += ret || memcmp(linnet_session_logits(p.s[0], 0),
+				       linnet_session_logits(p.s[1], 0), p.n_vocab * sizeof(float));
+		if (at < 1200 || at % 300)
+			continue;
+		/* the last token once more, from a disk that cannot be read */
+		linnet_session_truncate(p.s[1], at + 99);
+		reads_fail = true;
+		ret = linnet_session_decode(p.s[1], text + at + 99, 1, LINNET_LOGITS_LAST, &err);
+		reads_fail = false;
+		broken += ret == -EIO && strstr(err.message, "cannot read the cold part");
+		wrong += !ret;
+		ret = linnet_session_decode(p.s[1], text + at + 99, 1, LINNET_LOGITS_LAST, &err);
+		wrong += ret || memcmp(linnet_session_logits(p.s[0], 0),
+				       linnet_session_logits(p.s[1], 0), p.n_vocab * sizeof(float));
+	}
+	test_ok(full > 2 && !wrong, "a full disk %u times: an error, and the same afterwards", full);
+	test_ok(broken > 1 && !wrong, "a broken disk %u times: an error, and the same afterwards", broken);
+	linnet_session_destroy(p.s[0]);
+	linnet_session_destroy(p.s[1]);
+	linnet_model_close(m);
+}
+
 int main(void)
 {
+	const bool quick = getenv("LINNET_SANITIZER") || getenv("LINNET_TEST_QUICK");
 	const char *python = getenv("PYTHON");
 	char command[600];
 
@@ -329,7 +594,7 @@ int main(void)
 	snprintf(path, sizeof(path), "%s/m.gguf", dir);
 	snprintf(cache, sizeof(cache), "%s/cache", dir);
 	snprintf(command, sizeof(command), "%s tests/tools/make_model.py -o %s --preset gemma3 --type q8_0 "
-		 "--ctx 1024 --layers 3 --vocab 400 --window 100 >/dev/null", python, path);
+		 "--ctx 4096 --layers 7 --vocab 400 --window 100 >/dev/null", python, path);
 	if (!test_ok(!system(command), "a model is made"))
 		return test_end();
 	for (size_t i = 0; i < N; i++)
@@ -340,6 +605,9 @@ int main(void)
 	test_sequences("F16", LINNET_KV_F16, false);
 	test_sequences("Q8_0", LINNET_KV_Q8_0, false);
 	test_sequences("F32, weights streamed", LINNET_KV_F32, true);
+	test_cold("F16 on a disk", LINNET_KV_F16, quick ? 15 : 60);
+	test_cold("Q4_0 on a disk", LINNET_KV_Q4_0, quick ? 10 : 40);
+	test_failing_disk();
 	snprintf(command, sizeof(command), "rm -rf %s", dir);
 	if (system(command))
 		printf("# %s stays\n", dir);

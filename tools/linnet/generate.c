@@ -291,6 +291,11 @@ void summary_print(const struct summary *s, const struct generate *g,
 			 st.kv_rejected == 1 ? "" : "s", st.kv_note);
 		line("", text);
 	}
+	if (st.kv_written) {
+		snprintf(text, sizeof(text), "%s written, %s read", format_bytes(a, st.kv_written),
+			 format_bytes(b, st.kv_read));
+		line("kv disk", text);
+	}
 	line("peak memory", format_bytes(a, st.peak_bytes));
 	if (st.bytes_read && st.read_ns)
 		snprintf(text, sizeof(text), "%s, %.2f GB/s (%s, %s%s)",
@@ -353,6 +358,8 @@ int summary_write(const struct summary *s, const struct generate *g,
 	}
 	json_put(o, "kv_restored_tokens", json_integer((json_int_t)s->n_restored));
 	json_put(o, "kv_saved_tokens", json_integer((json_int_t)st.kv_saved));
+	json_put(o, "kv_bytes_written", json_integer((json_int_t)st.kv_written));
+	json_put(o, "kv_bytes_read", json_integer((json_int_t)st.kv_read));
 	json_put(o, "kv_rejected_files", json_integer(st.kv_rejected));
 	json_put(o, "peak_bytes", json_integer((json_int_t)st.peak_bytes));
 	json_put(o, "bytes_read", json_integer((json_int_t)st.bytes_read));

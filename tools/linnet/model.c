@@ -97,6 +97,7 @@ static struct linnet_session_options session_options(const struct linnet_model *
 {
 	struct linnet_session_options opts = LINNET_INIT(opts);
 	struct linnet_model_info info = model_info(m);
+	const char *dir = getenv("TMPDIR");
 
 	opts.n_ctx = (uint32_t)args->ctx;
 	if (!opts.n_ctx && n_tokens > 4096)
@@ -106,6 +107,9 @@ static struct linnet_session_options session_options(const struct linnet_model *
 	opts.kv_type = (enum linnet_kv_type)args->kv_type;
 	opts.n_seqs = args->n_seqs;
 	opts.n_kv = args->n_kv < UINT32_MAX ? (uint32_t)args->n_kv : UINT32_MAX;
+	opts.kv_memory = args->kv_memory;
+	if (!args->kv_cache && dir && *dir)
+		opts.kv_dir = dir;
 	opts.kv_cache = args->kv_cache;
 	opts.kv_cache_bytes = args->kv_cache_size;
 	return opts;

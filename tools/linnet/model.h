@@ -24,6 +24,7 @@ struct session_args {
 	int kv_type;		/* enum linnet_kv_type */
 	const char *kv_cache;	/* folder of saved prefixes; NULL: none */
 	uint64_t kv_cache_size;	/* bytes; 0: the library's default */
+	uint64_t kv_memory;	/* bytes; 0: no limit */
 	uint32_t n_seqs;	/* sequences; 0: one */
 	uint64_t n_kv;		/* positions of all of them; 0: as many as they can have */
 };
@@ -80,6 +81,10 @@ extern const char *const kv_type_names[];	/* by enum linnet_kv_type */
 	{ OPT_INT, 'c', "ctx", "N", "positions in the context (default: what the model was\n"	\
 	  "trained for, at most 4096 unless prompt and -n need more)",		\
 	  &(a)->ctx, 1, INT32_MAX },						\
+	{ OPT_SIZE, 0, "kv-memory", "SIZE", "memory for keys and values; what does not fit is kept\n"	\
+	  "in a file, in --kv-cache's folder or $TMPDIR or\n"			\
+	  "/var/tmp, and read in every pass (default: none, no\n"		\
+	  "limit)", &(a)->kv_memory },						\
 	OPTS_KV(a, "f16")
 
 #define OPTS_KV_CACHE(a)							\

@@ -84,6 +84,7 @@ static int print_json(const struct linnet_plan *p, const struct linnet_memory_in
 	json_put(o, "resident", json_integer((json_int_t)mem->resident));
 	json_put(o, "ring", json_integer((json_int_t)mem->ring));
 	json_put(o, "kv", json_integer((json_int_t)mem->kv));
+	json_put(o, "kv_disk", json_integer((json_int_t)mem->kv_disk));
 	json_put(o, "scratch", json_integer((json_int_t)mem->scratch));
 	json_put(o, "other", json_integer((json_int_t)mem->other));
 	json_put(o, "streamed", json_integer((json_int_t)mem->streamed));
@@ -172,6 +173,8 @@ static int print_text(const struct linnet_plan *p, const struct linnet_memory_in
 	row("  scratch", mem->scratch);
 	row("  other", mem->other);
 	row("read in every pass", mem->streamed);
+	if (mem->kv_disk)
+		row("KV cache on disk", mem->kv_disk);
 	if (s) {
 		out_printf("\n  disk %s/s, memory %s/s: at most %.3g tokens/s, bound by %s\n",
 			   format_bytes(a, (uint64_t)s->disk), format_bytes(b, (uint64_t)s->memory),
@@ -217,6 +220,7 @@ int cmd_plan(int argc, char **argv)
 		return status;
 	sopts.n_ctx = (uint32_t)sargs.ctx;
 	sopts.n_batch = (uint32_t)sargs.batch;
+	sopts.kv_memory = sargs.kv_memory;
 	sopts.kv_type = (enum linnet_kv_type)sargs.kv_type;
 	if (linnet_plan_create(&p, m, &sopts, &err)) {
 		tool_error("%s", err.message);

@@ -127,6 +127,7 @@ struct linnet_memory_info {
 	uint64_t ring;		/* memory that the others are read into */
 	uint64_t streamed;	/* bytes that every pass reads again */
 	uint64_t budget;	/* what the process may use, or LINNET_MEMORY_UNLIMITED */
+	uint64_t kv_disk;	/* that the KV cache may take on disk */
 };
 
 struct linnet_session_options;
@@ -286,6 +287,12 @@ struct linnet_session_options {
 	/* Positions that all sequences together have memory for, in whole pages of 256; what
 	 * they share counts once. 0: n_seqs * n_ctx. */
 	uint32_t n_kv;
+	/*
+	 * Memory that keys and values may take; what does not fit is kept in a file and read in
+	 * every pass, ahead of its use. 0: no bound but the model's.
+	 */
+	uint64_t kv_memory;
+	const char *kv_dir;	/* folder on a disk, for that file; NULL: kv_cache or /var/tmp */
 };
 
 /* Allocates KV cache and scratch; starts reading weights. */
@@ -382,6 +389,7 @@ struct linnet_stats {
 	uint64_t kv_restored, kv_saved;	/* positions from and to saved prefixes */
 	uint32_t kv_rejected;		/* files of saved prefixes that were ignored */
 	char kv_note[160];		/* empty, or what was wrong with the last one */
+	uint64_t kv_written, kv_read;	/* bytes of the KV cache's part on disk */
 };
 /* May be called from another thread while a decode runs: bytes_read then says how
  * far the reading is. */
