@@ -233,16 +233,17 @@ static inline uint64_t front_get(struct front *f, uint32_t request)
 /* What a driver does at its start, over f->sock, up to its queues. */
 static inline void front_negotiate(struct front *f)
 {
-	struct vhost_user_message m = { .request = FRONT_SET_PROTOCOL, .flags = 1, .size = 8 };
-	uint64_t features = 1ull << VIRTIO_F_VERSION_1 | FRONT_F_PROTOCOL;
+	struct vhost_user_message m;
+	uint64_t protocol, features = 1ull << VIRTIO_F_VERSION_1 | FRONT_F_PROTOCOL;
 
 	if (f->event_idx)
 		features |= 1ull << VIRTIO_RING_F_EVENT_IDX;
 	if (f->indirect)
 		features |= 1ull << VIRTIO_RING_F_INDIRECT_DESC;
 	front_must((front_get(f, FRONT_GET_FEATURES) & features) == features);
-	m.u64 = front_get(f, FRONT_GET_PROTOCOL);
-	front_must(front_send(f, &m, NULL, 0));
+	/* as virtio_uml does it: this message is to be answered, too */
+	protocol = front_get(f, FRONT_GET_PROTOCOL);
+	front_must(!front_ask_u64(f, FRONT_SET_PROTOCOL, protocol));
 	front_must(!front_ask_u64(f, FRONT_SET_FEATURES, features));
 	m = (struct vhost_user_message){ .request = FRONT_SET_OWNER };
 	front_must(!front_ask(f, &m, NULL, 0));

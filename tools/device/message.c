@@ -304,14 +304,15 @@ static const char *handle(struct device *d, struct vhost_user_message *m, int *f
 
 int device_message(struct device *d, struct vhost_user_message *m, int *fds, unsigned n_fds)
 {
-	const bool answer = m->flags & MESSAGE_NEED_REPLY && d->protocol & P_REPLY_ACK;
-	const uint32_t request = m->request;
+	const uint32_t request = m->request, flags = m->flags;
 	const char *bad = "a message's version";
-	bool reply = false;
+	bool reply = false, answer;
 
 	pthread_mutex_lock(&d->lock);
-	if ((m->flags & 3) == MESSAGE_VERSION && !(m->flags & MESSAGE_REPLY))
+	if ((flags & 3) == MESSAGE_VERSION && !(flags & MESSAGE_REPLY))
 		bad = handle(d, m, fds, &n_fds, &reply);
+	/* virtio_uml asks already when it says that it will */
+	answer = flags & MESSAGE_NEED_REPLY && d->protocol & P_REPLY_ACK;
 	pthread_mutex_unlock(&d->lock);
 	device_jobs_wake(d);
 	for (unsigned i = 0; i < n_fds; i++)
