@@ -479,17 +479,95 @@ static int linnet_job_syncs(struct linnet_job *job, struct drm_file *file,
 	return ret;
 }
 
-static struct drm_gem_object *linnet_binding_obj(const struct linnet_job_binding *b)
+/**
+ * struct linnet_locks - the buffers of a job, to be locked together
+ *
+ * With references: a job that was pushed may be gone, and its buffers detached.
+ */
+struct linnet_locks {
+	/** @ticket: keeps submissions that lock the same buffers from a deadlock. */
+	struct ww_acquire_ctx ticket;
+	/** @write: bit i: the job may write to a buffer with the lock of @obj[i]. */
+	u64 write;
+	/** @n: elements of @obj. */
+	u32 n;
+	/** @obj: one buffer for each lock; buffers of one origin may share one. */
+	struct drm_gem_object *obj[DRM_LINNET_MAX_BINDINGS];
+};
+
+static void linnet_locks_find(struct linnet_locks *locks, struct linnet_job *job)
 {
-	return &b->att->bo->base.base;
+	u32 i, k;
+
+	locks->write = 0;
+	locks->n = 0;
+	for (i = 0; i < job->n_bindings; i++) {
+		struct linnet_attachment *att = job->bindings[i].att;
+		struct drm_gem_object *obj = &att->bo->base.base;
+
+		for (k = 0; k < locks->n && locks->obj[k]->resv != obj->resv; k++)
+			;
+		if (k == locks->n) {
+			drm_gem_object_get(obj);
+			locks->obj[locks->n++] = obj;
+		}
+		if (!att->read_only)
+			locks->write |= BIT_ULL(k);
+	}
+}
+
+static void linnet_locks_put(struct linnet_locks *locks)
+{
+	u32 i;
+
+	for (i = 0; i < locks->n; i++)
+		drm_gem_object_put(locks->obj[i]);
+}
+
+static void linnet_locks_unlock(struct linnet_locks *locks, u32 n)
+{
+	u32 i;
+
+	for (i = 0; i < n; i++)
+		dma_resv_unlock(locks->obj[i]->resv);
+}
+
+/* Take all locks; another submission may have to let go of some first, or this one. */
+static int linnet_locks_lock(struct linnet_locks *locks)
+{
+	u32 i, contended = U32_MAX;
+	int ret;
+
+	ww_acquire_init(&locks->ticket, &reservation_ww_class);
+retry:
+	if (contended != U32_MAX)
+		dma_resv_lock_slow(locks->obj[contended]->resv, &locks->ticket);
+	for (i = 0; i < locks->n; i++) {
+		if (i == contended)
+			continue;
+		ret = dma_resv_lock(locks->obj[i]->resv, &locks->ticket);
+		if (!ret)
+			continue;
+		linnet_locks_unlock(locks, i);
+		if (contended != U32_MAX && contended > i)
+			dma_resv_unlock(locks->obj[contended]->resv);
+		if (ret != -EDEADLK) {
+			ww_acquire_fini(&locks->ticket);
+			return ret;
+		}
+		contended = i;
+		goto retry;
+	}
+	ww_acquire_done(&locks->ticket);
+	return 0;
 }
 
 /*
  * Hand a complete job to the scheduler. The buffers are locked and have room for a fence.
  * Nothing fails once the fence is live.
  */
-static int linnet_job_push(struct linnet_job *job, struct linnet_signal *signals, u32 n_signals,
-			   bool implicit)
+static int linnet_job_push(struct linnet_job *job, struct linnet_locks *locks,
+			   struct linnet_signal *signals, u32 n_signals, bool implicit)
 {
 	struct linnet_ctx *ctx = job->ctx;
 	struct linnet_device *ldev = ctx->ldev;
@@ -513,15 +591,12 @@ static int linnet_job_push(struct linnet_job *job, struct linnet_signal *signals
 	spin_unlock_irq(&ldev->queue_lock);
 
 	drm_sched_job_arm(&job->base);
-	for (i = 0; i < job->n_bindings; i++) {
-		const struct linnet_job_binding *b = &job->bindings[i];
-
-		if (!b->first)
-			continue;
+	for (i = 0; i < locks->n; i++) {
 		usage = DMA_RESV_USAGE_BOOKKEEP;
 		if (implicit)
-			usage = b->write ? DMA_RESV_USAGE_WRITE : DMA_RESV_USAGE_READ;
-		dma_resv_add_fence(linnet_binding_obj(b)->resv, job->fence, usage);
+			usage = locks->write & BIT_ULL(i) ? DMA_RESV_USAGE_WRITE :
+							    DMA_RESV_USAGE_READ;
+		dma_resv_add_fence(locks->obj[i]->resv, job->fence, usage);
 	}
 	for (i = 0; i < n_signals; i++) {
 		if (!signals[i].syncobj)
@@ -547,98 +622,30 @@ static int linnet_job_push(struct linnet_job *job, struct linnet_signal *signals
 	return 0;
 }
 
-/* Find out which locks there are: buffers of the same origin may share one. */
-static void linnet_job_find_locks(struct linnet_job *job)
-{
-	struct linnet_job_binding *b = job->bindings;
-	u32 i, k;
-
-	for (i = 0; i < job->n_bindings; i++) {
-		for (k = 0; k < i; k++)
-			if (linnet_binding_obj(&b[k])->resv == linnet_binding_obj(&b[i])->resv)
-				break;
-		b[i].first = k == i;
-		b[k].write |= !b[i].att->read_only;
-	}
-}
-
-static void linnet_job_unlock(struct linnet_job *job, u32 n)
-{
-	u32 i;
-
-	for (i = 0; i < n; i++)
-		if (job->bindings[i].first)
-			dma_resv_unlock(linnet_binding_obj(&job->bindings[i])->resv);
-}
-
-/* Whether one of the first n bindings has this lock. */
-static bool linnet_job_has_lock(struct linnet_job *job, u32 n, struct dma_resv *resv)
-{
-	u32 i;
-
-	for (i = 0; i < n; i++)
-		if (linnet_binding_obj(&job->bindings[i])->resv == resv)
-			return true;
-	return false;
-}
-
-/* Lock the buffers of a job, in whatever order is free of deadlocks. */
-static int linnet_job_lock(struct linnet_job *job, struct ww_acquire_ctx *ticket)
-{
-	struct dma_resv *contended = NULL, *resv;
-	u32 i;
-	int ret;
-
-retry:
-	if (contended)
-		dma_resv_lock_slow(contended, ticket);
-	for (i = 0; i < job->n_bindings; i++) {
-		resv = linnet_binding_obj(&job->bindings[i])->resv;
-		if (!job->bindings[i].first || resv == contended)
-			continue;
-		ret = dma_resv_lock(resv, ticket);
-		if (!ret)
-			continue;
-		linnet_job_unlock(job, i);
-		if (contended && !linnet_job_has_lock(job, i, contended))
-			dma_resv_unlock(contended);
-		if (ret != -EDEADLK)
-			return ret;
-		contended = resv;
-		goto retry;
-	}
-	return 0;
-}
-
 /* Lock the buffers of the job, make room for its fence, and push it. */
 static int linnet_job_lock_and_push(struct linnet_job *job, struct linnet_signal *signals,
 				    u32 n_signals, bool implicit)
 {
-	struct ww_acquire_ctx ticket;
-	struct drm_gem_object *obj;
+	struct linnet_locks locks;
 	int ret;
 	u32 i;
 
-	linnet_job_find_locks(job);
-	ww_acquire_init(&ticket, &reservation_ww_class);
-	ret = linnet_job_lock(job, &ticket);
+	linnet_locks_find(&locks, job);
+	ret = linnet_locks_lock(&locks);
 	if (ret)
 		goto out;
-	ww_acquire_done(&ticket);
-	for (i = 0; !ret && i < job->n_bindings; i++) {
-		if (!job->bindings[i].first)
-			continue;
-		obj = linnet_binding_obj(&job->bindings[i]);
-		ret = dma_resv_reserve_fences(obj->resv, 1);
+	for (i = 0; !ret && i < locks.n; i++) {
+		ret = dma_resv_reserve_fences(locks.obj[i]->resv, 1);
 		if (!ret && implicit)
-			ret = drm_sched_job_add_implicit_dependencies(&job->base, obj,
-								      job->bindings[i].write);
+			ret = drm_sched_job_add_implicit_dependencies(&job->base, locks.obj[i],
+								      locks.write & BIT_ULL(i));
 	}
 	if (!ret)
-		ret = linnet_job_push(job, signals, n_signals, implicit);
-	linnet_job_unlock(job, job->n_bindings);
+		ret = linnet_job_push(job, &locks, signals, n_signals, implicit);
+	linnet_locks_unlock(&locks, locks.n);
+	ww_acquire_fini(&locks.ticket);
 out:
-	ww_acquire_fini(&ticket);
+	linnet_locks_put(&locks);
 	return ret;
 }
 

@@ -25,10 +25,6 @@ struct linnet_job_binding {
 	u64 offset;
 	/** @length: bytes; offset + length <= att->size. */
 	u64 length;
-	/** @first: no binding before has the same lock. */
-	bool first;
-	/** @write: if @first: a binding with this lock may be written to. */
-	bool write;
 };
 
 /**
