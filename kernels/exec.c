@@ -512,9 +512,11 @@ static int experts_sort(struct work *w, struct experts *e, uint32_t n_experts)
 		e->act_at[i + 1] = e->act_at[i];
 		e->first_piece[i + 1] = e->first_piece[i];
 		if (n) {
-			if (at_place < 0 || at_place >= places)
+			if ((at_place < 0 && at_place != LINNET_PLACE_NONE) || at_place >= places)
 				return -ERANGE;
 			e->place[i] = at_place;
+		}
+		if (n && at_place != LINNET_PLACE_NONE) {
 			e->act_at[i + 1] += align_up(w->x->k->act_bytes(act, cols, n));
 			e->first_piece[i + 1] += (n_rows + EXPERT_PIECE - 1) / EXPERT_PIECE;
 		}
@@ -558,6 +560,8 @@ static void run_matmul_experts(struct work *w)
 		const uint32_t n = e.first[i + 1] - e.first[i];
 		const struct linnet_act_buf buf = { e.act + e.act_at[i], cols, n };
 
+		if (e.act_at[i] == e.act_at[i + 1])
+			continue;
 		for (uint32_t r = 0; r < n; r++) {
 			uint32_t row = e.row[e.first[i] + r];
 

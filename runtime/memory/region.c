@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 
 #define HUGE_PAGE ((size_t)2 << 20)
 #define PAGE ((size_t)4096)
@@ -47,6 +48,24 @@ int linnet_region_host_create(struct linnet_region **out, size_t bytes, bool hug
 		r->huge = !madvise(r->addr, mapped, MADV_HUGEPAGE);
 	*out = r;
 	return 0;
+}
+
+bool linnet_region_reservable(uint64_t bytes)
+{
+	struct rlimit as, data;
+	void *p;
+
+	if (!bytes || bytes > SIZE_MAX / 2 ||
+	    getrlimit(RLIMIT_AS, &as) || as.rlim_cur != RLIM_INFINITY ||
+	    getrlimit(RLIMIT_DATA, &data) || data.rlim_cur != RLIM_INFINITY)
+		return false;
+	/* the system's policy of overcommitment may have its word, too */
+	p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
+		 -1, 0);
+	if (p == MAP_FAILED)
+		return false;
+	munmap(p, bytes);
+	return true;
 }
 
 void linnet_region_host_destroy(struct linnet_region *r)

@@ -22,6 +22,8 @@ struct linnet_region {
  */
 int linnet_region_host_create(struct linnet_region **out, size_t bytes, bool huge,
 			      struct linnet_error *err);
+/* Address space for so many bytes may be had without a limit feeling it. */
+bool linnet_region_reservable(uint64_t bytes);
 void linnet_region_host_destroy(struct linnet_region *r);
 /* Give the pages of a range back to the system, whole (huge) pages only: they read as
  * zeros from then on, and are taken again when they are touched. */

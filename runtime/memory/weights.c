@@ -22,7 +22,6 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -292,15 +291,6 @@ static int lay_out(struct linnet_weights *w, const struct linnet_weight_unit *un
 	return 0;
 }
 
-/* Address space is free where nothing limits it. */
-static bool space_is_free(void)
-{
-	struct rlimit as, data;
-
-	return !getrlimit(RLIMIT_AS, &as) && as.rlim_cur == RLIM_INFINITY &&
-	       !getrlimit(RLIMIT_DATA, &data) && data.rlim_cur == RLIM_INFINITY;
-}
-
 /* Regions and places, when the units are laid out. */
 static int make_places(struct linnet_weights *w, const struct linnet_weight_unit *unit,
 		       struct linnet_error *err)
@@ -330,7 +320,7 @@ static int make_places(struct linnet_weights *w, const struct linnet_weight_unit
 	if (w->n_slots > w->opts.n_slots)
 		w->n_slots = w->opts.n_slots;
 	/* what may become resident later lies behind what is */
-	if (!ret && changes && all && space_is_free() &&
+	if (!ret && changes && linnet_region_reservable(all) &&
 	    e->ops->region_create(e, &w->resident, all, huge, NULL))
 		w->resident = NULL;
 	if (!ret && w->resident_bytes && !w->resident)
@@ -694,10 +684,17 @@ void linnet_weights_file(const struct linnet_weights *w, uint32_t file, int *fd,
 	*align = w->direct[file] ? BLOCK : 1;
 }
 
+const char *linnet_weights_path(const struct linnet_weights *w, uint32_t file)
+{
+	return linnet_gguf_file_path(w->g, file);
+}
+
 void linnet_weights_count(struct linnet_weights *w, uint64_t bytes)
 {
 	w->bytes_read += bytes;
 	w->end_ns = now_ns();
+	if (!w->start_ns)
+		w->start_ns = w->end_ns;
 }
 
 /*

@@ -115,7 +115,7 @@ bool linnet_weights_reading(const struct linnet_weights *w);
 int linnet_weights_error(const struct linnet_weights *w, struct linnet_error *err);
 void linnet_weights_stats(const struct linnet_weights *w, struct linnet_weights_stats *stats);
 
-/* For others that read from the same files: gather.c. */
+/* For others that read from the same files: gather.c, experts.c. */
 
 /* Alignment of direct I/O that every disk accepts. */
 #define LINNET_WEIGHTS_BLOCK ((size_t)4096)
@@ -124,6 +124,7 @@ struct linnet_engine *linnet_weights_engine(const struct linnet_weights *w);
 struct linnet_queue *linnet_weights_queue(const struct linnet_weights *w);
 /* Descriptor of a file of the model, and what its reads must be aligned to. */
 void linnet_weights_file(const struct linnet_weights *w, uint32_t file, int *fd, size_t *align);
+const char *linnet_weights_path(const struct linnet_weights *w, uint32_t file);
 /* Note bytes that were read. */
 void linnet_weights_count(struct linnet_weights *w, uint64_t bytes);
 /* A read of a direct file ended with -EINVAL: true when it is queued again, buffered. */

@@ -37,6 +37,7 @@ struct build {
 	struct linnet_builder b;
 	struct act act;
 	bool in_parts;			/* the layer's parts are streams of their own */
+	bool cached;			/* its experts are in the cache */
 };
 
 #define TOKENS (LINNET_DIM_PARAM | LINNET_PARAM_TOKENS)
@@ -76,6 +77,7 @@ static void layout(struct build *bd)
 	for (uint32_t i = 0; i < c->n_tables; i++)
 		take(&at, c->n_seq_pages, c->n_seqs);
 	batch->table_bytes = (at - batch->pages) / c->n_tables;
+	batch->places = take(&at, 1, hp->n_expert);
 	batch->bytes = at;
 
 	for (uint32_t i = 0; i < hp->n_layer; i++) {
@@ -108,7 +110,7 @@ static void layout(struct build *bd)
 		const uint64_t rows = t * hp->n_expert_used;
 
 		a->router = take(&at, hp->n_expert, t);
-		a->ids = take(&at, 1, rows);
+		a->ids = bd->g->expert_ids = take(&at, 1, rows);
 		a->weights = take(&at, 1, rows);
 		a->gate = take(&at, hp->n_ff_exp, rows);
 		a->up = take(&at, hp->n_ff_exp, rows);
@@ -397,12 +399,24 @@ static void expert_product(struct build *bd, const struct linnet_layer *l, uint6
 	linnet_builder_op(&bd->b, LINNET_OP_MATMUL_EXPERTS);
 	put_f32_3(bd, dst, t->ne[1], used, TOKENS);
 	put_f32_3(bd, src, t->ne[0], src_rows, TOKENS);
-	put_role(bd, l, role);
+	if (bd->cached) {
+		const uint32_t ne[3] = { t->ne[0], t->ne[1], bd->c->n_places };
+		struct linnet_operand o = linnet_operand_dense(LINNET_SLOT_WEIGHT + role, 0, t->type,
+							       3, ne);
+
+		o.nb[1] = bd->c->place_bytes;
+		linnet_builder_operand(&bd->b, &o);
+	} else {
+		put_role(bd, l, role);
+	}
 	put(bd, LINNET_SLOT_ACT, bd->act.ids, LINNET_TYPE_I32, 2, used, TOKENS, 1);
-	linnet_builder_none(&bd->b);
+	if (bd->cached)
+		put_batch(bd, bd->g->batch.places, bd->hp->n_expert);
+	else
+		linnet_builder_none(&bd->b);
 }
 
-static void experts_gate(struct build *bd, const struct linnet_layer *l)
+static void experts_route(struct build *bd, const struct linnet_layer *l)
 {
 	const struct linnet_hparams *hp = bd->hp;
 	const struct act *a = &bd->act;
@@ -419,28 +433,27 @@ static void experts_gate(struct build *bd, const struct linnet_layer *l)
 	put(bd, LINNET_SLOT_ACT, a->ids, LINNET_TYPE_I32, 2, used, TOKENS, 1);
 	put_f32(bd, a->weights, used, TOKENS);
 	put_f32(bd, a->router, hp->n_expert, TOKENS);
-
-	expert_product(bd, l, a->gate, a->norm, 1, LINNET_FFN_GATE_EXPS);
 }
 
-static void experts_up(struct build *bd, const struct linnet_layer *l)
+static void experts_products(struct build *bd, const struct linnet_layer *l)
 {
 	const uint32_t used = bd->hp->n_expert_used, n = bd->hp->n_ff_exp;
 	const struct act *a = &bd->act;
 
+	expert_product(bd, l, a->gate, a->norm, 1, LINNET_FFN_GATE_EXPS);
 	expert_product(bd, l, a->up, a->norm, 1, LINNET_FFN_UP_EXPS);
 	gate(bd);
 	put_f32_3(bd, a->gate, n, used, TOKENS);
 	put_f32_3(bd, a->gate, n, used, TOKENS);
 	put_f32_3(bd, a->up, n, used, TOKENS);
+	expert_product(bd, l, a->down, a->gate, used, LINNET_FFN_DOWN_EXPS);
 }
 
-static void experts_down(struct build *bd, const struct linnet_layer *l)
+static void experts_combine(struct build *bd)
 {
 	const uint32_t n_embd = bd->hp->n_embd, used = bd->hp->n_expert_used;
 	const struct act *a = &bd->act;
 
-	expert_product(bd, l, a->down, a->gate, used, LINNET_FFN_DOWN_EXPS);
 	linnet_builder_op(&bd->b, LINNET_OP_COMBINE);
 	put_f32(bd, a->out, n_embd, TOKENS);
 	put_f32_3(bd, a->down, n_embd, used, TOKENS);
@@ -461,13 +474,16 @@ static void layer_part(struct build *bd, uint32_t i, uint32_t part)
 	case 1:
 		norm(bd, a->norm, a->x, bd->hp->n_embd, TOKENS, LINNET_FFN_NORM,
 		     l->tensor[LINNET_FFN_NORM]);
-		(experts ? experts_gate : feed_forward_gate)(bd, l);
+		(experts ? experts_route : feed_forward_gate)(bd, l);
 		break;
-	case 2:
-		(experts ? experts_up : feed_forward_up)(bd, l);
+	case LINNET_PART_EXPERTS:
+		(experts ? experts_products : feed_forward_up)(bd, l);
 		break;
 	default:
-		(experts ? experts_down : feed_forward_down)(bd, l);
+		if (experts)
+			experts_combine(bd);
+		else
+			feed_forward_down(bd, l);
 		residual(bd, l, LINNET_FFN_POST_NORM);
 	}
 }
@@ -580,12 +596,13 @@ int linnet_graph_build(struct linnet_graph *g, const struct linnet_model *m,
 	int64_t ret = 0;
 
 	memset(g, 0, sizeof(*g));
-	g->stream = calloc(LINNET_STREAM_LAYERS + (size_t)m->hp.n_layer * (1 + LINNET_LAYER_PARTS),
+	g->stream = calloc(LINNET_STREAM_LAYERS + (size_t)m->hp.n_layer * (2 + LINNET_LAYER_PARTS),
 			   sizeof(*g->stream));
 	g->layer_stream = calloc(m->hp.n_layer, sizeof(*g->layer_stream));
 	g->part_stream = calloc((size_t)m->hp.n_layer * LINNET_LAYER_PARTS,
 				sizeof(*g->part_stream));
-	if (!g->stream || !g->layer_stream || !g->part_stream)
+	g->expert_stream = calloc(m->hp.n_layer, sizeof(*g->expert_stream));
+	if (!g->stream || !g->layer_stream || !g->part_stream || !g->expert_stream)
 		goto err_memory;
 	layout(&bd);
 
@@ -611,6 +628,14 @@ int linnet_graph_build(struct linnet_graph *g, const struct linnet_model *m,
 			ret = finish(&bd);
 			g->part_stream[i * LINNET_LAYER_PARTS + part] = ret;
 		}
+		if (m->hp.n_expert && ret >= 0) {
+			start(&bd);
+			bd.cached = true;
+			layer_part(&bd, i, LINNET_PART_EXPERTS);
+			bd.cached = false;
+			ret = finish(&bd);
+			g->expert_stream[i] = ret;
+		}
 	}
 	if (ret < 0)
 		goto err_memory;
@@ -628,5 +653,6 @@ void linnet_graph_free(struct linnet_graph *g)
 	free(g->stream);
 	free(g->layer_stream);
 	free(g->part_stream);
+	free(g->expert_stream);
 	memset(g, 0, sizeof(*g));
 }

@@ -45,12 +45,16 @@ struct linnet_graph_config {
 	uint32_t kv_type;
 	uint64_t kv_stride;		/* bytes between pages */
 	bool long_factors;		/* of longrope */
+	/* of the cache of experts, when there are any */
+	uint32_t n_places;
+	uint64_t place_bytes;
 };
 
 /* Places in the slot of the batch, in bytes. */
 struct linnet_batch_layout {
 	uint64_t ids, pos, seq;		/* i32 [n_batch] */
 	uint64_t rows;			/* i32 [n_batch]: ids whose rows are gathered */
+	uint64_t places;		/* i32 [n_expert]: of a layer's experts, in the cache */
 	uint64_t out;			/* i32 [n_outputs]: tokens whose logits are wanted */
 	uint64_t pages, table_bytes;	/* i32 [n_tables][n_seqs][n_seq_pages] */
 	uint64_t bytes;
@@ -64,7 +68,10 @@ struct linnet_graph {
 	uint32_t n_streams;
 	uint32_t *layer_stream;		/* number of each layer's stream */
 	uint32_t *part_stream;		/* and of its parts', LINNET_LAYER_PARTS for each */
+	/* of its experts from the cache; 0: it has none */
+	uint32_t *expert_stream;
 	struct linnet_batch_layout batch;
+	uint64_t expert_ids;		/* i32 [tokens][n_expert_used] in the slot of activations */
 	uint64_t act_bytes;
 	uint64_t logits;		/* f32 [n_outputs][n_vocab] in the slot of activations */
 };

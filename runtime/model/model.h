@@ -130,6 +130,7 @@ struct linnet_model {
 	/* set with the first session, when it is known what there is room for */
 	struct linnet_units *units;
 	struct linnet_weights *weights;
+	struct linnet_experts *experts;	/* NULL: the model has none */
 	uint64_t other_bytes;		/* memory of code, tokenizer, metadata */
 	uint64_t session_bytes;		/* of all sessions, without weights */
 	uint64_t rows_bytes;		/* of theirs, when embeddings are read row by row */

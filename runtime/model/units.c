@@ -3,6 +3,7 @@
 #include "units.h"
 
 #include "graph.h"
+#include "runtime/memory/experts.h"
 #include "runtime/util/error.h"
 
 #include <errno.h>
@@ -17,16 +18,16 @@ static uint32_t part_of(enum linnet_role role)
 	case LINNET_FFN_GATE:
 	case LINNET_FFN_GATE_BIAS:
 	case LINNET_FFN_ROUTER:
-	case LINNET_FFN_GATE_EXPS:
 		return 1;
 	case LINNET_FFN_UP:
 	case LINNET_FFN_UP_BIAS:
+	case LINNET_FFN_GATE_EXPS:
 	case LINNET_FFN_UP_EXPS:
+	case LINNET_FFN_DOWN_EXPS:
 		return 2;
 	case LINNET_FFN_DOWN:
 	case LINNET_FFN_DOWN_BIAS:
 	case LINNET_FFN_POST_NORM:
-	case LINNET_FFN_DOWN_EXPS:
 		return 3;
 	default:
 		return 0;
@@ -59,7 +60,44 @@ static void give_ranks(struct linnet_units *u)
 			rank += j * 2654435769u < key;
 		u->unit[LINNET_UNIT_LAYERS + i].rank = rank;
 	}
-	u->unit[LINNET_UNIT_EMBEDDINGS].rank = n + 1;
+	/* experts go all together, and the embeddings before them */
+	for (uint32_t i = LINNET_PART_EXPERTS; u->place_bytes && i < n; i += LINNET_LAYER_PARTS)
+		u->unit[LINNET_UNIT_LAYERS + i].rank = n + 1;
+	u->unit[LINNET_UNIT_EMBEDDINGS].rank = n + 2;
+}
+
+static int measure_experts(struct linnet_units *u, const struct linnet_model *m)
+{
+	struct linnet_expert_layer *layer = linnet_units_experts(m);
+
+	if (!m->hp.n_expert)
+		return 0;
+	if (!layer)
+		return -ENOMEM;
+	u->place_bytes = linnet_experts_place_bytes(layer, m->hp.n_layer);
+	/* no factor exceeds 2^16, see hparams.c */
+	u->all_places = m->hp.n_layer * m->hp.n_expert;
+	u->least_places = linnet_experts_least(m->hp.n_expert_used);
+	if (u->least_places > u->all_places)
+		u->least_places = u->all_places;
+	free(layer);
+	return 0;
+}
+
+struct linnet_expert_layer *linnet_units_experts(const struct linnet_model *m)
+{
+	struct linnet_expert_layer *layer;
+
+	if (!m->hp.n_expert)
+		return NULL;
+	layer = malloc(m->hp.n_layer * sizeof(*layer));
+	for (uint32_t i = 0; layer && i < m->hp.n_layer; i++)
+		layer[i] = (struct linnet_expert_layer){ {
+			[LINNET_EXPERT_GATE] = m->layer[i].tensor[LINNET_FFN_GATE_EXPS],
+			[LINNET_EXPERT_UP] = m->layer[i].tensor[LINNET_FFN_UP_EXPS],
+			[LINNET_EXPERT_DOWN] = m->layer[i].tensor[LINNET_FFN_DOWN_EXPS],
+		} };
+	return layer;
 }
 
 int linnet_units_make(struct linnet_units **out, const struct linnet_model *m,
@@ -101,10 +139,14 @@ int linnet_units_make(struct linnet_units **out, const struct linnet_model *m,
 			for (unsigned r = 0; r < LINNET_LAYER_ROLES; r++)
 				if (part_of(r) == n % LINNET_LAYER_PARTS)
 					add(u, i, l->tensor[r], r);
-			w->fixed = false;
+			w->fixed = w->optional = m->hp.n_expert &&
+						 n % LINNET_LAYER_PARTS == LINNET_PART_EXPERTS;
 		}
 		used += w->n;
 	}
+	ret = measure_experts(u, m);
+	if (ret)
+		goto err_free;
 	give_ranks(u);
 	ret = linnet_weights_measure(u->unit, u->n_units);
 	if (ret)
@@ -155,38 +197,36 @@ void linnet_units_memory(const struct linnet_units *u, unsigned n_slots, uint64_
 
 uint64_t linnet_units_least(const struct linnet_units *u, unsigned n_slots, uint64_t rows_bytes)
 {
-	uint64_t bytes = ring_bytes(u, n_slots);
+	uint64_t bytes = ring_bytes(u, n_slots) + u->least_places * u->place_bytes;
 
 	for (size_t i = 0; i < u->n_units; i++) {
 		const struct linnet_weight_unit *w = &u->unit[i];
 
-		if (w->fixed && w->bytes)
-			bytes += w->optional ? rows_bytes : w->bytes;
+		if (w->fixed && !w->optional)
+			bytes += w->bytes;
 	}
-	return bytes;
+	return bytes + (u->unit[LINNET_UNIT_EMBEDDINGS].optional ? rows_bytes : 0);
 }
 
-/* Keep the units of ranks up to `rank`. */
-static void keep(struct linnet_units *u, uint32_t rank)
-{
-	for (size_t i = 0; i < u->n_units; i++) {
-		struct linnet_weight_unit *w = &u->unit[i];
-		const bool go = w->rank > rank && w->bytes;
-
-		w->streamed = go && !w->fixed;
-		w->absent = go && w->fixed && w->optional;
-	}
-}
-
-/* Keep the units of ranks up to `rank`; what that takes. */
+/* Keep the units of ranks up to `rank`; what that takes, with the fewest places. */
 static uint64_t try_rank(struct linnet_units *u, uint32_t rank, unsigned n_slots,
 			 uint64_t rows_bytes)
 {
 	uint64_t resident, ring;
 
-	keep(u, rank);
+	u->n_places = 0;
+	for (size_t i = 0; i < u->n_units; i++) {
+		struct linnet_weight_unit *w = &u->unit[i];
+		const bool go = w->rank > rank && w->bytes;
+
+		w->streamed = go && !w->fixed;
+		w->absent = go && w->optional;
+		if (w->absent && i != LINNET_UNIT_EMBEDDINGS)
+			u->n_places = u->least_places;
+	}
 	linnet_units_memory(u, n_slots, &resident, &ring);
-	return resident + ring + (u->unit[LINNET_UNIT_EMBEDDINGS].absent ? rows_bytes : 0);
+	return resident + ring + u->n_places * u->place_bytes +
+	       (u->unit[LINNET_UNIT_EMBEDDINGS].absent ? rows_bytes : 0);
 }
 
 int linnet_units_choose(struct linnet_units *u, uint64_t bytes, unsigned n_slots,
@@ -194,14 +234,15 @@ int linnet_units_choose(struct linnet_units *u, uint64_t bytes, unsigned n_slots
 {
 	const uint32_t all = u->unit[LINNET_UNIT_EMBEDDINGS].rank;
 	uint32_t low = 0, high = all;
+	uint64_t took;
 
 	*least = linnet_units_least(u, n_slots, rows_bytes);
-	/* everything, everything in layers: neither needs a ring */
-	for (; high + 1 >= all; high--)
-		if (try_rank(u, high, n_slots, rows_bytes) <= bytes)
-			return 0;
-		else if (!high)
-			break;
+	/* Everything; everything but embeddings; and experts: none of these needs a ring. */
+	for (; high + 2 >= all; high--) {
+		took = try_rank(u, high, n_slots, rows_bytes);
+		if (took <= bytes)
+			goto out_places;
+	}
 	while (low < high) {
 		const uint32_t mid = high - (high - low) / 2;
 
@@ -210,5 +251,15 @@ int linnet_units_choose(struct linnet_units *u, uint64_t bytes, unsigned n_slots
 		else
 			high = mid - 1;
 	}
-	return try_rank(u, low, n_slots, rows_bytes) <= bytes ? 0 : -ENOSPC;
+	took = try_rank(u, low, n_slots, rows_bytes);
+	if (took > bytes)
+		return -ENOSPC;
+out_places:
+	if (u->n_places) {
+		const uint64_t more = (bytes - took) / u->place_bytes;
+
+		u->n_places = more < u->all_places - u->n_places ? u->n_places + more :
+								  u->all_places;
+	}
+	return 0;
 }

@@ -5,13 +5,17 @@
  * resident follows from the memory there is: units go in a fixed order, each that goes
  * far from the ones before, so that for any amount of memory those that are streamed are
  * spread evenly over the pass and the disk works all the time.
+ *
+ * Experts of a mixture are in memory all together, or the cache of experts has what memory
+ * is left (runtime/memory/experts.h), and their units are absent.
  */
 #ifndef LINNET_MODEL_UNITS_H
 #define LINNET_MODEL_UNITS_H
 
 #include "model.h"
 
-#define LINNET_LAYER_PARTS 4	/* attention; gate; up; down */
+#define LINNET_LAYER_PARTS 4	/* attention; gate; up; down. Or: attention; router; experts; - */
+#define LINNET_PART_EXPERTS 2
 
 /* Units by number. */
 enum {
@@ -23,6 +27,12 @@ enum {
 struct linnet_units {
 	struct linnet_weight_unit *unit;
 	size_t n_units;
+	/* Of the cache of experts: 0 where there are none or all are in memory. */
+	uint32_t n_places;
+	/* Bytes of a place (0: there are no experts), places for all experts, places that it
+	 * cannot do without. */
+	uint64_t place_bytes;
+	uint32_t all_places, least_places;
 	/* slot of each tensor of each unit, in the unit's order */
 	const uint8_t **slot;
 	/* what the above points into */
@@ -33,6 +43,8 @@ struct linnet_units {
 /* The units' sizes are measured, nothing is streamed. */
 int linnet_units_make(struct linnet_units **out, const struct linnet_model *m,
 		      struct linnet_error *err);
+/* The tensors of each layer's experts, malloc()ed; NULL when there are none, or no memory. */
+struct linnet_expert_layer *linnet_units_experts(const struct linnet_model *m);
 void linnet_units_free(struct linnet_units *u);
 
 static inline size_t linnet_units_layer(uint32_t layer, uint32_t part)
@@ -49,14 +61,14 @@ static inline size_t linnet_units_output(const struct linnet_units *u)
  * Choose what to keep so that it and, when units are streamed, a ring of n_slots fit in
  * `bytes`. First to go is the table of embeddings, unless the output is made of it: its
  * rows can be read one by one, with `rows_bytes` of memory (then the unit is absent). Then
- * layers' parts. -ENOSPC: not even with all of them streamed; *least always gets
+ * experts, for a cache of them. Then layers' parts. -ENOSPC: not even with all of them streamed; *least always gets
  * what that takes.
  */
 int linnet_units_choose(struct linnet_units *u, uint64_t bytes, unsigned n_slots,
 			uint64_t rows_bytes, uint64_t *least);
 /* What the least that works takes: everything is streamed that may be. */
 uint64_t linnet_units_least(const struct linnet_units *u, unsigned n_slots, uint64_t rows_bytes);
-/* Memory of the resident units, and of the ring. */
+/* Memory of the resident units, and of the ring; not that of the cache of experts. */
 void linnet_units_memory(const struct linnet_units *u, unsigned n_slots, uint64_t *resident,
 			 uint64_t *ring);
 

@@ -40,6 +40,14 @@ static uint64_t fixed_bytes(const struct linnet_model *m)
 	return m->other_bytes + m->session_bytes;
 }
 
+/* Let the pagers know what the units say. */
+static void place(struct linnet_model *m)
+{
+	if (m->experts)
+		linnet_experts_limit(m->experts, m->units->n_places);
+	linnet_weights_place(m->weights, m->units->unit);
+}
+
 /* Choose for the budget, and let the pager know. Whatever the budget is, something is
  * done: at the worst everything is streamed that may be. */
 static void apply(struct linnet_model *m, uint64_t budget)
@@ -49,7 +57,7 @@ static void apply(struct linnet_model *m, uint64_t budget)
 
 	linnet_units_choose(m->units, budget > fixed ? budget - fixed : 0, LINNET_RING_SLOTS,
 			    m->rows_bytes, &least);
-	linnet_weights_place(m->weights, m->units->unit);
+	place(m);
 }
 
 void linnet_model_follow(void *ctx)
@@ -116,6 +124,28 @@ void linnet_model_count_session(struct linnet_model *m, struct linnet_session *s
 		m->kept = 0;
 }
 
+static int make_experts(struct linnet_model *m, const struct linnet_session_plan *p,
+			struct linnet_error *err)
+{
+	const struct linnet_experts_options opts = {
+		.n_experts = m->hp.n_expert,
+		.n_used = m->hp.n_expert_used,
+		.n_places = p->max_places,
+		.no_huge_pages = m->opts.no_huge_pages,
+		.verify = m->opts.verify,
+	};
+	struct linnet_expert_layer *layer = linnet_units_experts(m);
+	int ret;
+
+	if (!layer)
+		return linnet_err(err, -ENOMEM, "%s: out of memory", linnet_gguf_path(m->gguf));
+	ret = linnet_experts_create(&m->experts, m->weights, layer, m->hp.n_layer, &opts, err);
+	free(layer);
+	if (!ret)
+		linnet_experts_limit(m->experts, p->units->n_places);
+	return ret;
+}
+
 int linnet_model_place(struct linnet_model *m, struct linnet_session_plan *p,
 		       struct linnet_error *err)
 {
@@ -136,13 +166,22 @@ int linnet_model_place(struct linnet_model *m, struct linnet_session_plan *p,
 			m->units->unit[i].streamed = p->units->unit[i].streamed;
 			m->units->unit[i].absent = p->units->unit[i].absent;
 		}
-		linnet_weights_place(m->weights, m->units->unit);
+		m->units->n_places = p->units->n_places;
+		place(m);
 		return 0;
 	}
 	ret = linnet_weights_create(&m->weights, m->gguf, p->units->unit, p->units->n_units, &opts,
 				    err);
 	if (ret)
 		return ret;
+	if (p->units->place_bytes) {
+		ret = make_experts(m, p, err);
+		if (ret) {
+			linnet_weights_destroy(m->weights);
+			m->weights = NULL;
+			return ret;
+		}
+	}
 	m->units = p->units;
 	p->units = NULL;
 	linnet_weights_begin(m->weights);

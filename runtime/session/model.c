@@ -121,6 +121,7 @@ void linnet_model_close(struct linnet_model *m)
 {
 	if (!m)
 		return;
+	linnet_experts_destroy(m->experts);
 	linnet_weights_destroy(m->weights);
 	if (m->engine)
 		m->engine->ops->close(m->engine);

@@ -239,6 +239,92 @@ static int submit_parts(struct linnet_session *s, uint32_t layer, uint32_t part,
 	return submit(s, j, 0, err);
 }
 
+/* One round of a layer's experts in a job, from the cache. */
+static int submit_experts(struct linnet_session *s, uint32_t layer, struct linnet_error *err)
+{
+	static const uint8_t roles[LINNET_EXPERT_TENSORS] = {
+		[LINNET_EXPERT_GATE] = LINNET_FFN_GATE_EXPS,
+		[LINNET_EXPERT_UP] = LINNET_FFN_UP_EXPS,
+		[LINNET_EXPERT_DOWN] = LINNET_FFN_DOWN_EXPS,
+	};
+	const struct linnet_experts *x = s->m->experts;
+	const struct linnet_region *region = linnet_experts_region(x);
+	struct linnet_pass_job *j = start_job(s, linnet_units_layer(layer, LINNET_PART_EXPERTS), 0,
+					      s->plan.graph.expert_stream[layer]);
+
+	for (int t = 0; t < LINNET_EXPERT_TENSORS; t++) {
+		const uint64_t at = linnet_experts_offset(x, layer, t);
+
+		bind(j, LINNET_SLOT_WEIGHT + roles[t], region, at, region->bytes - at);
+	}
+	return submit(s, j, 0, err);
+}
+
+/* Wait until all jobs have ended. */
+static int finish_jobs(struct linnet_session *s, struct linnet_error *err)
+{
+	int ret = 0;
+
+	while (s->pending && !ret)
+		ret = wait(s, err);
+	return s->failed ? -EINTR : ret;
+}
+
+/* Experts that are read when the router has chosen them: what is there is computed while
+ * the others are on their way. */
+static int run_experts(struct linnet_session *s, uint32_t layer, struct linnet_error *err)
+{
+	int32_t *table = linnet_batch_i32(s, s->plan.graph.batch.places);
+	const int32_t *ids = (const int32_t *)(s->act->addr + s->plan.graph.expert_ids);
+	struct linnet_experts *x = s->m->experts;
+	int ret = finish_jobs(s, err);
+
+	if (!ret)
+		ret = linnet_experts_begin(x, layer, ids, (size_t)s->n_tokens * s->m->hp.n_expert_used,
+					   s->n_tokens);
+	if (ret == -ERANGE)
+		return linnet_err(err, ret, "%s: the router of layer %u chose an expert that there "
+				  "is not", linnet_gguf_path(s->m->gguf), layer);
+	if (ret)
+		return ret;
+	while (!ret && linnet_experts_left(x)) {
+		ret = linnet_experts_round(x, table, err);
+		if (ret < 0)
+			break;
+		if (!ret) {
+			ret = wait(s, err);
+			continue;
+		}
+		ret = submit_experts(s, layer, err);
+		if (!ret)
+			ret = finish_jobs(s, err);
+		/* in use by no job, whatever happened: the engine may still have it */
+		while (s->pending)
+			linnet_queue_wait(s->m->queue);
+		linnet_experts_round_done(x);
+	}
+	linnet_experts_end(x);
+	return ret;
+}
+
+static int submit_part(struct linnet_session *s, uint32_t layer, uint32_t part,
+		       struct linnet_error *err)
+{
+	const size_t unit = linnet_units_layer(layer, part);
+	int ret = make_room(s, err);
+
+	/* experts may go, and come, at any time */
+	while (!ret && !linnet_weights_absent(s->m->weights, unit) &&
+	       !(ret = linnet_weights_ready(s->m->weights, unit, err)))
+		ret = wait(s, err);
+	if (ret < 0)
+		return ret;
+	if (!ret)
+		return run_experts(s, layer, err);
+	return submit_parts(s, layer, part, 1,
+			    s->plan.graph.part_stream[layer * LINNET_LAYER_PARTS + part], err);
+}
+
 static int submit_layer(struct linnet_session *s, uint32_t layer, struct linnet_error *err)
 {
 	const struct linnet_graph *g = &s->plan.graph;
@@ -255,12 +341,7 @@ static int submit_layer(struct linnet_session *s, uint32_t layer, struct linnet_
 	if (n_ready == LINNET_LAYER_PARTS)
 		return submit_parts(s, layer, 0, LINNET_LAYER_PARTS, g->layer_stream[layer], err);
 	for (uint32_t part = 0; part < LINNET_LAYER_PARTS && !ret; part++) {
-		ret = make_room(s, err);
-		if (!ret)
-			ret = await_unit(s, linnet_units_layer(layer, part), err);
-		if (!ret)
-			ret = submit_parts(s, layer, part, 1,
-					   g->part_stream[layer * LINNET_LAYER_PARTS + part], err);
+		ret = submit_part(s, layer, part, err);
 		/* the first read must not wait for the last job */
 		linnet_queue_poll(s->m->queue);
 	}

@@ -84,6 +84,8 @@ static int build_graph(struct linnet_session_plan *p, const struct linnet_model 
 		.kv = p->kv,
 		.kv_type = p->kv_type,
 		.long_factors = p->n_ctx > m->hp.rope_ctx_orig,
+		.n_places = p->max_places,
+		.place_bytes = p->units->place_bytes,
 	};
 
 	linnet_graph_free(&p->graph);
@@ -148,16 +150,20 @@ static bool is_short(const struct linnet_units *u)
 	return false;
 }
 
+/* Address space for all experts can be had without taking memory for it. */
+static bool may_grow(const struct linnet_model *m, const struct linnet_units *u)
+{
+	return m->engine->ops->region_discard &&
+	       linnet_region_reservable(u->place_bytes * u->all_places);
+}
+
 /* Decide what is resident, and fill in p->memory. */
 static int place_weights(struct linnet_session_plan *p, const struct linnet_model *m,
 			 uint64_t budget, struct linnet_error *err)
 {
 	struct linnet_memory_info *mem = &p->memory;
-	int ret = linnet_units_make(&p->units, m, err);
-
-	if (ret)
-		return ret;
-	ret = choose(p, m, budget, NULL);
+	const struct linnet_units *u = p->units;
+	int ret = choose(p, m, budget, NULL);
 	if ((ret || is_short(p->units)) && p->n_batch_auto && p->n_batch > SMALL_BATCH &&
 	    p->n_outputs <= SMALL_BATCH) {
 		p->n_batch = SMALL_BATCH;
@@ -172,6 +178,12 @@ static int place_weights(struct linnet_session_plan *p, const struct linnet_mode
 		ret = choose(p, m, budget, err);
 	if (ret)
 		return ret;
+	if (!m->experts && u->place_bytes && !may_grow(m, u)) {
+		p->max_places = u->n_places ? u->n_places : u->least_places;
+		ret = build_graph(p, m, err);
+		if (ret)
+			return ret;
+	}
 	for (size_t i = 0; i < p->units->n_units; i++)
 		if (p->units->unit[i].streamed)
 			mem->streamed += p->units->unit[i].bytes;
@@ -179,7 +191,15 @@ static int place_weights(struct linnet_session_plan *p, const struct linnet_mode
 	p->session_bytes = mem->kv + mem->scratch;
 	if (p->units->unit[LINNET_UNIT_EMBEDDINGS].absent)
 		mem->scratch += p->rows_bytes;
-	mem->weights = mem->resident + mem->ring;
+	mem->experts = u->n_places * u->place_bytes;
+	for (size_t i = 0; i < u->n_units; i++)
+		if (u->unit[i].absent && i != LINNET_UNIT_EMBEDDINGS)
+			mem->experts_bytes += u->unit[i].bytes;
+	/* evenly used, a place serves as often as any other */
+	if (u->n_places)
+		mem->experts_read = (double)m->hp.n_layer * m->hp.n_expert_used * u->place_bytes *
+				    (u->all_places - u->n_places) / u->all_places;
+	mem->weights = mem->resident + mem->ring + mem->experts;
 	mem->total = mem->weights + mem->kv + mem->scratch + mem->other;
 	mem->budget = budget;
 	return 0;
@@ -273,6 +293,10 @@ static int make(struct linnet_session_plan *p, const struct linnet_model *m,
 	if (ret)
 		goto err_free;
 
+	ret = linnet_units_make(&p->units, m, err);
+	if (ret)
+		goto err_free;
+	p->max_places = m->experts ? linnet_experts_places(m->experts) : p->units->all_places;
 	ret = build_graph(p, m, err);
 	if (!ret)
 		ret = measure_fixed(p, m, err);
@@ -366,7 +390,10 @@ uint64_t linnet_plan_least(const struct linnet_plan *p)
 
 int linnet_plan_unit(const struct linnet_plan *p, size_t i, struct linnet_plan_unit *unit)
 {
-	static const char *const parts[LINNET_LAYER_PARTS] = { "attention", "gate", "up", "down" };
+	static const char *const parts[2][LINNET_LAYER_PARTS] = {
+		{ "attention", "gate", "up", "down" },
+		{ "attention", "router", "experts", "sum" },
+	};
 	const struct linnet_units *u = p->p.units;
 	struct linnet_plan_unit full = { .size = unit->size, .layer = -1 };
 
@@ -382,9 +409,10 @@ int linnet_plan_unit(const struct linnet_plan *p, size_t i, struct linnet_plan_u
 		full.name = "output";
 	} else {
 		full.layer = (i - LINNET_UNIT_LAYERS) / LINNET_LAYER_PARTS;
-		full.name = parts[(i - LINNET_UNIT_LAYERS) % LINNET_LAYER_PARTS];
+		full.name = parts[u->place_bytes > 0][(i - LINNET_UNIT_LAYERS) % LINNET_LAYER_PARTS];
 	}
-	full.bytes = u->unit[i].absent ? 0 : u->unit[i].bytes;
+	full.cached = u->unit[i].absent && i != LINNET_UNIT_EMBEDDINGS;
+	full.bytes = u->unit[i].absent && !full.cached ? 0 : u->unit[i].bytes;
 	full.streamed = u->unit[i].streamed;
 	memcpy(unit, &full, unit->size < sizeof(full) ? unit->size : sizeof(full));
 	return 0;

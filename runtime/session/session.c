@@ -463,6 +463,14 @@ int linnet_session_stats(const struct linnet_session *s, struct linnet_stats *st
 	full.read_ns = w.read_ns;
 	full.read_retries = linnet_queue_retries(s->m->queue);
 	full.verified_bytes = w.verified_bytes;
+	if (s->m->experts) {
+		struct linnet_experts_stats x;
+
+		linnet_experts_stats(s->m->experts, &x);
+		full.verified_bytes += x.verified_bytes;
+		full.expert_hits = x.hits;
+		full.expert_misses = x.misses;
+	}
 	if (!getrusage(RUSAGE_SELF, &usage))
 		full.peak_bytes = (uint64_t)usage.ru_maxrss * 1024;
 	full.direct_io = w.direct_io;

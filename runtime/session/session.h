@@ -4,6 +4,7 @@
 #ifndef LINNET_SESSION_SESSION_H
 #define LINNET_SESSION_SESSION_H
 
+#include "runtime/memory/experts.h"
 #include "runtime/memory/gather.h"
 #include "runtime/memory/prefix.h"
 #include "runtime/model/graph.h"
@@ -25,6 +26,7 @@ struct linnet_session_plan {
 	uint32_t kv_type;
 	struct linnet_kv_layer *kv;	/* [n_layer] */
 	uint64_t kv_page_bytes;
+	uint32_t max_places;		/* of the cache of experts: it may grow to so many */
 	struct linnet_graph graph;
 	struct linnet_units *units;	/* with the choice that was made */
 	struct linnet_memory_info memory;

@@ -67,6 +67,27 @@ expect 0 "run with a bound on reading" run $args -p "the little dog" -n 2 --temp
 	--read-bandwidth 40M --lookup 0
 # at least the weights of the layers, twice
 check "run with a bound on reading: takes its time" [ $(($(date +%s%N) - start)) -gt 1500000000 ]
+moe=$tmp/moe.gguf
+if "$python" tests/tools/make_model.py --preset qwen3moe --layers 4 --experts 32 --type q4_k \
+	-o "$moe" >"$out" 2>"$err"; then
+	args="-c 256 -b 32 -m $moe"
+	expect 0 "plan of a mixture" plan $args --json --no-probe --memory none
+	holds "plan of a mixture: all in memory" "d['experts'] == 0 and d['experts_read'] == 0"
+	total=$("$python" -c "import json; print(json.load(open('$out'))['total'])")
+	least=$("$python" -c "import json; print(json.load(open('$out'))['least'])")
+	expect 0 "a mixture without a limit" run $args -p "the little dog" -n 32 --temp 0 --memory none --ignore-eos
+	cp "$out" "$tmp/text"
+	for budget in $(((least + total) / 2)) "$least"; do
+		expect 0 "plan of a mixture for $budget" plan $args --json --no-probe --memory $budget
+		holds "plan of a mixture for $budget: adds up" "d['total'] == d['resident'] + d['ring'] + d['experts'] + d['kv'] + d['scratch'] + d['other'] and d['total'] <= d['budget'] and 0 < d['experts'] < d['experts_bytes'] and d['experts_read'] > 0"
+		holds "plan of a mixture for $budget: units" "d['experts_bytes'] == sum(u['bytes'] for u in d['units'] if u['cached']) and d['resident'] == sum(u['bytes'] for u in d['units'] if not u['streamed'] and not u['cached'])"
+		expect 0 "a mixture in $budget" run $args -p "the little dog" -n 32 --temp 0 --memory $budget --ignore-eos
+		check "a mixture in $budget: the same text" cmp -s "$out" "$tmp/text"
+		stderr_has "a mixture in $budget: says how often experts were there" '^experts .* were in memory'
+	done
+else
+	skip "plans of a mixture" "make_model.py: $(tail -n 1 "$err")"
+fi
 for temp in 0 0.9; do
 	args="-m $demo -p Once -n 200 --ctx 256 --seed 7 --temp $temp --ignore-eos"
 	expect 0 "a run without drafts, temperature $temp" run $args --lookup 0
@@ -79,6 +100,8 @@ for temp in 0 0.9; do
 	done
 done
 args="-c 256 -b 64 -m $model"
+expect 0 "plan of the larger model again" plan $args --json --no-probe --memory none
+least=$("$python" -c "import json; print(json.load(open('$out'))['least'])")
 expect 1 "run in less than the least" run $args -p "a" -n 1 --memory $((least - 1))
 check "run in less than the least: says so" grep -q "at least $least are needed" "$err"
 done_testing

@@ -25,6 +25,9 @@ MODELS = {
     "mixtral-q8_0": ("mixtral", "q8_0", "", dict(experts=6)),
     "qwen3moe-q4_k": ("qwen3moe", "q4_k", "ffn_down=iq4_nl,ffn_up=q2_k",
                       dict(experts=9, experts_used=4)),
+    # experts that are no whole blocks, and others that are
+    "qwen3moe-many": ("qwen3moe", "q4_k", "ffn_down=q6_k",
+                      dict(experts=24, experts_used=3, layers=4)),
     "phi3-mxfp4": ("phi3-long", "mxfp4", "attn_qkv=q5_0", dict(rope_dims=24)),
     "gemma2-q5_1": ("gemma2", "q5_1", "ffn_gate=q4_1", dict(layers=2, window=70)),
     "gemma3-iq4_xs": ("gemma3", "iq4_xs", "", dict(layers=6, window=40)),
@@ -39,7 +42,7 @@ def main():
         if name == "llama-mixed":
             make_model.make(os.path.join(out, "split.gguf"), c, type_name, types, splits=4)
     with open(os.path.join(out, "names"), "w") as f:
-        f.writelines(name + "\n" for name in MODELS)
+        f.writelines(name + "\n" for name in MODELS if name != "qwen3moe-many")
     return 0
 
 

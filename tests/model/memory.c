@@ -158,7 +158,7 @@ static void test_same(uint32_t chunk)
 	shaker.stop = true;
 	pthread_join(thread, NULL);
 	test_ok(ok && !shaker.failed && shaker.n > 10,
-		"%u tokens a pass: the same logits in %u runs with %u budgets", chunk, runs, shaker.n);
+		"%s, %u tokens a pass: the same logits in %u runs with %u budgets", strrchr(path, '/') + 1, chunk, runs, shaker.n);
 	free(want);
 	free(got);
 	close_run(&plain);
@@ -233,8 +233,8 @@ static void test_give_back(void)
 	linnet_session_stats(r.s, &st);
 	test_ok(st.bytes_read == bytes_read, "then they stay");
 
-	test_ok(linnet_model_set_memory(r.m, r.least - 1, &err) == -ENOMEM &&
-		strstr(err.message, "at least"), "less than the least: %s", strrchr(err.message, '/'));
+	ret = linnet_model_set_memory(r.m, r.least - 1, &err);
+	test_ok(ret == -ENOMEM && strstr(err.message, "at least"), "less than the least: %s", strrchr(err.message, '/'));
 	test_ok(linnet_model_set_memory(r.m, LINNET_MEMORY_UNLIMITED, &err) == 0 &&
 		linnet_model_set_memory(r.m, 0, &err) == 0, "no budget, and an automatic one");
 	linnet_model_set_memory(r.m, r.all, NULL);
@@ -272,6 +272,7 @@ static void test_two_sessions(void)
 	struct run probe, r;
 	uint64_t budget;
 	float *want, *got;
+	int ret;
 
 	if (!open_run(&probe, LINNET_MEMORY_UNLIMITED, TOKENS))
 		return;
@@ -291,7 +292,8 @@ static void test_two_sessions(void)
 		"also when the second is gone");
 	/* a session that leaves nothing for the weights */
 	so.n_ctx = 1 << 20;
-	test_ok(linnet_session_create(&second, r.m, &so, &err) == -ENOMEM, "one that is too large: %s",
+	ret = linnet_session_create(&second, r.m, &so, &err);
+	test_ok(ret == -ENOMEM, "one that is too large: %s",
 		strrchr(err.message, '/'));
 	test_ok(decode(&r, TOKENS, got) && !memcmp(want, got, probe.n_vocab * sizeof(float)),
 		"and nothing has changed");
@@ -299,6 +301,16 @@ static void test_two_sessions(void)
 	free(got);
 	close_run(&probe);
 	close_run(&r);
+}
+
+static bool make_model(const char *python, const char *name, const char *options)
+{
+	char command[512];
+
+	snprintf(path, sizeof(path), "%s/%s.gguf", dir, name);
+	snprintf(command, sizeof(command), "%s tests/tools/make_model.py %s -o %s >/dev/null", python,
+		 options, path);
+	return test_ok(!system(command), "a model is made: %s", name);
 }
 
 int main(void)
@@ -318,18 +330,19 @@ int main(void)
 		rmdir(dir);
 		return 77;
 	}
-	snprintf(path, sizeof(path), "%s/model.gguf", dir);
-	snprintf(command, sizeof(command), "%s tests/tools/make_model.py --layers 12 --embd 512 "
-		 "--ff 2048 --heads 8 --kv-heads 2 --vocab 4096 --no-tied --type q8_0 -o %s >/dev/null",
-		 python, path);
-	if (!test_ok(!system(command), "a model is made"))
-		return test_end();
 	/* a pager that hangs must not hang the suite */
 	alarm(300);
-	test_give_back();
-	test_same(1);
-	test_same(TOKENS / 3);
-	test_two_sessions();
+	if (make_model(python, "moe", "--preset qwen3moe --layers 4 --experts 24 --type q4_k")) {
+		test_same(1);
+		test_same(TOKENS / 3);
+	}
+	if (make_model(python, "dense", "--layers 12 --embd 512 --ff 2048 --heads 8 --kv-heads 2 "
+		       "--vocab 4096 --no-tied --type q8_0")) {
+		test_give_back();
+		test_same(1);
+		test_same(TOKENS / 3);
+		test_two_sessions();
+	}
 	snprintf(command, sizeof(command), "rm -rf %s", dir);
 	if (system(command))
 		printf("# %s stays\n", dir);

@@ -1200,7 +1200,7 @@ static void test_range(void)
 	} cases[] = {
 		{ LINNET_OP_GET_ROWS, 2, 4, 0, { -1, 7, INT32_MIN, INT32_MAX } },
 		{ LINNET_OP_MATMUL_EXPERTS, 3, 1, 4, { -1, 5, INT32_MIN, INT32_MAX } },
-		{ LINNET_OP_MATMUL_EXPERTS, 4, 0, 0, { -1, 4, INT32_MIN, INT32_MAX } },
+		{ LINNET_OP_MATMUL_EXPERTS, 4, 0, 0, { -2, 4, INT32_MIN, INT32_MAX } },
 		{ LINNET_OP_KV_WRITE, 2, 2, 0, { -1, 768, INT32_MIN, INT32_MAX } },
 		{ LINNET_OP_KV_WRITE, 3, 0, 0, { -1, 2, INT32_MIN, INT32_MAX } },
 		{ LINNET_OP_KV_WRITE, 4, 2, 0, { -1, 3, INT32_MIN, INT32_MAX } },
@@ -1274,6 +1274,69 @@ static void test_expert_twice(void)
 	put_int(&r, &r.s->op[1].operand[3], 1, 3, 2);
 	test_ok(execute(&r, pools[1], &kernels[0], &failed) == -ERANGE && failed == 1,
 		"an expert that a token names twice is -ERANGE");
+	linnet_stream_free(r.s);
+}
+
+/* Experts part by part come to what they come to at once; the others' rows stay. */
+static void test_expert_left_out(void)
+{
+	struct run r = { .params = { 5, 3, 37 } };
+	const struct linnet_operand *o;
+	uint32_t failed = 0, n_experts, used;
+	float want[5][4][64], is[5][4][64];
+	int32_t place[8], id[5][4];
+	size_t bytes;
+	bool ok = true, stays = true;
+	char *data = plain_stream(LINNET_OP_MATMUL_EXPERTS, &bytes);
+
+	for (uint32_t i = 0; i < 3; i++)
+		operand_at(data, 0, i)->slot += 8;
+	if (!test_ok(!linnet_stream_parse(&r.s, data, bytes, NULL) && place_slots(&r, false),
+		     "a stream with places"))
+		return;
+	free(data);
+	o = r.s->op[1].operand;
+	used = dim(&r, &o[3], 0);
+	n_experts = dim(&r, &o[4], 0);
+	fill_slots(&r, 5);
+	for (uint32_t e = 0; e < n_experts; e++)
+		memcpy(&place[e], r.base[o[4].slot] + o[4].offset + e * 4, 4);
+	for (uint32_t t = 0; t < 5; t++)
+		for (uint32_t j = 0; j < used; j++)
+			memcpy(&id[t][j], r.base[o[3].slot] + o[3].offset + j * 4 + t * o[3].nb[0], 4);
+	for (unsigned p = 0; p < 2; p++) {
+		ok = ok && !execute(&r, pools[p], &kernels[0], &failed);
+		for (uint32_t t = 0; t < 5; t++)
+			for (uint32_t j = 0; j < used; j++)
+				memcpy(want[t][j], r.base[o[0].slot] + o[0].offset + j * o[0].nb[0] +
+				       t * o[0].nb[1], dim(&r, &o[0], 0) * 4);
+		for (uint32_t t = 0; t < 5; t++)
+			for (uint32_t j = 0; j < used; j++)
+				memset(r.base[o[0].slot] + o[0].offset + j * o[0].nb[0] +
+				       t * o[0].nb[1], 0x55, dim(&r, &o[0], 0) * 4);
+		for (uint32_t round = 0; round < n_experts; round++) {
+			for (uint32_t e = 0; e < n_experts; e++)
+				put_int(&r, &o[4], e, 0, e == round ? place[e] : LINNET_PLACE_NONE);
+			ok = ok && !execute(&r, pools[p], &kernels[0], &failed);
+			for (uint32_t t = 0; t < 5; t++) {
+				for (uint32_t j = 0; j < used; j++) {
+					float *x = is[t][j], *y = want[t][j];
+					const bool done = (uint32_t)id[t][j] <= round;
+					const size_t n = dim(&r, &o[0], 0);
+
+					memcpy(x, r.base[o[0].slot] + o[0].offset +
+					       j * o[0].nb[0] + t * o[0].nb[1], n * 4);
+					ok = ok && (!done || !memcmp(x, y, n * 4));
+					for (size_t i = 0; !done && i < n * 4; i++)
+						stays = stays && ((char *)x)[i] == 0x55;
+				}
+			}
+		}
+		for (uint32_t e = 0; e < n_experts; e++)
+			put_int(&r, &o[4], e, 0, place[e]);
+	}
+	test_ok(ok, "experts one by one give the same bits");
+	test_ok(stays, "and leave the others' rows as they are");
 	linnet_stream_free(r.s);
 }
 
@@ -1425,6 +1488,7 @@ int main(void)
 	test_limits();
 	test_range();
 	test_expert_twice();
+	test_expert_left_out();
 	test_positions_overwritten();
 	test_huge_scratch();
 	test_valid(rounds);

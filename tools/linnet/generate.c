@@ -312,6 +312,12 @@ void summary_print(const struct summary *s, const struct generate *g,
 			 (unsigned long long)st.read_retries, st.read_retries == 1 ? " was" : "s were");
 		line("retries", text);
 	}
+	if (st.expert_misses) {
+		snprintf(text, sizeof(text), "%.1f %% of %llu were in memory",
+			 100.0 * (double)st.expert_hits / (double)(st.expert_hits + st.expert_misses),
+			 (unsigned long long)(st.expert_hits + st.expert_misses));
+		line("experts", text);
+	}
 	if (st.verified_bytes)
 		line("verified", format_bytes(a, st.verified_bytes));
 	if (st.note[0])

@@ -153,10 +153,16 @@ int model_session(struct linnet_session **out, struct linnet_model *m,
 	if (opts.n_ctx > info.n_ctx_train && info.n_ctx_train)
 		tool_note("%s: the context is longer than the model was trained for "
 			  "(--ctx, %u, trained for %u)", margs->path, opts.n_ctx, info.n_ctx_train);
-	if (!linnet_model_memory(m, &opts, &mem, NULL) && mem.streamed)
-		tool_note("%s: %s of the weights stay in memory, %s are read again in every pass "
-			  "(--memory, %s)", margs->path, format_bytes(a, mem.resident),
-			  format_bytes(b, mem.streamed), format_bytes(c, mem.budget));
+	if (!linnet_model_memory(m, &opts, &mem, NULL)) {
+		if (mem.experts)
+			tool_note("%s: of %s of experts the %s used most stay in memory "
+				  "(--memory, %s)", margs->path, format_bytes(a, mem.experts_bytes),
+				  format_bytes(b, mem.experts), format_bytes(c, mem.budget));
+		if (mem.streamed)
+			tool_note("%s: %s of the weights stay in memory, %s are read again in every "
+				  "pass (--memory, %s)", margs->path, format_bytes(a, mem.resident),
+				  format_bytes(b, mem.streamed), format_bytes(c, mem.budget));
+	}
 	if (linnet_session_create(out, m, &opts, &err)) {
 		tool_error("%s", err.message);
 		return TOOL_FAILED;

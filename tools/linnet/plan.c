@@ -24,7 +24,7 @@ struct speed {
 };
 
 /* Bytes that the computation of one token touches. */
-static uint64_t touched(const struct linnet_plan *p)
+static uint64_t touched(const struct linnet_plan *p, const struct linnet_model_info *info)
 {
 	struct linnet_plan_unit u = LINNET_INIT(u);
 	uint64_t bytes = 0;
@@ -37,7 +37,9 @@ static uint64_t touched(const struct linnet_plan *p)
 			continue;
 		}
 		output = u.bytes;
-		bytes += u.bytes;
+		/* of experts it uses a few */
+		bytes += strcmp(u.name, "experts") ? u.bytes :
+			 u.bytes * info->n_expert_used / info->n_expert;
 	}
 	/* Of the embeddings, a token touches one row, unless the output is made of them: a
 	 * norm alone is no output. */
@@ -51,20 +53,20 @@ static struct speed measure(const struct linnet_model *m, const struct linnet_pl
 {
 	struct linnet_model_info info = model_info(m);
 	uint64_t bytes = mem->budget / 4 < PROBE_BYTES ? mem->budget / 4 : PROBE_BYTES;
-	uint64_t used = touched(p);
+	uint64_t used = touched(p, &info);
 	struct speed s = { 0 };
+	/* as if experts were used evenly: they are not, and fewer are read */
+	uint64_t reads = mem->streamed + mem->experts_read;
 	double compute, read;
 
 	s.memory = probe_memory(info.n_threads, bytes);
 	s.disk = probe_disk(args->path);
 	if (args->read_bandwidth && (double)args->read_bandwidth < s.disk)
 		s.disk = (double)args->read_bandwidth;
-	if (s.memory == 0 || (mem->streamed && s.disk == 0))
+	if (s.memory == 0 || (reads && s.disk == 0))
 		return s;
-	/* experts: a token uses some of them only, which is not known here; so this is
-	 * what a dense model of the same size would reach */
 	compute = (double)used / s.memory;
-	read = mem->streamed ? (double)mem->streamed / s.disk : 0;
+	read = reads ? (double)reads / s.disk : 0;
 	s.disk_bound = read > compute;
 	s.tokens = 1 / (s.disk_bound ? read : compute);
 	return s;
@@ -83,6 +85,9 @@ static int print_json(const struct linnet_plan *p, const struct linnet_memory_in
 	json_put(o, "total", json_integer((json_int_t)mem->total));
 	json_put(o, "resident", json_integer((json_int_t)mem->resident));
 	json_put(o, "ring", json_integer((json_int_t)mem->ring));
+	json_put(o, "experts", json_integer((json_int_t)mem->experts));
+	json_put(o, "experts_bytes", json_integer((json_int_t)mem->experts_bytes));
+	json_put(o, "experts_read", json_integer((json_int_t)mem->experts_read));
 	json_put(o, "kv", json_integer((json_int_t)mem->kv));
 	json_put(o, "kv_disk", json_integer((json_int_t)mem->kv_disk));
 	json_put(o, "scratch", json_integer((json_int_t)mem->scratch));
@@ -94,6 +99,7 @@ static int print_json(const struct linnet_plan *p, const struct linnet_memory_in
 		json_put(j, "layer", u.layer < 0 ? json_null() : json_integer(u.layer));
 		json_put(j, "bytes", json_integer((json_int_t)u.bytes));
 		json_put(j, "streamed", json_boolean(u.streamed));
+		json_put(j, "cached", json_boolean(u.cached));
 		json_add(list, j);
 	}
 	json_put(o, "units", list);
@@ -117,13 +123,14 @@ static void row(const char *label, uint64_t bytes)
 		   format_count(b, bytes));
 }
 
-/* A line for each layer: '#' for a sixteenth of the largest layer that stays, '.' for one
- * that is read again. */
+/* A line for each layer: '#' for a part of the largest layer that stays, '.' for one that is
+ * read again, '+' for one of experts that are cached. */
 static void picture(const struct linnet_plan *p)
 {
 	struct linnet_plan_unit u = LINNET_INIT(u);
 	uint64_t most = 1, sum = 0;
 	int32_t layer = -2;
+	bool cached = false;
 	char a[32];
 
 	for (size_t i = 0; !linnet_plan_unit(p, i, &u); i++) {
@@ -146,13 +153,18 @@ static void picture(const struct linnet_plan *p)
 				out_printf("\n  layer %-4d ", u.layer);
 		}
 		layer = u.layer;
-		out_printf("%s", term_style(1, u.streamed ? TERM_RED : TERM_GREEN));
+		cached |= u.cached;
+		out_printf("%s", term_style(1, u.streamed ? TERM_RED : u.cached ? TERM_YELLOW :
+								  TERM_GREEN));
 		for (uint64_t b = 0; b < blocks; b++)
-			out_write(u.streamed ? "." : "#", 1);
+			out_write(u.streamed ? "." : u.cached ? "+" : "#", 1);
 		out_printf("%s", term_style(1, TERM_RESET));
 	}
 	out_printf("\n  # stays in memory, . is read again in every pass; a line's length is its "
 		   "size (%s at most)\n", format_bytes(a, most));
+	if (cached)
+		out_printf("  + are experts: those used most stay in memory, others are read when they are "
+			   "chosen\n");
 }
 
 static int print_text(const struct linnet_plan *p, const struct linnet_memory_info *mem,
@@ -169,12 +181,19 @@ static int print_text(const struct linnet_plan *p, const struct linnet_memory_in
 	row("total", mem->total);
 	row("  resident", mem->resident);
 	row("  ring", mem->ring);
+	if (mem->experts)
+		row("  cached experts", mem->experts);
 	row("  KV cache", mem->kv);
 	row("  scratch", mem->scratch);
 	row("  other", mem->other);
 	row("read in every pass", mem->streamed);
 	if (mem->kv_disk)
 		row("KV cache on disk", mem->kv_disk);
+	if (mem->experts) {
+		row("experts in all", mem->experts_bytes);
+		row("  read per token", mem->experts_read);
+		out_printf("  (if all were used equally; the more some are preferred, the less is read)\n");
+	}
 	if (s) {
 		out_printf("\n  disk %s/s, memory %s/s: at most %.3g tokens/s, bound by %s\n",
 			   format_bytes(a, (uint64_t)s->disk), format_bytes(b, (uint64_t)s->memory),

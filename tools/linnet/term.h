@@ -14,6 +14,7 @@
 #define TERM_DIM "\033[2m"
 #define TERM_RED "\033[31m"
 #define TERM_GREEN "\033[32m"
+#define TERM_YELLOW "\033[33m"
 
 bool term_is(int fd);
 /* The escape sequence, or "" when fd is not to be coloured. */

@@ -39,6 +39,7 @@
 #define LINNET_MATMUL_MAX	4	/* products that share one left operand */
 #define LINNET_KV_PAGE		256	/* positions in one KV page */
 #define LINNET_KV_TILE		16	/* positions in one tile of a K page */
+#define LINNET_PLACE_NONE	(-1)	/* place of an expert that is left out */
 
 /*
  * Element types. The numbers are those of the GGUF file format, so that a
@@ -95,7 +96,9 @@ enum linnet_opcode {
 	 * dst[:, j, t] = weight[place[ids[j, t]]] * src[:, j or 0, t]
 	 * Operands: dst F32 [N, J, T], src F32 [K, J or 1, T],
 	 *	weight any [K, N, P], ids I32 [J, T], (place) I32 [E]
-	 * Without a place table the expert's number is its place, and E = P.
+	 * Without a place table the expert's number is its place, and E = P. Where
+	 * place is LINNET_PLACE_NONE, dst[:, j, t] is left as it is: several
+	 * submissions may compute the experts part by part.
 	 */
 	LINNET_OP_MATMUL_EXPERTS = 4,
 	/*

@@ -119,7 +119,7 @@ int linnet_model_info(const struct linnet_model *m, struct linnet_model_info *in
  */
 struct linnet_memory_info {
 	size_t size;
-	uint64_t weights;	/* resident + ring */
+	uint64_t weights;	/* resident + ring + experts */
 	uint64_t kv, scratch;
 	uint64_t other;		/* tokenizer, metadata, code */
 	uint64_t total;
@@ -128,6 +128,10 @@ struct linnet_memory_info {
 	uint64_t streamed;	/* bytes that every pass reads again */
 	uint64_t budget;	/* what the process may use, or LINNET_MEMORY_UNLIMITED */
 	uint64_t kv_disk;	/* that the KV cache may take on disk */
+	/* Where not all experts of a mixture stay in memory: memory that those used most are
+	 * cached in, their bytes in all, and what a token would read of them if all were used
+	 * equally. They are not, so it reads less. */
+	uint64_t experts, experts_bytes, experts_read;
 };
 
 struct linnet_session_options;
@@ -159,10 +163,12 @@ uint64_t linnet_plan_least(const struct linnet_plan *p);
 /* Unit number i, in the order of a pass; -ENOENT past the end. */
 struct linnet_plan_unit {
 	size_t size;
-	const char *name;	/* "tables", "embeddings", "attention", "gate", "up", "down", "output" */
+	const char *name;	/* "tables", "embeddings", "attention", "gate", "up", "down", "router", "experts", "sum",
+				 * "output" */
 	int32_t layer;		/* -1: of none */
 	uint64_t bytes;
 	bool streamed;
+	bool cached;		/* those of the experts that are used most stay in memory */
 };
 int linnet_plan_unit(const struct linnet_plan *p, size_t i, struct linnet_plan_unit *unit);
 
@@ -386,6 +392,8 @@ struct linnet_stats {
 	char note[160];
 	uint64_t read_retries;		/* reads that were tried again or continued */
 	uint64_t verified_bytes;	/* read again and found to be the same */
+	/* Experts that layers needed: found in memory, and read. */
+	uint64_t expert_hits, expert_misses;
 	uint64_t kv_restored, kv_saved;	/* positions from and to saved prefixes */
 	uint32_t kv_rejected;		/* files of saved prefixes that were ignored */
 	char kv_note[160];		/* empty, or what was wrong with the last one */
