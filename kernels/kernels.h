@@ -102,6 +102,14 @@ struct linnet_matmul {
 	void *scratch;
 };
 
+struct linnet_limits {
+	/* Read n bytes at p, any alignment, as fast as this level can; nothing of use. */
+	uint64_t (*read)(const void *p, size_t n);
+	/* n rounds of the level's int8 products, registers alone. Returns the operations: a
+	 * product and its sum are two. NULL: no measure of this level. */
+	uint64_t (*int8)(uint64_t n);
+};
+
 struct linnet_kernels {
 	const char *isa;
 
@@ -142,6 +150,9 @@ struct linnet_kernels {
 	void (*kv_put[2])(uint32_t type, void *block, const float *src, size_t d, size_t p);
 	/* Attention over one page, see attention.h. */
 	struct linnet_attention_ops attn;
+
+	/* What the machine could do, to hold the above against. */
+	struct linnet_limits limits;
 };
 
 /*

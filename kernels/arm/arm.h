@@ -20,5 +20,7 @@ void linnet_arm_q32_neon(struct linnet_kernels *k);
 void linnet_arm_q32_dotprod(struct linnet_kernels *k);
 void linnet_arm_k_neon(struct linnet_kernels *k);
 void linnet_arm_k_dotprod(struct linnet_kernels *k);
+void linnet_arm_limits_neon(struct linnet_kernels *k);
+void linnet_arm_limits_dotprod(struct linnet_kernels *k);
 
 #endif

@@ -10,11 +10,13 @@ void linnet_kernels_neon(struct linnet_kernels *k)
 	linnet_arm_q32_neon(k);
 	linnet_arm_k_neon(k);
 	linnet_kernels_neon_ops(k);
+	linnet_arm_limits_neon(k);
 }
 
 void linnet_kernels_dotprod(struct linnet_kernels *k)
 {
 	linnet_arm_q32_dotprod(k);
 	linnet_arm_k_dotprod(k);
+	linnet_arm_limits_dotprod(k);
 	k->attn = linnet_attention_dotprod;
 }

@@ -7,4 +7,5 @@ void linnet_kernels_ref(struct linnet_kernels *k)
 	linnet_kernels_ref_mat(k);
 	linnet_kernels_ref_k(k);
 	linnet_kernels_ref_ops(k);
+	linnet_kernels_ref_limits(k);
 }

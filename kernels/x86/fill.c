@@ -10,6 +10,7 @@ void linnet_kernels_avx2(struct linnet_kernels *k)
 	linnet_kernels_avx2_mat(k);
 	linnet_kernels_avx2_k(k);
 	linnet_kernels_avx2_ops(k);
+	linnet_kernels_avx2_limits(k);
 }
 
 void linnet_kernels_avx512(struct linnet_kernels *k)
@@ -17,4 +18,5 @@ void linnet_kernels_avx512(struct linnet_kernels *k)
 	linnet_kernels_avx512_mat(k);
 	linnet_kernels_avx512_k(k);
 	linnet_kernels_avx512_ops(k);
+	linnet_kernels_avx512_limits(k);
 }

@@ -8,6 +8,7 @@
 #include "json.h"
 #include "model.h"
 #include "options.h"
+#include "roofline.h"
 #include "term.h"
 #include "tool.h"
 
@@ -19,7 +20,6 @@
 
 #include "build-info.h"
 
-enum { FORMAT_MD, FORMAT_CSV, FORMAT_JSON, FORMAT_JSONL };
 static const char *const format_names[] = { "md", "csv", "json", "jsonl", NULL };
 
 struct bench {
@@ -128,44 +128,6 @@ static json_t *result_json(const struct bench *b, const struct result *r)
 	return o;
 }
 
-static void print_csv_text(const char *text)
-{
-	out_write("\"", 1);
-	for (; *text; text++)
-		out_write(*text == '"' ? "\"\"" : text, *text == '"' ? 2 : 1);
-	out_write("\"", 1);
-}
-
-/* Keys on the first line; the lists of samples are for JSON alone. */
-static void print_csv(const json_t *o, bool first)
-{
-	const char *key, *comma;
-	json_t *v;
-
-	for (int row = first ? 0 : 1; row < 2; row++) {
-		comma = "";
-		json_object_foreach((json_t *)o, key, v) {
-			char number[32];
-
-			if (json_is_array(v))
-				continue;
-			out_printf("%s", comma);
-			comma = ",";
-			if (row == 0) {
-				out_printf("%s", key);
-				continue;
-			}
-			if (json_is_integer(v))
-				snprintf(number, sizeof(number), "%lld",
-					 (long long)json_integer_value(v));
-			else if (json_is_real(v))
-				snprintf(number, sizeof(number), "%f", json_real_value(v));
-			print_csv_text(json_is_string(v) ? json_string_value(v) : number);
-		}
-		out_printf("\n");
-	}
-}
-
 static void print_md(const struct bench *b, const struct result *r, const json_t *o, bool first)
 {
 	char type[128], size[32], test[64], count[32];
@@ -204,7 +166,7 @@ static void print_result(const struct bench *b, const struct result *r, bool fir
 		print_md(b, r, o, first);
 		break;
 	case FORMAT_CSV:
-		print_csv(o, first);
+		json_csv(o, first);
 		break;
 	case FORMAT_JSON:
 		out_printf(first ? "[\n" : ",\n");
@@ -390,6 +352,8 @@ int cmd_bench(int argc, char **argv)
 	struct bench b = { .reps = 5 };
 	struct opt_list threads = { 0 }, depths = { 0 }, prompts = { 0 }, gens = { 0 };
 	struct opt_list seqs = { 0 };
+	struct roofline_args roof = { 0 };
+	bool kernels = false;
 	const struct opt opts[] = {
 		OPTS_MODEL_FILE(&b.margs),
 		OPTS_MEMORY(&b.margs),
@@ -416,6 +380,14 @@ int cmd_bench(int argc, char **argv)
 		  &b.reps, 1,
 		  100000 },
 		{ OPT_FLAG, 0, "no-warmup", NULL, "time the first run, too", &b.no_warmup },
+		{ OPT_GROUP, .help = "Kernels" },
+		{ OPT_FLAG, 0, "kernels", NULL,
+		  "measure the products of each type of weights alone,\n"
+		  "beside what the machine's memory and registers reach", &kernels },
+		{ OPT_TEXT, 0, "type", "TYPE", "only this type of weights (default: all)",
+		  &roof.type },
+		{ OPT_TEXT, 0, "roofline", "FILE", "draw what --kernels measured as an SVG picture",
+		  &roof.svg },
 		{ OPT_GROUP, .help = "Output" },
 		{ OPT_CHOICE, 'o', "output", "FORMAT",
 		  "md, csv, json or jsonl (default: md)", &b.format,
@@ -423,20 +395,28 @@ int cmd_bench(int argc, char **argv)
 		OPT_COMMON
 	};
 	const struct cli cli = {
-		"bench", "[-m FILE] [-p LIST] [-n LIST] [-d LIST] [-t LIST] [options]",
+		"bench", "[-m FILE] [-p LIST] [-n LIST] [-d LIST] [-t LIST] [options]\n"
+		"       linnet bench --kernels [--type TYPE] [-t LIST] [--roofline FILE] [options]",
 		"Measure how fast prompts are computed and text is generated: mean and standard\n"
 		"deviation of the tokens per second of each test. The keys of the JSON output are\n"
 		"those of llama-bench.",
 		"  linnet bench -m model.gguf\n"
 		"  linnet bench -m model.gguf -p 512 -n 128 -t 1,2 -r 3 -o json\n"
 		"  linnet bench -m model.gguf -p 0 -n 64 --depth 0,4096\n"
-		"  linnet bench -m model.gguf -p 0 -n 64 --sequences 1,2,4,8,16 -o jsonl\n",
+		"  linnet bench -m model.gguf -p 0 -n 64 --sequences 1,2,4,8,16 -o jsonl\n"
+		"  linnet bench --kernels --type Q4_0 --roofline q4_0.svg\n",
 		opts, &b.margs.path
 	};
 	int status;
 
-	if (cli_parse(&cli, argc, argv, &status)) {
-		one_value(&threads, 0);
+	if (!cli_parse(&cli, argc, argv, &status))
+		goto out;
+	one_value(&threads, 0);
+	if (kernels || roof.svg) {
+		roof.threads = &threads;
+		roof.format = b.format;
+		status = roofline(&roof);
+	} else {
 		one_value(&depths, 0);
 		one_value(&prompts, 512);
 		one_value(&gens, 128);
@@ -446,6 +426,7 @@ int cmd_bench(int argc, char **argv)
 		status = run_tests(&b, &threads, &depths, &prompts, &gens, &seqs);
 		free(b.cpu);
 	}
+out:
 	free(threads.v);
 	free(depths.v);
 	free(prompts.v);

@@ -93,3 +93,43 @@ bool json_out(const json_t *j, size_t flags)
 		checked(NULL);
 	return false;
 }
+
+static void print_csv_text(const char *text)
+{
+	out_write("\"", 1);
+	for (; *text; text++)
+		out_write(*text == '"' ? "\"\"" : text, *text == '"' ? 2 : 1);
+	out_write("\"", 1);
+}
+
+/* Keys on the first line; the lists of samples are for JSON alone. */
+void json_csv(const json_t *o, bool first)
+{
+	const char *key, *comma;
+	json_t *v;
+
+	for (int row = first ? 0 : 1; row < 2; row++) {
+		comma = "";
+		json_object_foreach((json_t *)o, key, v) {
+			char number[32];
+
+			if (json_is_array(v))
+				continue;
+			out_printf("%s", comma);
+			comma = ",";
+			if (row == 0) {
+				out_printf("%s", key);
+				continue;
+			}
+			if (json_is_integer(v))
+				snprintf(number, sizeof(number), "%lld",
+					 (long long)json_integer_value(v));
+			else if (json_is_real(v))
+				snprintf(number, sizeof(number), "%f", json_real_value(v));
+			else
+				number[0] = '\0';	/* null */
+			print_csv_text(json_is_string(v) ? json_string_value(v) : number);
+		}
+		out_printf("\n");
+	}
+}

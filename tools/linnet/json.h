@@ -18,5 +18,7 @@ json_t *json_new_object(void);
 json_t *json_new_array(void);
 /* Write to stdout; flags as json_dumpf(). No line break is added. */
 bool json_out(const json_t *j, size_t flags);
+/* An object's texts and numbers as a line of CSV; before the first, a line of its keys. */
+void json_csv(const json_t *o, bool first);
 
 #endif

@@ -462,6 +462,41 @@ int linnet_draft_push(struct linnet_draft *d, int32_t id);
 int64_t linnet_draft_next(struct linnet_draft *d, int32_t *ids, size_t cap,
 			  struct linnet_error *err);
 
+/* -------------------------------------------------------------- measuring */
+
+struct linnet_kernels_options {
+	size_t size;
+	unsigned n_threads;	/* 0: one for each core the process may use */
+	const char *isa;	/* NULL: LINNET_CPU, or the best */
+	const char *type;	/* of weights, "Q4_0"; NULL: all */
+	unsigned ms;		/* for each row, at least; 0: 200 */
+};
+
+/* A product of weights with the activations of some tokens, as the engine runs it. */
+struct linnet_kernels_row {
+	size_t size;
+	const char *isa, *type;
+	unsigned n_threads;
+	uint32_t n_rows, n_cols, n_tokens;
+	/* Best of the repeats. Weights read, bytes a second; multiplications and additions
+	 * a second. */
+	double bytes, ops;
+	/* What the machine did in the same moments: bytes a second of a plain read of the
+	 * same weights by as many threads, and int8 operations a second of registers
+	 * alone (0: the level has none, or products of the type are no integers). */
+	double read, peak;
+};
+
+/*
+ * Measure the products of the host engine for one token, a few and a prompt, on weights
+ * that leave the caches; about 100 MB. row() is called with each result and may end the
+ * measuring with a value other than 0, which is returned. -EINVAL, -ENOTSUP: no such
+ * type or instruction set.
+ */
+int linnet_kernels_measure(const struct linnet_kernels_options *opts,
+			   int (*row)(void *ctx, const struct linnet_kernels_row *r), void *ctx,
+			   struct linnet_error *err);
+
 #ifdef __cplusplus
 }
 #endif

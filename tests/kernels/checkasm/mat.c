@@ -278,48 +278,13 @@ static bool own_matmul(const struct checkasm *c)
 	return c->k->matmul[c->arg] != c->ref->matmul[c->arg];
 }
 
-typedef uint64_t line __attribute__((vector_size(64), aligned(8)));
-
-/* All words of n bytes, in four streams: what a plain pass over the weights costs. */
-__attribute__((noinline))
-static uint64_t plain_read(const uint64_t *p, size_t n)
-{
-	size_t quarter = n / 4 / 64;
-	line sum[4] = { { 0 } };
-	uint64_t all = 0;
-
-	for (size_t i = 0; i < quarter; i++)
-		for (size_t j = 0; j < 4; j++)
-			sum[j] |= *(const line *)(p + (j * quarter + i) * 8);
-	for (size_t j = 0; j < 32; j++)
-		all |= sum[j / 8][j % 8];
-	return all;
-}
-
-#ifdef __x86_64__
-/* int8 products of registers alone, Gop/s: what this core could do at this moment */
-static double vnni_peak(void)
+/* int8 products of registers alone, op/s: what this core could do at this moment */
+static double int8_peak(const struct linnet_kernels *k)
 {
 	double t = checkasm_seconds();
+	uint64_t ops = k->limits.int8 ? k->limits.int8(100000) : 0;
 
-#define DOT(r)	"vpdpbusd %%zmm15, %%zmm15, %%zmm" #r "\n\t"
-	for (int n = 0; n < 100000; n++)
-		__asm__ volatile(DOT(0) DOT(1) DOT(2) DOT(3) DOT(4) DOT(5) DOT(6) DOT(7)
-				 DOT(8) DOT(9) DOT(10) DOT(11)
-				 : : : "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5",
-				 "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", "xmm11");
-#undef DOT
-	return 100000.0 * 12 * 128 / (checkasm_seconds() - t) / 1e9;
-}
-#endif
-
-static double int8_peak(void)
-{
-#ifdef __x86_64__
-	if (__builtin_cpu_supports("avx512vnni"))
-		return vnni_peak();
-#endif
-	return 0;
+	return (double)ops / (checkasm_seconds() - t) / 1e9;
 }
 
 static void bench_case(struct checkasm *c, size_t n_rows, size_t n_cols, size_t n_tokens,
@@ -357,10 +322,10 @@ static void bench_case(struct checkasm *c, size_t n_rows, size_t n_cols, size_t 
 		double t0, t1, t2, t3;
 
 		if (n_tokens >= 64 && t->act != LINNET_ACT_F32)
-			peak = fmax(peak, int8_peak());
+			peak = fmax(peak, int8_peak(c->k));
 		t0 = checkasm_seconds();
 		if (n_tokens < 64)
-			sink |= plain_read(w.p, w_bytes);
+			sink |= c->k->limits.read(w.p, w_bytes);
 		t1 = checkasm_seconds();
 		c->k->act_pack(t->act, &act, x.p, n_cols, 0, n_tokens);
 		t2 = checkasm_seconds();

@@ -1,0 +1,292 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Keeps linnet_kernels_measure(): one product as a stream, executed by the host engine's
+ * threads, in turn with a plain read of the same weights and with products of registers,
+ * so that a machine whose speed drifts slows all.
+ */
+#include "kernels/exec.h"
+#include "runtime/engine/pool.h"
+#include "runtime/memory/region.h"
+#include "runtime/model/builder.h"
+#include "runtime/util/error.h"
+
+#include <linnet/linnet.h>
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <time.h>
+
+#define COLS		4096u
+#define WEIGHT_BYTES	((size_t)96 << 20)
+#define PROMPT		512u
+#define INT8_ROUNDS	100000
+
+enum { SLOT_X, SLOT_Y, SLOT_W, N_SLOTS };
+
+struct measure {
+	struct linnet_kernels k;
+	struct linnet_pool *pool;
+	unsigned n_threads;
+	struct linnet_region *w, *x, *y, *scratch;
+};
+
+static double now(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+/* ------------------------------------------- what the machine can do by itself */
+
+struct limit {
+	const struct linnet_limits *limits;
+	const char *p;		/* to be read, or NULL: products */
+	size_t bytes;		/* for each thread */
+	_Atomic unsigned ready;
+	_Atomic int go;
+	_Atomic uint64_t work;	/* bytes or operations */
+};
+
+struct limit_thread {
+	struct limit *l;
+	unsigned index;
+};
+
+static void limit_run(struct limit *l, unsigned i)
+{
+	if (l->p) {
+		uint64_t sum = l->limits->read(l->p + i * l->bytes, l->bytes);
+
+		__asm__ volatile("" : : "r"(sum));
+		atomic_fetch_add(&l->work, l->bytes);
+	} else {
+		atomic_fetch_add(&l->work, l->limits->int8(INT8_ROUNDS));
+	}
+}
+
+static void *limit_main(void *arg)
+{
+	struct limit_thread *t = arg;
+
+	atomic_fetch_add(&t->l->ready, 1);
+	while (!atomic_load(&t->l->go))
+		;
+	limit_run(t->l, t->index);
+	return NULL;
+}
+
+/* Bytes or operations a second of all threads; 0: a thread could not be started. */
+static double limit_rate(const struct measure *m, const char *p, size_t bytes)
+{
+	struct limit l = { .limits = &m->k.limits, .p = p, .bytes = bytes / m->n_threads };
+	struct limit_thread *t = calloc(m->n_threads, sizeof(*t));
+	pthread_t *id = calloc(m->n_threads, sizeof(*id));
+	double start, rate = 0;
+	unsigned n = 1;
+
+	if (!t || !id)
+		goto out;
+	for (; n < m->n_threads; n++) {
+		t[n] = (struct limit_thread){ &l, n };
+		if (pthread_create(&id[n], NULL, limit_main, &t[n]))
+			break;
+	}
+	while (atomic_load(&l.ready) < n - 1)
+		;
+	start = now();
+	atomic_store(&l.go, 1);
+	limit_run(&l, 0);
+	for (unsigned i = 1; i < n; i++)
+		pthread_join(id[i], NULL);
+	if (n == m->n_threads)
+		rate = (double)atomic_load(&l.work) / (now() - start);
+out:
+	free(t);
+	free(id);
+	return rate;
+}
+
+/* --------------------------------------------------------------- one product */
+
+static int product(struct linnet_stream **out, uint32_t type, uint32_t n_rows, uint32_t n_tokens)
+{
+	const uint32_t x[4] = { COLS, n_tokens, 1, 1 }, y[4] = { n_rows, n_tokens, 1, 1 };
+	const uint32_t w[4] = { COLS, n_rows, 1, 1 };
+	struct linnet_builder b = { 0 };
+	struct linnet_operand o;
+	size_t bytes;
+	void *data;
+	int ret;
+
+	linnet_builder_start(&b, NULL, 0, N_SLOTS);
+	linnet_builder_op(&b, LINNET_OP_MATMUL);
+	linnet_builder_u32(&b, 1);
+	o = linnet_operand_dense(SLOT_X, 0, LINNET_TYPE_F32, 2, x);
+	linnet_builder_operand(&b, &o);
+	o = linnet_operand_dense(SLOT_Y, 0, LINNET_TYPE_F32, 2, y);
+	linnet_builder_operand(&b, &o);
+	o = linnet_operand_dense(SLOT_W, 0, type, 2, w);
+	linnet_builder_operand(&b, &o);
+	linnet_builder_none(&b);
+	data = linnet_builder_finish(&b, &bytes);
+	ret = data ? linnet_stream_parse(out, data, bytes, NULL) : -ENOMEM;
+	free(data);
+	return ret;
+}
+
+/* One row of the result; the regions are large enough for all of them. */
+static int measure(struct measure *m, uint32_t type, uint32_t n_tokens, double seconds,
+		   struct linnet_kernels_row *row)
+{
+	const struct linnet_type_info *t = linnet_type_info(type);
+	const size_t row_bytes = linnet_row_bytes(t, COLS);
+	/* a prompt's pass is bound by products: a smaller matrix says the same sooner */
+	const size_t want = n_tokens < PROMPT ? WEIGHT_BYTES : WEIGHT_BYTES / 16;
+	const uint32_t n_rows = (uint32_t)(want / row_bytes / 64 * 64);
+	const size_t bytes = n_rows * row_bytes;
+	struct linnet_exec x = { .k = &m->k, .team = linnet_pool_team(m->pool) };
+	double end = now() + seconds, best = 0;
+	struct linnet_stream *s;
+	int ret;
+
+	ret = product(&s, type, n_rows, n_tokens);
+	if (ret)
+		return ret;
+	x.s = s;
+	x.scratch_bytes = linnet_exec_scratch(s, &m->k, m->n_threads);
+	ret = linnet_region_host_create(&m->scratch, x.scratch_bytes ? x.scratch_bytes : 1, true,
+					NULL);
+	if (ret)
+		goto out;
+	x.scratch = m->scratch->addr;
+	x.base[SLOT_X] = m->x->addr;
+	x.base[SLOT_Y] = m->y->addr;
+	x.base[SLOT_W] = m->w->addr;
+	*row = (struct linnet_kernels_row){
+		.size = sizeof(*row), .isa = m->k.isa, .type = t->name,
+		.n_threads = m->n_threads, .n_rows = n_rows, .n_cols = COLS, .n_tokens = n_tokens,
+	};
+	for (int i = 0; i < 4 || now() < end; i++) {
+		double rate = limit_rate(m, m->w->addr, bytes), start;
+
+		if (rate > row->read)
+			row->read = rate;
+		if (m->k.limits.int8 && t->act != LINNET_ACT_F32 && n_tokens == PROMPT) {
+			rate = limit_rate(m, NULL, 0);
+			if (rate > row->peak)
+				row->peak = rate;
+		}
+		start = now();
+		ret = linnet_exec_begin(&x);
+		if (ret)
+			goto out;
+		linnet_pool_run(m->pool, &x);
+		start = now() - start;
+		ret = linnet_exec_result(&x, NULL);
+		if (ret)
+			goto out;
+		/* the first run touches pages */
+		if (i && 1 / start > best)
+			best = 1 / start;
+	}
+	row->bytes = best * (double)bytes;
+	row->ops = best * 2 * (double)n_rows * COLS * n_tokens;
+out:
+	linnet_region_host_destroy(m->scratch);
+	m->scratch = NULL;
+	linnet_stream_free(s);
+	return ret;
+}
+
+/* Numbers of a usual size whatever the type: halves, floats and exponents are below 1. */
+static void fill(struct measure *m)
+{
+	float *x = (float *)m->x->addr;
+	uint64_t r = 1;
+
+	for (size_t i = 0; i + 8 <= m->w->bytes; i += 8) {
+		uint64_t v = r & 0x3b7f3b7f3b7f3b7f;
+
+		memcpy(m->w->addr + i, &v, 8);
+		r = r * 6364136223846793005u + 1442695040888963407u;
+	}
+	for (size_t i = 0; i < m->x->bytes / sizeof(*x); i++)
+		x[i] = (float)((int)(i * 7919 % 2001) - 1000) / 1000;
+}
+
+static int open_measure(struct measure *m, const struct linnet_kernels_options *opts,
+			struct linnet_error *err)
+{
+	const char *isa = opts->isa ? opts->isa : getenv("LINNET_CPU");
+	size_t y = WEIGHT_BYTES / 1024 * sizeof(float) * 8;	/* rows of 1 KiB, 8 tokens */
+	int ret = linnet_kernels_init(&m->k, isa);
+
+	if (ret)
+		return linnet_err(err, ret, "kernels: %s (isa, \"%s\")", ret == -EINVAL ?
+				  "no such instruction set" : "not an instruction set of this CPU",
+				  isa);
+	m->n_threads = opts->n_threads ? opts->n_threads : linnet_pool_cores();
+	ret = linnet_pool_create(&m->pool, m->n_threads);
+	if (ret)
+		return linnet_err(err, ret, "kernels: cannot start threads (n_threads, %u)",
+				  m->n_threads);
+	if (y < WEIGHT_BYTES / 16 / 1024 * sizeof(float) * PROMPT)
+		y = WEIGHT_BYTES / 16 / 1024 * sizeof(float) * PROMPT;
+	ret = linnet_region_host_create(&m->w, WEIGHT_BYTES, true, err);
+	if (!ret)
+		ret = linnet_region_host_create(&m->x, (size_t)COLS * PROMPT * sizeof(float), true,
+						err);
+	if (!ret)
+		ret = linnet_region_host_create(&m->y, y, true, err);
+	if (!ret)
+		fill(m);
+	return ret;
+}
+
+static void close_measure(struct measure *m)
+{
+	linnet_region_host_destroy(m->y);
+	linnet_region_host_destroy(m->x);
+	linnet_region_host_destroy(m->w);
+	linnet_pool_destroy(m->pool);
+}
+
+int linnet_kernels_measure(const struct linnet_kernels_options *user,
+			   int (*row)(void *ctx, const struct linnet_kernels_row *r), void *ctx,
+			   struct linnet_error *err)
+{
+	static const uint32_t tokens[] = { 1, 4, PROMPT };
+	struct linnet_kernels_options opts = { 0 };
+	struct measure m = { 0 };
+	bool any = false;
+	int ret;
+
+	if (user)
+		memcpy(&opts, user, user->size < sizeof(opts) ? user->size : sizeof(opts));
+	ret = open_measure(&m, &opts, err);
+	for (uint32_t type = 0; !ret && type < LINNET_TYPE_COUNT; type++) {
+		const struct linnet_type_info *t = linnet_type_info(type);
+
+		if (!t || !m.k.matmul[type] || (opts.type && strcasecmp(opts.type, t->name)))
+			continue;
+		any = true;
+		for (size_t i = 0; !ret && i < sizeof(tokens) / sizeof(tokens[0]); i++) {
+			struct linnet_kernels_row r;
+
+			ret = measure(&m, type, tokens[i], (opts.ms ? opts.ms : 200) / 1e3, &r);
+			ret = ret ? linnet_err(err, ret, "kernels: %s: cannot be measured (%s)",
+					       t->name, strerror(-ret)) : row(ctx, &r);
+		}
+	}
+	if (!ret && !any)
+		ret = linnet_err(err, -EINVAL, "kernels: no such type of weights (type, \"%s\")",
+				 opts.type);
+	close_measure(&m);
+	return ret;
+}
