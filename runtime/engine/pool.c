@@ -101,8 +101,12 @@ int linnet_pool_create(struct linnet_pool **out, unsigned n_threads)
 	atomic_init(&p->sleepers, 0);
 	p->exec = NULL;
 	p->n_members = 0;
-	/* signals are the program's affair */
+	/* signals are the program's affair, but those of a thread's own faults */
 	sigfillset(&all);
+	sigdelset(&all, SIGBUS);
+	sigdelset(&all, SIGSEGV);
+	sigdelset(&all, SIGFPE);
+	sigdelset(&all, SIGILL);
 	pthread_sigmask(SIG_SETMASK, &all, &old);
 	for (unsigned i = 1; i < n_threads && !ret; i++) {
 		struct member *m = &p->member[p->n_members];

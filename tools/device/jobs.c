@@ -406,6 +406,8 @@ int device_jobs_start(struct device *d)
 	int ret;
 
 	sigfillset(&all);
+	/* a guest's memory may go away under the thread */
+	sigdelset(&all, SIGBUS);
 	pthread_sigmask(SIG_SETMASK, &all, &old);
 	ret = pthread_create(&d->thread, NULL, jobs_main, d);
 	pthread_sigmask(SIG_SETMASK, &old, NULL);

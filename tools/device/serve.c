@@ -139,11 +139,13 @@ static void reap(struct server *s)
 		if (!g->pid || waitpid(g->pid, &status, WNOHANG) != g->pid)
 			continue;
 		if (WIFSIGNALED(status))
-			say(s->opts, 0, "guest %u: its process was ended by signal %d (%s)",
+			say(s->opts, 0, "guest %u: left, its process was ended by signal %d (%s)",
 			    g->number, WTERMSIG(status), strsignal(WTERMSIG(status)));
+		else if (WEXITSTATUS(status))
+			say(s->opts, 0, "guest %u: left, with a failure (status, %d)", g->number,
+			    WEXITSTATUS(status));
 		else
-			say(s->opts, 0, "guest %u: %s", g->number,
-			    WEXITSTATUS(status) ? "ended with a failure" : "disconnected");
+			say(s->opts, 0, "guest %u: left", g->number);
 		s->last = WIFEXITED(status) && !WEXITSTATUS(status) ? 0 : -EIO;
 		g->pid = 0;
 		s->n_guests--;
