@@ -65,7 +65,7 @@ done
 for v in 0 1Q -1M '' M 1MM 1e30T; do
 	wrong run --memory "$v"
 done
-wrong run --kv-type q4_0
+wrong run --kv-type q5_0
 wrong logits --tokens 1,,2
 wrong logits --tokens 1,2,
 wrong logits --tokens 1,-2
