@@ -2,12 +2,8 @@
 /* The commands of the driver for tests, see dev.h. */
 #include "dev.h"
 
-#include <dirent.h>
-#include <limits.h>
 #include <linux/sync_file.h>
 #include <linux/types.h>
-#include <sys/stat.h>
-#include <sys/sysmacros.h>
 
 int dev_ioctl(int fd, unsigned long request, void *arg)
 {
@@ -49,22 +45,32 @@ int dev_open(void)
 	return dev_open_nth(0, path, sizeof(path));
 }
 
+void dev_name(char *name, size_t size)
+{
+	char node[64], path[128], link[256];
+	ssize_t n;
+
+	close(dev_open_nth(0, node, sizeof(node)));
+	snprintf(path, sizeof(path), "/sys/class/accel/%s/device", strrchr(node, '/') + 1);
+	n = readlink(path, link, sizeof(link) - 1);
+	CHECK(n > 0);
+	link[n] = 0;
+	snprintf(name, size, "%s", strrchr(link, '/') + 1);
+}
+
 void dev_debugfs(char *path, size_t size)
 {
-	char node[64];
-	struct stat st;
-	int fd = dev_open_nth(0, node, sizeof(node));
+	char name[64];
 
-	fstat(fd, &st);
-	close(fd);
-	snprintf(path, size, "/sys/kernel/debug/accel/%u", minor(st.st_rdev));
+	dev_name(name, sizeof(name));
+	snprintf(path, size, "/sys/kernel/debug/accel/%s", name);
 	if (access(path, X_OK))
 		SKIP("%s is not there (debugfs, and being root)", path);
 }
 
 void dev_fail(const char *what, unsigned int n)
 {
-	char path[256], dir[128];
+	char path[256], dir[160];
 	FILE *f;
 
 	dev_debugfs(dir, sizeof(dir));
@@ -77,7 +83,7 @@ void dev_fail(const char *what, unsigned int n)
 
 long long dev_state(const char *key)
 {
-	char path[256], dir[128], line[256];
+	char path[256], dir[160], line[256];
 	long long value = -1;
 	FILE *f;
 

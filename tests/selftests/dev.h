@@ -23,7 +23,9 @@
 /* Path and file of the n-th simulated device; ends the test when there is none. */
 int dev_open_nth(int n, char *path, size_t size);
 int dev_open(void);
-/* Folder of the device in debugfs, or skip. */
+/* Name of the device that dev_open() opens, as in sysfs. */
+void dev_name(char *name, size_t size);
+/* Folder of that device in debugfs, or skip. */
 void dev_debugfs(char *path, size_t size);
 /* Make the next n calls of a kind fail, see linnet_sim.c. */
 void dev_fail(const char *what, unsigned int n);
