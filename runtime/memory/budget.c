@@ -14,14 +14,14 @@
 
 /* Files of one version of control groups, in a group's folder. */
 struct version {
-	const char *limit, *usage, *stat;
+	const char *limit, *soft, *usage, *stat;	/* soft: where the kernel begins to take back */
 	/* page cache in memory.stat, which gives way */
 	const char *cache[2];
 };
 
-static const struct version v2 = { "memory.max", "memory.current", "memory.stat",
+static const struct version v2 = { "memory.max", "memory.high", "memory.current", "memory.stat",
 				   { "inactive_file", "active_file" } };
-static const struct version v1 = { "memory.limit_in_bytes", "memory.usage_in_bytes", "memory.stat",
+static const struct version v1 = { "memory.limit_in_bytes", NULL, "memory.usage_in_bytes", "memory.stat",
 				   { "total_inactive_file", "total_active_file" } };
 
 static FILE *open_in(const char *root, const char *dir, const char *name)
@@ -76,9 +76,14 @@ static void at_most(uint64_t *bytes, uint64_t v)
 static void look_at_group(const char *root, const char *dir, const struct version *v,
 			  uint64_t *bytes)
 {
-	uint64_t limit, usage, cache = 0;
+	uint64_t limit = UINT64_MAX, soft = UINT64_MAX, usage, cache = 0;
 
-	if (!read_number(root, dir, v->limit, &limit) || !read_number(root, dir, v->usage, &usage))
+	/* one of both may be "max" */
+	if (!read_number(root, dir, v->limit, &limit))
+		limit = UINT64_MAX;
+	if (v->soft && read_number(root, dir, v->soft, &soft))
+		at_most(&limit, soft);
+	if (limit == UINT64_MAX || !read_number(root, dir, v->usage, &usage))
 		return;
 	for (int i = 0; i < 2; i++)
 		cache += read_field(root, dir, v->stat, v->cache[i]);
@@ -150,38 +155,61 @@ static bool find_mount(const char *root, const char *type, const char *option, c
 	return found;
 }
 
-static void look_at_cgroups(const char *root, uint64_t *bytes)
+/*
+ * The process's own group: where its hierarchy is mounted, and its path from there on.
+ * Both have room for PATH_MAX bytes.
+ */
+static bool find_group(const char *root, bool unified, char *mount, char *group)
 {
 	FILE *f = open_in(root, "/proc/self", "cgroup");
-	char line[PATH_MAX + 256], mount[PATH_MAX], mounted[PATH_MAX];
+	char line[PATH_MAX + 256], mounted[PATH_MAX];
+	bool found = false;
 
 	if (!f)
-		return;
-	while (fgets(line, sizeof(line), f)) {
-		char *controllers = strchr(line, ':'), *group;
-		bool unified;
+		return false;
+	while (!found && fgets(line, sizeof(line), f)) {
+		char *controllers = strchr(line, ':'), *path;
 		size_t n;
 
 		if (!controllers)
 			continue;
-		group = strchr(++controllers, ':');
-		if (!group)
+		path = strchr(++controllers, ':');
+		if (!path)
 			continue;
-		*group++ = 0;
-		group[strcspn(group, "\n")] = 0;
-		unified = !*controllers;
-		if (!unified && !has_word(controllers, "memory"))
+		*path++ = 0;
+		path[strcspn(path, "\n")] = 0;
+		if (unified != !*controllers || (!unified && !has_word(controllers, "memory")))
 			continue;
 		if (!find_mount(root, unified ? "cgroup2" : "cgroup", unified ? NULL : "memory", mount,
 				mounted))
 			continue;
-		/* the group's path from the mount point on */
 		n = strcmp(mounted, "/") ? strlen(mounted) : 0;
-		if (!strncmp(group, mounted, n) && (!group[n] || group[n] == '/'))
-			group += n;
-		look_at_groups(root, mount, *group ? group : "/", unified ? &v2 : &v1, bytes);
+		if (!strncmp(path, mounted, n) && (!path[n] || path[n] == '/'))
+			path += n;
+		found = snprintf(group, PATH_MAX, "%s", *path ? path : "/") < PATH_MAX;
 	}
 	fclose(f);
+	return found;
+}
+
+static void look_at_cgroups(const char *root, uint64_t *bytes)
+{
+	char mount[PATH_MAX], group[PATH_MAX];
+
+	for (int unified = 0; unified < 2; unified++)
+		if (find_group(root, unified, mount, group))
+			look_at_groups(root, mount, group, unified ? &v2 : &v1, bytes);
+}
+
+int linnet_budget_group(const char *root, bool unified, char *path, size_t n)
+{
+	char mount[PATH_MAX], group[PATH_MAX];
+
+	if (!find_group(root, unified, mount, group))
+		return -ENOENT;
+	if (snprintf(path, n, "%s%s%s", root, mount, strcmp(group, "/") ? group : "") >= (int)n)
+		return -ENAMETOOLONG;
+	return 0;
 }
 
 static void look_at_rlimit(int resource, uint64_t used, uint64_t *bytes)

@@ -7,6 +7,8 @@
 #ifndef LINNET_MEMORY_BUDGET_H
 #define LINNET_MEMORY_BUDGET_H
 
+#include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 /*
@@ -15,6 +17,12 @@
  * holds proc/ and the mounted control groups. -ENODATA when neither is known.
  */
 int linnet_budget_available(const char *root, uint64_t *machine, uint64_t *limits);
+
+/*
+ * Folder of the process's own control group that accounts for memory, of version 2
+ * (unified) or 1, with root before it. -ENOENT: there is none; -ENAMETOOLONG.
+ */
+int linnet_budget_group(const char *root, bool unified, char *path, size_t n);
 
 /* Resident memory of the process, in bytes; 0 when it is not known. */
 uint64_t linnet_budget_resident(void);

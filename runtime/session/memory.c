@@ -4,6 +4,10 @@
  * who holds the model's lock follows it: the thread that decodes, between jobs and within
  * long ones whenever it looks at the queue, or, when nobody decodes, the thread that
  * stored it. Sessions' KV caches and scratch stay; weights give way and come back.
+ *
+ * An automatic budget follows the machine: who holds the lock looks for word of pressure
+ * every few milliseconds, and at the numbers once a second. Less is followed at once, more
+ * in steps, and not soon after there was pressure.
  */
 #include "session.h"
 
@@ -12,21 +16,41 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 /* Page tables, sockets, rings: what a control group is charged beside pages. */
 #define KERNEL_BYTES (8u << 20)
+
+/* How often an automatic budget looks for pressure, and at the numbers. */
+#define LOOK_NS 10000000u
+#define MEASURE_NS 1000000000u
+/* Time without pressure before it grows, part by part, and the part that pressure takes. */
+#define CALM_NS 5000000000u
+/* Time for a shrunk budget to bring relief. */
+#define PRESSURE_NS 250000000u
+#define GROW_PART 4
+#define PRESSURE_PART 8
+
+static uint64_t now_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ts.tv_sec * 1000000000ull + ts.tv_nsec;
+}
 
 /*
  * Of the machine's free memory a tenth is left for others. A control group's limit is
  * for this process, but the kernel charges more to it than what the process maps.
  */
-uint64_t linnet_model_automatic_budget(void)
+uint64_t linnet_model_automatic_budget(const struct linnet_model *m)
 {
 	uint64_t machine, limits, bytes;
 
-	if (linnet_budget_available("", &machine, &limits))
+	if (linnet_budget_available(m->root, &machine, &limits))
 		return LINNET_MEMORY_UNLIMITED;
 	bytes = machine - machine / 10;
 	limits -= limits / 64;
@@ -60,11 +84,63 @@ static void apply(struct linnet_model *m, uint64_t budget)
 	place(m);
 }
 
+/* What the budget's weights and sessions take of it. */
+static uint64_t taken(const struct linnet_model *m)
+{
+	uint64_t resident, ring;
+
+	if (!m->units)
+		return 0;
+	linnet_units_memory(m->units, LINNET_RING_SLOTS, &resident, &ring);
+	return fixed_bytes(m) + resident + ring + m->units->n_places * m->units->place_bytes;
+}
+
+/* The automatic budget, anew. */
+static void measure(struct linnet_model *m, uint64_t now, bool stalled)
+{
+	const uint64_t used = taken(m), least = m->least;
+	uint64_t is = m->budget, wanted = linnet_model_automatic_budget(m);
+
+	m->measured_ns = now;
+	/* Somebody waits for memory: a part of what is used has to go, unless there is so much
+	 * left for us that it cannot be ours that is wanted. */
+	if (stalled && wanted < used + used / PRESSURE_PART && now - m->pressed_ns > PRESSURE_NS) {
+		m->pressed_ns = now;
+		wanted = used - used / PRESSURE_PART;
+	} else if (wanted > is) {
+		if (wanted - is < is / 32 || (m->pressed_ns && now - m->pressed_ns < CALM_NS))
+			return;
+		if (wanted - is > is / GROW_PART)
+			wanted = is + is / GROW_PART;
+	} else if (is - wanted < is / 64) {
+		return;
+	}
+	/* unless somebody set another meanwhile */
+	atomic_compare_exchange_strong(&m->budget, &is, wanted > least ? wanted : least);
+}
+
+static void look_around(struct linnet_model *m)
+{
+	const uint64_t now = now_ns();
+	enum linnet_pressure_level level = LINNET_PRESSURE_NONE;
+
+	if (now - m->looked_ns < LOOK_NS)
+		return;
+	m->looked_ns = now;
+	if (m->pressure)
+		level = linnet_pressure_taken(m->pressure);
+	if (level || now - m->measured_ns >= MEASURE_NS)
+		measure(m, now, level == LINNET_PRESSURE_STALL);
+}
+
 void linnet_model_follow(void *ctx)
 {
 	struct linnet_model *m = ctx;
-	const uint64_t budget = m->budget;
+	uint64_t budget;
 
+	if (m->follows && m->weights && m->engine->ops->region_discard)
+		look_around(m);
+	budget = m->budget;
 	if (budget == m->kept)
 		return;
 	if (m->weights)
@@ -96,17 +172,28 @@ int linnet_model_set_memory(struct linnet_model *m, uint64_t bytes, struct linne
 	if (!m->engine->ops->region_discard)
 		return linnet_err(err, -ENOTSUP, "%s: the engine cannot give memory back (engine, %s)",
 				  linnet_gguf_path(m->gguf), m->engine->ops->name);
-	if (!bytes)
-		bytes = linnet_model_automatic_budget();
-	if (bytes < least)
+	if (!bytes) {
+		/* what is short is not refused, but followed as far as it goes */
+		bytes = linnet_model_automatic_budget(m);
+		bytes = bytes < least ? least : bytes;
+		m->follows = true;
+	} else if (bytes < least) {
 		return linnet_err(err, -ENOMEM,
 				  "%s: the memory budget is too small (memory, %" PRIu64
 				  " bytes; at least %" PRIu64 " are needed)",
 				  linnet_gguf_path(m->gguf), bytes, least);
+	} else {
+		m->follows = false;
+	}
 	m->budget = bytes;
 	if (!pthread_mutex_trylock(&m->run))
 		linnet_model_unlock(m);
 	return 0;
+}
+
+int linnet_model_pressure_fd(const struct linnet_model *m)
+{
+	return m->pressure ? linnet_pressure_fd(m->pressure) : -ENOENT;
 }
 
 void linnet_model_count_session(struct linnet_model *m, struct linnet_session *s, bool add)
@@ -184,6 +271,8 @@ int linnet_model_place(struct linnet_model *m, struct linnet_session_plan *p,
 	}
 	m->units = p->units;
 	p->units = NULL;
+	/* the budget has just been made */
+	m->measured_ns = now_ns();
 	linnet_weights_begin(m->weights);
 	return 0;
 }

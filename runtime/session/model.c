@@ -100,8 +100,13 @@ int linnet_model_open(struct linnet_model **out, const char *path,
 	ret = linnet_tokenizer_create(&m->tokenizer, m->gguf, err);
 	if (ret && ret != -ENOENT)
 		goto err_close;
-	m->budget = m->opts.memory_bytes ? m->opts.memory_bytes : linnet_model_automatic_budget();
+	m->root = "";
+	m->budget = m->opts.memory_bytes ? m->opts.memory_bytes : linnet_model_automatic_budget(m);
 	m->kept = m->budget;
+	m->follows = !m->opts.memory_bytes;
+	/* where there is none, the numbers alone are followed */
+	if (m->follows && !m->opts.vocab_only)
+		linnet_pressure_open(&m->pressure, m->root);
 	if (!m->opts.vocab_only) {
 		ret = open_weights(m, err);
 		if (ret)
@@ -132,6 +137,7 @@ void linnet_model_close(struct linnet_model *m)
 	free(m->arch);
 	free(m->name);
 	linnet_gguf_close(m->gguf);
+	linnet_pressure_close(m->pressure);
 	pthread_mutex_destroy(&m->run);
 	free(m);
 }

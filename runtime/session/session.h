@@ -7,6 +7,7 @@
 #include "runtime/memory/experts.h"
 #include "runtime/memory/gather.h"
 #include "runtime/memory/prefix.h"
+#include "runtime/memory/pressure.h"
 #include "runtime/model/graph.h"
 #include "runtime/model/units.h"
 
@@ -78,7 +79,7 @@ void linnet_model_unlock(struct linnet_model *m);
 void linnet_model_follow(void *ctx);
 
 /* What the machine leaves to the process. */
-uint64_t linnet_model_automatic_budget(void);
+uint64_t linnet_model_automatic_budget(const struct linnet_model *m);
 
 /* Copy an option struct of an older or newer caller: what it does not have is zero.
  * -E2BIG: it has something set that this library does not know. */

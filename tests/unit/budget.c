@@ -94,6 +94,13 @@ int main(void)
 	expect("over the limit", 0);
 
 	put("proc/meminfo", MEMINFO);
+	put("proc/self/mountinfo", MOUNT2);
+	put("proc/self/cgroup", "0::/a\n");
+	group("sys/fs/cgroup/a", "v2", "max\n", "500000\n", "");
+	put("sys/fs/cgroup/a/memory.high", "2000000\n");
+	expect("where the kernel begins to take back", 1500000);
+
+	put("proc/meminfo", MEMINFO);
 	put("proc/self/mountinfo", MOUNT1);
 	put("proc/self/cgroup", "9:cpu,cpuacct:/x\n5:memory:/job/one\n0::/\n");
 	group("sys/fs/cgroup/memory/job/one", "v1", "2000000\n", "500000\n",

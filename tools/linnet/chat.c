@@ -12,6 +12,7 @@
 #include "tool.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -186,6 +187,19 @@ static int answer(struct chat *c, uint64_t start_ns)
 	return TOOL_OK;
 }
 
+/* Wait for a person's line; others that want the memory meanwhile may have some. */
+static void await_line(struct linnet_model *m)
+{
+	struct pollfd fd[2] = {
+		{ .fd = 0, .events = POLLIN },
+		/* negative when there is none: poll() passes it over */
+		{ .fd = linnet_model_pressure_fd(m), .events = POLLIN },
+	};
+
+	while (poll(fd, 2, -1) > 0 && !fd[0].revents)
+		linnet_model_set_memory(m, 0, NULL);
+}
+
 static int converse(struct chat *c, const char *system)
 {
 	bool asking = term_is(0);
@@ -206,6 +220,8 @@ static int converse(struct chat *c, const char *system)
 				term_style(2, TERM_RESET));
 			fflush(stderr);
 		}
+		if (asking)
+			await_line(c->model);
 		errno = 0;
 		n = getline(&line, &cap, stdin);
 		if (n < 0) {

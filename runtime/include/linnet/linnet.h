@@ -62,7 +62,8 @@ struct linnet_model_options {
 	bool no_huge_pages;
 	/*
 	 * What the process may use, in bytes; 0: nine tenths of the machine's free memory,
-	 * or nearly all that its control groups and limits leave, whichever is less; LINNET_MEMORY_UNLIMITED: no bound. Weights that do not
+	 * or nearly all that its control groups and limits leave, whichever is less, followed
+	 * while the model runs; LINNET_MEMORY_UNLIMITED: no bound. Weights that do not
 	 * fit are read again in every pass. What cannot work is refused when a session is
 	 * created.
 	 */
@@ -142,11 +143,20 @@ int linnet_model_memory(const struct linnet_model *m, const struct linnet_sessio
  * Give the model another budget, at any time and from any thread, also while a decode of
  * it runs in another one. With less, weights leave memory: what is not in use by the job
  * that runs now is given back within 100 ms, usually within a few. With more, the passes
- * that follow keep what they read. Results do not change. 0 is what linnet_model_options.
- * memory_bytes says of it. -ENOMEM: less than the sessions there are need, named in the
- * message; -ENOTSUP: the engine cannot give memory back. Nothing is changed then.
+ * that follow keep what they read. Results do not change. 0 is an automatic budget, as of
+ * linnet_model_options.memory_bytes: while a decode runs it follows what the machine and
+ * the control groups leave, and gives way when the kernel tells of pressure. -ENOMEM: less
+ * than the sessions there are need, named in the message; -ENOTSUP: the engine cannot give
+ * memory back. Nothing is changed then.
  */
 int linnet_model_set_memory(struct linnet_model *m, uint64_t bytes, struct linnet_error *err);
+/*
+ * For programs that wait for something else between decodes: a descriptor to poll for
+ * POLLIN along with that; when it is readable, memory is short, and
+ * linnet_model_set_memory(m, 0, NULL) gives way. -ENOENT: the model was opened with a
+ * budget of its own, or the kernel does not tell.
+ */
+int linnet_model_pressure_fd(const struct linnet_model *m);
 
 /*
  * The plan of a session, before any weight is read: which units of weights stay in

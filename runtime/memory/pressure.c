@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: MIT
+/* Keeps pressure.h. */
+#include "pressure.h"
+
+#include "budget.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#define SOURCES 4
+
+/* Stalls of 50 ms within a second; who may not have that: 100 ms within two seconds. */
+static const char *const triggers[] = { "some 50000 1000000", "some 100000 2000000" };
+
+struct linnet_pressure {
+	int epoll;
+	int fd[SOURCES];
+	bool events[SOURCES];	/* it is memory.events */
+	unsigned n;
+	int level;		/* memory.pressure_level of version 1, held open; or -1 */
+	char sources[64];
+};
+
+static void add(struct linnet_pressure *p, int fd, uint32_t events, const char *name)
+{
+	struct epoll_event e = { .events = events, .data.u32 = p->n };
+
+	if (fd < 0)
+		return;
+	if (p->n == SOURCES || epoll_ctl(p->epoll, EPOLL_CTL_ADD, fd, &e)) {
+		close(fd);
+		return;
+	}
+	p->events[p->n] = !strcmp(name, "group's events");
+	p->fd[p->n++] = fd;
+	if (*p->sources)
+		strncat(p->sources, ",", sizeof(p->sources) - strlen(p->sources) - 1);
+	strncat(p->sources, name, sizeof(p->sources) - strlen(p->sources) - 1);
+}
+
+static int open_in(const char *dir, const char *name, int flags)
+{
+	char path[PATH_MAX];
+
+	if (snprintf(path, sizeof(path), "%s/%s", dir, name) >= (int)sizeof(path))
+		return -1;
+	return open(path, flags | O_CLOEXEC | O_NONBLOCK);
+}
+
+/* A descriptor that has a trigger, or -1. */
+static int open_stalls(const char *dir, const char *name)
+{
+	for (size_t i = 0; i < sizeof(triggers) / sizeof(triggers[0]); i++) {
+		int fd = open_in(dir, name, O_RDWR);
+
+		if (fd < 0)
+			return -1;
+		/* with its NUL, as the kernel's own example has it */
+		if (write(fd, triggers[i], strlen(triggers[i]) + 1) > 0)
+			return fd;
+		close(fd);
+	}
+	return -1;
+}
+
+/* An event descriptor that is told of the group's medium pressure (version 1). */
+static int open_level(struct linnet_pressure *p, const char *dir)
+{
+	int control = open_in(dir, "cgroup.event_control", O_WRONLY);
+	int event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	char text[64];
+	int n;
+
+	p->level = open_in(dir, "memory.pressure_level", O_RDONLY);
+	n = snprintf(text, sizeof(text), "%d %d medium", event, p->level);
+	if (control < 0 || event < 0 || p->level < 0 || write(control, text, (size_t)n) != n) {
+		if (event >= 0)
+			close(event);
+		event = -1;
+	}
+	if (control >= 0)
+		close(control);
+	return event;
+}
+
+int linnet_pressure_open(struct linnet_pressure **out, const char *root)
+{
+	struct linnet_pressure *p = calloc(1, sizeof(*p));
+	char dir[PATH_MAX];
+	bool stalls = false;
+
+	if (!p)
+		return -ENOMEM;
+	p->level = -1;
+	p->epoll = epoll_create1(EPOLL_CLOEXEC);
+	if (p->epoll < 0)
+		goto err_close;
+	if (!linnet_budget_group(root, true, dir, sizeof(dir))) {
+		/* the first group of all has neither: it is the machine */
+		add(p, open_stalls(dir, "memory.pressure"), EPOLLPRI, "group's stalls");
+		stalls = p->n;
+		add(p, open_in(dir, "memory.events", O_RDONLY), EPOLLPRI, "group's events");
+	}
+	if (!linnet_budget_group(root, false, dir, sizeof(dir)))
+		add(p, open_level(p, dir), EPOLLIN, "group's level");
+	if (!stalls && snprintf(dir, sizeof(dir), "%s/proc/pressure", root) < (int)sizeof(dir))
+		add(p, open_stalls(dir, "memory"), EPOLLPRI, "stalls");
+	if (!p->n)
+		goto err_close;
+	*out = p;
+	return 0;
+
+err_close:
+	linnet_pressure_close(p);
+	return -ENOENT;
+}
+
+void linnet_pressure_close(struct linnet_pressure *p)
+{
+	if (!p)
+		return;
+	for (unsigned i = 0; i < p->n; i++)
+		close(p->fd[i]);
+	if (p->level >= 0)
+		close(p->level);
+	if (p->epoll >= 0)
+		close(p->epoll);
+	free(p);
+}
+
+int linnet_pressure_fd(const struct linnet_pressure *p)
+{
+	return p->epoll;
+}
+
+enum linnet_pressure_level linnet_pressure_taken(struct linnet_pressure *p)
+{
+	enum linnet_pressure_level level = LINNET_PRESSURE_NONE, is;
+	struct epoll_event event[SOURCES];
+	int n = epoll_wait(p->epoll, event, SOURCES, 0);
+
+	for (int i = 0; i < n; i++) {
+		const unsigned source = event[i].data.u32;
+		char text[512];
+		bool taken;
+
+		/* Event descriptors and memory.events have to be read; a trigger's event is
+		 * taken by being looked at. */
+		taken = event[i].events & EPOLLIN ? read(p->fd[source], text, 8) == 8 :
+						    pread(p->fd[source], text, sizeof(text), 0) > 0;
+		is = p->events[source] ? LINNET_PRESSURE_EVENT : LINNET_PRESSURE_STALL;
+		if (taken && is > level)
+			level = is;
+	}
+	return level;
+}
+
+const char *linnet_pressure_sources(const struct linnet_pressure *p)
+{
+	return p->sources;
+}

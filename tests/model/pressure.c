@@ -1,0 +1,335 @@
+// SPDX-License-Identifier: MIT
+/*
+ * An automatic budget follows the machine: numbers of a made-up one, a trigger that is
+ * pulled, and stalls for want of memory that are made on this one. The logits stay the same.
+ */
+#include "runtime/session/session.h"
+#include "tests/test.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define TOKENS 24
+#define BIG 20		/* MiB */
+
+static char dir[] = "/tmp/linnet-pressure-XXXXXX";
+static char path[128];
+static struct linnet_error err;
+
+static void put(const char *name, const char *text)
+{
+	char file[4096], cmd[8192];
+	FILE *f;
+
+	snprintf(file, sizeof(file), "%s/%s", dir, name);
+	snprintf(cmd, sizeof(cmd), "mkdir -p \"$(dirname '%s')\"", file);
+	if (system(cmd) || !(f = fopen(file, "w")) || fputs(text, f) < 0 || fclose(f)) {
+		perror(file);
+		exit(1);
+	}
+}
+
+/* A machine with so much free memory, and a control group of version 1 with no limit. */
+static void machine(uint64_t available)
+{
+	char text[128];
+
+	snprintf(text, sizeof(text), "MemTotal: 99999999 kB\nMemAvailable: %llu kB\n",
+		 (unsigned long long)available >> 10);
+	put("proc/meminfo", text);
+}
+
+static bool decode(struct linnet_session *s, float *logits, uint32_t n_vocab)
+{
+	int32_t ids[TOKENS];
+
+	for (uint32_t i = 0; i < TOKENS; i++)
+		ids[i] = (int32_t)((i * 2654435761u >> 7) % n_vocab);
+	linnet_session_truncate(s, 0);
+	for (uint32_t i = 0; i < TOKENS; i += 4)
+		if (linnet_session_decode(s, ids + i, 4, LINNET_LOGITS_LAST, &err)) {
+			printf("# %s\n", err.message);
+			return false;
+		}
+	memcpy(logits, linnet_session_logits(s, 0), n_vocab * sizeof(*logits));
+	return true;
+}
+
+/* Bytes of weights that are to stay. */
+static uint64_t resident(const struct linnet_model *m)
+{
+	struct linnet_weights_stats st;
+
+	linnet_weights_stats(m->weights, &st);
+	return st.resident_bytes;
+}
+
+static void test_follow(void)
+{
+	struct linnet_model_options mo = LINNET_INIT(mo);
+	struct linnet_session_options so = LINNET_INIT(so);
+	struct linnet_model_info info = LINNET_INIT(info);
+	struct linnet_model *m;
+	struct linnet_session *s;
+	float *want, *got;
+	uint64_t all, before, count = 1;
+	size_t bytes;
+	int event = -1, level = -1;
+	unsigned steps = 0;
+	char file[256];
+	bool ok;
+	FILE *f;
+
+	mo.n_threads = 1;
+	so.n_ctx = TOKENS;
+	so.n_batch = TOKENS;
+	if (linnet_model_open(&m, path, &mo, &err) || linnet_session_create(&s, m, &so, &err)) {
+		test_ok(false, "%s", err.message);
+		return;
+	}
+	linnet_model_info(m, &info);
+	bytes = info.n_vocab * sizeof(float);
+	want = calloc(1, bytes);
+	got = calloc(1, bytes);
+	if (!want || !got)
+		abort();
+	/* the machine is exchanged for one of ours */
+	machine(1ull << 34);
+	put("proc/self/cgroup", "5:memory:/job\n");
+	put("proc/self/mountinfo",
+	    "36 20 0:31 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n");
+	put("sys/fs/cgroup/memory/job/memory.pressure_level", "");
+	put("sys/fs/cgroup/memory/job/cgroup.event_control", "");
+	linnet_pressure_close(m->pressure);
+	m->pressure = NULL;
+	test_ok(!linnet_pressure_open(&m->pressure, dir) &&
+		!strcmp(linnet_pressure_sources(m->pressure), "group's level"),
+		"a group of version 1 tells its level");
+	snprintf(file, sizeof(file), "%s/sys/fs/cgroup/memory/job/cgroup.event_control", dir);
+	f = fopen(file, "r");
+	test_ok(f && fscanf(f, "%d %d medium", &event, &level) == 2, "the group was asked to");
+	fclose(f);
+	m->root = dir;
+	m->budget = 1ull << 34;
+	test_ok(decode(s, want, info.n_vocab) && decode(s, got, info.n_vocab) &&
+		!memcmp(want, got, bytes), "much memory");
+	all = resident(m);
+
+	/* so little free memory that what the process has is too much */
+	machine(1 << 20);
+	m->budget = m->kept = all + (64 << 20);
+	m->measured_ns = m->looked_ns = 0;
+	test_ok(decode(s, got, info.n_vocab) && !memcmp(want, got, bytes) &&
+		m->budget < all + (64 << 20) && m->budget >= m->least, "no free memory: less is used");
+
+	/* another program ends: in steps, not at once */
+	linnet_model_set_memory(m, m->least, NULL);
+	machine(1ull << 34);
+	before = resident(m);
+	m->follows = true;
+	ok = before < all;
+	while (ok && resident(m) < all && steps++ < 40) {
+		uint64_t was = m->budget;
+
+		m->measured_ns = 0;
+		m->looked_ns = 0;
+		ok = decode(s, got, info.n_vocab) && !memcmp(want, got, bytes) &&
+		     m->budget <= was + was / 4;
+	}
+	test_ok(ok && resident(m) == all && steps > 1, "free memory: all is back after %u steps", steps);
+
+	/* pressure; first with so much free memory that it is not for us, then with none */
+	before = m->budget;
+	m->looked_ns = 0;
+	ok = write(event, &count, sizeof(count)) == sizeof(count) && decode(s, got, info.n_vocab);
+	test_ok(ok && resident(m) == all, "pressure that is not for us");
+	machine(0);
+	/* the numbers alone would leave everything */
+	m->budget = m->kept = linnet_model_automatic_budget(m);
+	machine(m->least >> 4);
+	before = resident(m);
+	m->looked_ns = 0;
+	m->measured_ns = UINT64_MAX / 2;
+	steps = 0;
+	while (resident(m) >= all && steps++ < 50) {
+		struct pollfd fd = { linnet_model_pressure_fd(m), POLLIN, 0 };
+
+		ok = ok && write(event, &count, sizeof(count)) == sizeof(count) &&
+		     poll(&fd, 1, 1000) == 1;
+		m->looked_ns = 0;
+		m->pressed_ns = 0;
+		ok = ok && decode(s, got, info.n_vocab) && !memcmp(want, got, bytes);
+	}
+	test_ok(ok && resident(m) < all, "pressure: %llu of %llu bytes of weights stay",
+		(unsigned long long)resident(m), (unsigned long long)all);
+	ok = decode(s, got, info.n_vocab) && !memcmp(want, got, bytes);
+	test_ok(ok, "the same logits");
+
+	/* while nothing runs: who polls the descriptor gives way with a call */
+	before = resident(m);
+	m->budget = m->kept;
+	m->looked_ns = m->pressed_ns = 0;
+	if (write(event, &count, sizeof(count)) != sizeof(count))
+		abort();
+	test_ok(!linnet_model_set_memory(m, 0, &err) && m->budget >= m->least &&
+		decode(s, got, info.n_vocab) && !memcmp(want, got, bytes),
+		"no decode runs: %llu bytes stay", (unsigned long long)resident(m));
+	test_ok(!linnet_model_set_memory(m, LINNET_MEMORY_UNLIMITED, NULL) && !m->follows,
+		"a budget of its own");
+	linnet_session_destroy(s);
+	linnet_model_close(m);
+	free(want);
+	free(got);
+}
+
+/* Somebody who waits for memory all the time: in a group of 16 MiB, a little more of a file,
+ * so that what is missed has been there a moment before. */
+static pid_t thrash(const char *group)
+{
+	char file[256], text[32];
+	pid_t pid = fork();
+	int fd;
+
+	if (pid)
+		return pid;
+	alarm(30);
+	snprintf(file, sizeof(file), "%s/cgroup.procs", group);
+	fd = open(file, O_WRONLY);
+	snprintf(text, sizeof(text), "%d", getpid());
+	if (fd < 0 || write(fd, text, strlen(text)) < 0)
+		_exit(1);
+	snprintf(file, sizeof(file), "%s/big", dir);
+	fd = open(file, O_RDWR);
+	for (;;) {
+		unsigned sum = 0;
+		char *p = mmap(NULL, BIG << 20, PROT_READ, MAP_SHARED, fd, 0);
+
+		if (p == MAP_FAILED)
+			_exit(1);
+		for (size_t i = 0; i < BIG << 20; i += 4096)
+			sum += (unsigned char)p[i];
+		munmap(p, BIG << 20);
+		if (sum == 1)
+			_exit(2);
+	}
+}
+
+/* Microseconds that somebody has waited for memory, ever. */
+static unsigned long long stalled(void)
+{
+	unsigned long long us = 0;
+	FILE *f = fopen("/proc/pressure/memory", "r");
+
+	if (f && fscanf(f, "some avg10=%*f avg60=%*f avg300=%*f total=%llu", &us) != 1)
+		us = 0;
+	if (f)
+		fclose(f);
+	return us;
+}
+
+static void test_stalls(void)
+{
+	static const char *const roots[] = { "/sys/fs/cgroup/memory", "/sys/fs/cgroup" };
+	static const char *const limits[] = { "memory.limit_in_bytes", "memory.max" };
+	struct linnet_pressure *p = NULL;
+	char group[128], file[256];
+	enum linnet_pressure_level level = LINNET_PRESSURE_NONE;
+	unsigned long long before;
+	int fd = -1, status;
+	pid_t pid;
+
+	if (linnet_pressure_open(&p, "")) {
+		test_skip("stalls", "the kernel does not tell of pressure, or not to us");
+		return;
+	}
+	test_ok(linnet_pressure_fd(p) >= 0 && *linnet_pressure_sources(p), "what tells of pressure: %s",
+		linnet_pressure_sources(p));
+	for (int i = 0; i < 2 && fd < 0; i++) {
+		snprintf(group, sizeof(group), "%s/linnet-pressure.%d", roots[i], getpid());
+		if (mkdir(group, 0755))
+			continue;
+		snprintf(file, sizeof(file), "%s/%s", group, limits[i]);
+		fd = open(file, O_WRONLY);
+		if (fd < 0 || write(fd, "16777216", 8) != 8) {
+			rmdir(group);
+			fd = -1;
+		}
+	}
+	if (fd < 0 || !strstr(linnet_pressure_sources(p), "stalls")) {
+		test_skip("stalls that are made", "no right to make control groups, or no stalls told of");
+		linnet_pressure_close(p);
+		return;
+	}
+	close(fd);
+	before = stalled();
+	snprintf(file, sizeof(file), "%s/big", dir);
+	fd = open(file, O_RDWR | O_CREAT, 0600);
+	for (int i = 0; i < BIG; i++) {
+		static char block[1 << 20];
+
+		block[0] = 1;
+		if (write(fd, block, sizeof(block)) != sizeof(block))
+			abort();
+	}
+	fsync(fd);
+	close(fd);
+	pid = thrash(group);
+	for (int i = 0; i < 100 && level != LINNET_PRESSURE_STALL; i++) {
+		struct pollfd wait = { linnet_pressure_fd(p), POLLIN, 0 };
+
+		poll(&wait, 1, 100);
+		level = linnet_pressure_taken(p);
+		/* not every kernel counts them */
+		if (i > 30 && stalled() == before)
+			break;
+	}
+	kill(pid, SIGKILL);
+	waitpid(pid, &status, 0);
+	usleep(100000);
+	rmdir(group);
+	if (WIFEXITED(status))
+		test_skip("stalls that are made", "the group does not take a process");
+	else if (level != LINNET_PRESSURE_STALL && stalled() - before < 200000)
+		test_skip("stalls that are made", "the kernel did not count them as such");
+	else
+		test_ok(level == LINNET_PRESSURE_STALL, "stalls of another group's are told of");
+	linnet_pressure_close(p);
+}
+
+int main(void)
+{
+	const char *python = getenv("PYTHON");
+	char command[512];
+
+	if (!mkdtemp(dir)) {
+		perror(dir);
+		return 1;
+	}
+	python = python ? python : "/usr/bin/python3";
+	snprintf(command, sizeof(command), "%s -c 'import numpy' 2>/dev/null", python);
+	if (system(command)) {
+		printf("1..0 # SKIP python3-numpy, which makes the models, is not installed\n");
+		rmdir(dir);
+		return 77;
+	}
+	snprintf(path, sizeof(path), "%s/model.gguf", dir);
+	snprintf(command, sizeof(command), "%s tests/tools/make_model.py --layers 8 --embd 256 "
+		 "--ff 1024 --heads 8 --kv-heads 2 --vocab 2048 --no-tied --type q8_0 -o %s >/dev/null",
+		 python, path);
+	if (!test_ok(!system(command), "a model is made"))
+		return test_end();
+	alarm(300);
+	test_follow();
+	test_stalls();
+	snprintf(command, sizeof(command), "rm -rf %s", dir);
+	if (system(command))
+		printf("# %s stays\n", dir);
+	return test_end();
+}
