@@ -605,8 +605,8 @@ int main(void)
 	test_sequences("F16", LINNET_KV_F16, false);
 	test_sequences("Q8_0", LINNET_KV_Q8_0, false);
 	test_sequences("F32, weights streamed", LINNET_KV_F32, true);
-	test_cold("F16 on a disk", LINNET_KV_F16, quick ? 15 : 60);
-	test_cold("Q4_0 on a disk", LINNET_KV_Q4_0, quick ? 10 : 40);
+	test_cold("F16 on a disk", LINNET_KV_F16, quick ? 40 : 60);
+	test_cold("Q4_0 on a disk", LINNET_KV_Q4_0, quick ? 40 : 60);
 	test_failing_disk();
 	snprintf(command, sizeof(command), "rm -rf %s", dir);
 	if (system(command))
