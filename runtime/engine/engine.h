@@ -55,6 +55,8 @@ struct linnet_job {
 
 struct linnet_engine_ops {
 	const char *name;
+	/* Regions are private memory of the process, which it may map other memory over. */
+	bool regions_are_private;
 	int (*open)(struct linnet_engine **out, const struct linnet_engine_options *opts,
 		    struct linnet_error *err);
 	/* No job may be pending. */

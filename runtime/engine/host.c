@@ -234,6 +234,7 @@ static int host_submit(struct linnet_engine *e, struct linnet_job *job)
 
 const struct linnet_engine_ops linnet_engine_host = {
 	.name = "host",
+	.regions_are_private = true,
 	.open = host_open,
 	.close = host_close,
 	.info = host_info,

@@ -14,6 +14,8 @@
  */
 #include "weights.h"
 
+#include "share.h"
+
 #include "runtime/util/error.h"
 #include "runtime/util/hash.h"
 #include "runtime/util/overflow.h"
@@ -25,6 +27,7 @@
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
+#include <xxhash.h>
 
 #define BLOCK LINNET_WEIGHTS_BLOCK
 /* Bytes of one request: huge-page sized requests reach the disk's rate. */
@@ -77,6 +80,7 @@ struct linnet_weights {
 	struct place *slot;
 	unsigned n_slots;
 	struct linnet_region *resident, *ring;
+	struct linnet_share *share;	/* NULL: with nobody */
 	uint64_t resident_bytes, slot_bytes, pass_bytes;
 	uint64_t touched;	/* of the resident region: what lies behind has no memory */
 	bool ring_touched;
@@ -337,6 +341,74 @@ static int make_places(struct linnet_weights *w, const struct linnet_weight_unit
 	return ret ? linnet_err(err, ret, "%s: out of memory", linnet_gguf_path(w->g)) : 0;
 }
 
+/* The files as they are, and how they are divided: for others that have the same. */
+static int share_name(const struct linnet_weights *w, struct linnet_hash128 *name,
+		      struct linnet_error *err)
+{
+	XXH3_state_t *h = XXH3_createState();
+	XXH128_hash_t sum;
+	int ret = 0;
+
+	if (!h)
+		return linnet_err(err, -ENOMEM, "%s: out of memory", linnet_gguf_path(w->g));
+	XXH3_128bits_reset(h);
+	for (size_t i = 0; i < w->n_files && !ret; i++) {
+		struct stat st;
+		uint64_t v[7];
+
+		if (fstat(w->fd[i], &st)) {
+			ret = linnet_err(err, -errno, "%s: %s", linnet_gguf_file_path(w->g, i),
+					 strerror(errno));
+			break;
+		}
+		v[0] = st.st_dev;
+		v[1] = st.st_ino;
+		v[2] = (uint64_t)st.st_size;
+		v[3] = (uint64_t)st.st_mtim.tv_sec;
+		v[4] = (uint64_t)st.st_mtim.tv_nsec;
+		v[5] = (uint64_t)st.st_ctim.tv_sec;
+		v[6] = (uint64_t)st.st_ctim.tv_nsec;
+		XXH3_128bits_update(h, v, sizeof(v));
+	}
+	for (size_t i = 0; i < w->n_units; i++) {
+		for (size_t j = 0; j < w->unit[i].n_spans; j++) {
+			const struct span *s = &w->unit[i].span[j];
+			const uint64_t v[5] = { i, s->file, s->from, s->to, s->at };
+
+			XXH3_128bits_update(h, v, sizeof(v));
+		}
+	}
+	sum = XXH3_128bits_digest(h);
+	XXH3_freeState(h);
+	*name = (struct linnet_hash128){ { sum.low64, sum.high64 } };
+	return ret;
+}
+
+static int start_sharing(struct linnet_weights *w, struct linnet_error *err)
+{
+	struct linnet_share_unit *unit;
+	struct linnet_hash128 name;
+	int ret;
+
+	if (!w->opts.share_dir || !w->resident)
+		return 0;
+	if (!w->opts.engine->ops->regions_are_private)
+		return linnet_err(err, -ENOTSUP, "%s: the engine cannot share weights between "
+				  "processes (engine, %s)", linnet_gguf_path(w->g),
+				  w->opts.engine->ops->name);
+	unit = calloc(w->n_units, sizeof(*unit));
+	if (!unit)
+		return linnet_err(err, -ENOMEM, "%s: out of memory", linnet_gguf_path(w->g));
+	for (size_t i = 0; i < w->n_units; i++)
+		unit[i] = (struct linnet_share_unit){ w->resident->addr + w->unit[i].own.at,
+						      w->unit[i].bytes };
+	ret = share_name(w, &name, err);
+	if (!ret)
+		ret = linnet_share_open(&w->share, w->opts.share_dir, name, unit, w->n_units, err);
+	free(unit);
+	return ret;
+}
+
 int linnet_weights_create(struct linnet_weights **out, const struct linnet_gguf *g,
 			  const struct linnet_weight_unit *unit, size_t n_units,
 			  const struct linnet_weights_options *opts, struct linnet_error *err)
@@ -373,6 +445,9 @@ int linnet_weights_create(struct linnet_weights **out, const struct linnet_gguf 
 		if (ret)
 			goto err_destroy;
 	}
+	ret = start_sharing(w, err);
+	if (ret)
+		goto err_destroy;
 	*out = w;
 	return 0;
 
@@ -400,6 +475,7 @@ void linnet_weights_destroy(struct linnet_weights *w)
 		return;
 	e = w->opts.engine;
 	drain(w, -ECANCELED);
+	linnet_share_close(w->share);
 	for (size_t i = 0; i < w->n_units; i++)
 		unit_free(&w->unit[i]);
 	for (unsigned i = 0; w->slot && i < w->n_slots; i++)
@@ -477,6 +553,9 @@ static void trim(struct linnet_weights *w)
 		if (u->own.unit && u->own.at + u->bytes > end)
 			end = u->own.at + u->bytes;
 	}
+	for (size_t i = 0; w->share && i < w->n_units; i++)
+		if (w->unit[i].own.at >= end)
+			linnet_share_drop(w->share, i);
 	if (end < w->touched) {
 		e->ops->region_discard(e, w->resident, end, w->touched - end);
 		w->touched = end;
@@ -512,6 +591,9 @@ static void read_done(struct linnet_read *r, int result)
 	}
 	w->end_ns = now_ns();
 	w->pending--;
+	if (w->share && !p->pending && !p->error && p->unit && p == &p->unit->own &&
+	    !p->unit->streamed && !p->unit->absent)
+		linnet_share_give(w->share, p->unit - w->unit);
 	if (!p->pending && p->unit && p == &p->unit->own && (p->unit->streamed || p->unit->absent)) {
 		leave(p->unit);
 		trim(w);
@@ -531,6 +613,11 @@ static void read_unit(struct linnet_weights *w, struct unit *u, struct place *p)
 	if (p == &u->own) {
 		if (p->at + u->bytes > w->touched)
 			w->touched = p->at + u->bytes;
+		if (w->share && linnet_share_take(w->share, u - w->unit))
+			return;
+		/* what was shared here cannot be written to */
+		if (w->share)
+			linnet_share_drop(w->share, u - w->unit);
 	} else {
 		w->ring_touched = true;
 	}
@@ -845,6 +932,12 @@ void linnet_weights_stats(const struct linnet_weights *w, struct linnet_weights_
 	};
 	if (!w->start_ns)
 		stats->read_ns = 0;
+	if (w->share) {
+		struct linnet_share_stats share;
+
+		linnet_share_stats(w->share, &share);
+		stats->shared_bytes = share.taken;
+	}
 	for (size_t i = 0; i < w->n_files; i++)
 		stats->direct_io &= w->direct[i];
 }

@@ -12,6 +12,9 @@
  * system allows it, several requests in flight, and become ready in the order of
  * use, so that computing begins before reading has ended.
  *
+ * Resident units may be memory that other processes have as well (share.h): what one of
+ * them has read the others need not read.
+ *
  * Never a wrong byte: a read that fails ends the pass, and the next pass tries again; a
  * file that is not what it was when the model was opened is an error from then on; and
  * when it is wished, what is read again must have the checksum of the first time.
@@ -33,6 +36,7 @@ struct linnet_weights_options {
 	bool no_direct_io, no_huge_pages;
 	bool verify;			/* compare checksums of what is read again */
 	bool changes;			/* linnet_weights_place() will be called */
+	const char *share_dir;		/* hold them once with other processes; NULL: do not */
 	unsigned n_slots;		/* of the ring, when units are streamed */
 };
 
@@ -60,6 +64,7 @@ struct linnet_weights_stats {
 	uint64_t pass_bytes;		/* that every later pass reads */
 	uint64_t resident_bytes, ring_bytes;
 	uint64_t verified_bytes;	/* whose checksum was compared */
+	uint64_t shared_bytes;		/* that another process has read */
 	bool direct_io, huge_pages;
 };
 

@@ -124,6 +124,7 @@ struct linnet_model {
 	const char *type_name;			/* prevailing weight type */
 	uint64_t n_params, weight_bytes, file_bytes;
 	char *arch, *name;			/* for linnet_model_info() */
+	char *share_dir;
 
 	struct linnet_queue *queue;
 	struct linnet_engine *engine;

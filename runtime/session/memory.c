@@ -243,6 +243,7 @@ int linnet_model_place(struct linnet_model *m, struct linnet_session_plan *p,
 		.no_huge_pages = m->opts.no_huge_pages,
 		.verify = m->opts.verify,
 		.changes = true,
+		.share_dir = m->share_dir,
 		.n_slots = LINNET_RING_SLOTS,
 	};
 	int ret;

@@ -112,8 +112,16 @@ int linnet_model_open(struct linnet_model **out, const char *path,
 		if (ret)
 			goto err_close;
 	}
-	/* the caller's string need not live on */
+	/* the caller's strings need not live on */
 	m->opts.engine = NULL;
+	if (m->opts.share_dir) {
+		m->share_dir = strdup(m->opts.share_dir);
+		m->opts.share_dir = NULL;
+		if (!m->share_dir) {
+			ret = linnet_err(err, -ENOMEM, "%s: out of memory", path);
+			goto err_close;
+		}
+	}
 	*out = m;
 	return 0;
 
@@ -136,6 +144,7 @@ void linnet_model_close(struct linnet_model *m)
 	free(m->layer);
 	free(m->arch);
 	free(m->name);
+	free(m->share_dir);
 	linnet_gguf_close(m->gguf);
 	linnet_pressure_close(m->pressure);
 	pthread_mutex_destroy(&m->run);

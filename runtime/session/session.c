@@ -476,6 +476,7 @@ int linnet_session_stats(const struct linnet_session *s, struct linnet_stats *st
 	full.direct_io = w.direct_io;
 	full.huge_pages = w.huge_pages;
 	full.io_uring = linnet_queue_is_io_uring(s->m->queue);
+	full.shared_bytes = w.shared_bytes;
 	linnet_kv_traffic(s->kv, &full.kv_written, &full.kv_read);
 	full.kv_restored = s->n_restored;
 	full.kv_saved = s->n_saved;

@@ -48,6 +48,8 @@ struct run {
 	uint64_t least, all;
 };
 
+static const char *share_dir;	/* the models of a test have their weights together */
+
 static bool open_run(struct run *r, uint64_t memory, uint32_t n_batch)
 {
 	struct linnet_model_options mo = LINNET_INIT(mo);
@@ -60,6 +62,7 @@ static bool open_run(struct run *r, uint64_t memory, uint32_t n_batch)
 	memset(r, 0, sizeof(*r));
 	mo.n_threads = 2;
 	mo.memory_bytes = memory;
+	mo.share_dir = share_dir;
 	so.n_ctx = TOKENS + 8;
 	so.n_batch = n_batch;
 	ret = linnet_model_open(&r->m, path, &mo, &err);
@@ -158,7 +161,8 @@ static void test_same(uint32_t chunk)
 	shaker.stop = true;
 	pthread_join(thread, NULL);
 	test_ok(ok && !shaker.failed && shaker.n > 10,
-		"%s, %u tokens a pass: the same logits in %u runs with %u budgets", strrchr(path, '/') + 1, chunk, runs, shaker.n);
+		"%s, %u tokens a pass%s: the same logits in %u runs with %u budgets",
+		strrchr(path, '/') + 1, chunk, share_dir ? ", shared" : "", runs, shaker.n);
 	free(want);
 	free(got);
 	close_run(&plain);
@@ -339,6 +343,9 @@ int main(void)
 	if (make_model(python, "dense", "--layers 12 --embd 512 --ff 2048 --heads 8 --kv-heads 2 "
 		       "--vocab 4096 --no-tied --type q8_0")) {
 		test_give_back();
+		share_dir = dir;
+		test_same(1);
+		share_dir = NULL;
 		test_same(1);
 		test_same(TOKENS / 3);
 		test_two_sessions();

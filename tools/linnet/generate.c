@@ -307,6 +307,8 @@ void summary_print(const struct summary *s, const struct generate *g,
 	else
 		snprintf(text, sizeof(text), "%s", format_bytes(a, st.bytes_read));
 	line("read", text);
+	if (st.shared_bytes)
+		line("shared", format_bytes(a, st.shared_bytes));
 	if (st.read_retries) {
 		snprintf(text, sizeof(text), "%llu read%s tried again",
 			 (unsigned long long)st.read_retries, st.read_retries == 1 ? " was" : "s were");
@@ -368,6 +370,7 @@ int summary_write(const struct summary *s, const struct generate *g,
 	json_put(o, "kv_bytes_read", json_integer((json_int_t)st.kv_read));
 	json_put(o, "kv_rejected_files", json_integer(st.kv_rejected));
 	json_put(o, "peak_bytes", json_integer((json_int_t)st.peak_bytes));
+	json_put(o, "shared_bytes", json_integer((json_int_t)st.shared_bytes));
 	json_put(o, "bytes_read", json_integer((json_int_t)st.bytes_read));
 	json_put(o, "read_s", json_number((double)st.read_ns / 1e9));
 	json_put(o, "read_retries", json_integer((json_int_t)st.read_retries));

@@ -72,6 +72,13 @@ int model_open(struct linnet_model **out, struct model_args *args, bool vocab_on
 	opts.no_direct_io = args->no_direct_io;
 	opts.no_io_uring = args->no_io_uring;
 	opts.memory_bytes = args->memory;
+	if (args->share) {
+		opts.share_dir = getenv("XDG_RUNTIME_DIR");
+		if (!opts.share_dir || !*opts.share_dir) {
+			tool_error("sharing weights needs a folder for sockets (XDG_RUNTIME_DIR, not set)");
+			return TOOL_FAILED;
+		}
+	}
 	/* "none" */
 	opts.read_bandwidth = args->read_bandwidth == UINT64_MAX ? 0 : args->read_bandwidth;
 	opts.verify = args->verify;

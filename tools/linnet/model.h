@@ -13,6 +13,7 @@ struct model_args {
 	int engine;		/* index in engine_names */
 	bool no_direct_io;
 	bool no_io_uring;
+	bool share;
 	uint64_t memory;	/* bytes; 0: automatic */
 	uint64_t read_bandwidth;	/* bytes per second; 0: no bound */
 	bool verify;
@@ -67,7 +68,10 @@ extern const char *const kv_type_names[];	/* by enum linnet_kv_type */
 	OPTS_ENGINE(a),								\
 	{ OPT_INT, 't', "threads", "N", "threads that compute (default: one for each CPU)",	\
 	  &(a)->threads, 1, 1024 },						\
-	OPTS_READING(a)
+	OPTS_READING(a),							\
+	{ OPT_FLAG, 0, "share", NULL, "hold the weights once, together with other processes\n"	\
+	  "that share the same file; they find each other in\n"		\
+	  "$XDG_RUNTIME_DIR", &(a)->share }
 
 /* usual: the name of the type that (a)->kv_type starts with */
 #define OPTS_KV(a, usual)							\

@@ -73,6 +73,12 @@ struct linnet_model_options {
 	 * whenever the tensor is read again. Rows of embeddings that are read one by one
 	 * are not compared. */
 	bool verify;
+	/*
+	 * Hold the weights that stay in memory once, together with other processes that name
+	 * this folder and open the same file. It is the user's own, for sockets; NULL: share
+	 * with nobody.
+	 */
+	const char *share_dir;
 };
 
 /*
@@ -407,6 +413,7 @@ struct linnet_stats {
 	uint64_t kv_restored, kv_saved;	/* positions from and to saved prefixes */
 	uint32_t kv_rejected;		/* files of saved prefixes that were ignored */
 	char kv_note[160];		/* empty, or what was wrong with the last one */
+	uint64_t shared_bytes;		/* weights that another process has read for us */
 	uint64_t kv_written, kv_read;	/* bytes of the KV cache's part on disk */
 };
 /* May be called from another thread while a decode runs: bytes_read then says how
