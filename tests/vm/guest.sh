@@ -28,7 +28,7 @@ cd "$(dirname "$0")/../.."
 . tests/vm/lib.sh
 
 flavour=debug module='' params='' devices='' disks='' memory=768M seconds=300
-allow='' leaks=yes dir='' mode=command
+allow='' leaks=yes dir='' remove='' mode=command
 see="$PWD ${LINNET_TEST_DATA:-$PWD/../shared/data}"
 while [ $# -gt 0 ]; do
 	case $1 in
@@ -58,7 +58,7 @@ busybox=$(command -v busybox) || vm_die "busybox is not there (Debian's package 
 if [ -z "$dir" ]; then
 	mkdir -p "$VM_OUT"
 	dir=$(mktemp -d "$VM_OUT/run.XXXXXX")
-	trap 'rm -rf "$dir"' EXIT
+	remove=$dir
 fi
 mkdir -p "$dir"
 dir=$(cd "$dir" && pwd)
@@ -130,7 +130,7 @@ export TMPDIR=/dev/shm
 # run_uml SHELL
 run_uml()
 {
-	set -- "$1" mem="$memory" initrd="$dir/initramfs" root=/dev/ram0 kasan_multi_shot panic=-1
+	set -- "$1" uml_dir="$uml" mem="$memory" initrd="$dir/initramfs" root=/dev/ram0 kasan_multi_shot panic=-1
 	n=0
 	for socket in $devices; do
 		set -- "$@" virtio_uml.device="$socket"
@@ -181,6 +181,9 @@ run_qemu()
 		-append "console=ttyS0 loglevel=7 $append" </dev/null 2>"$dir/emulator"
 }
 
+# where User-Mode Linux keeps a socket for orders; the path must be short
+uml=$(mktemp -d "/tmp/linnet-uml.XXXXXX")
+trap 'rm -rf "$uml" $remove' EXIT
 run=run_uml
 [ "$flavour" != stock ] || run=run_qemu
 if [ $mode = shell ]; then
@@ -200,8 +203,8 @@ status=122
 	vm_say "the guest did not come to its end (at most $seconds s); the end of its log:"
 	tail -n 40 "$dir/log" | sed 's/^/vm: | /' >&2
 }
-complaints='BUG:|WARNING:|KASAN|UBSAN|DMA-API: |Oops|Kernel panic|general protection|stack trace|Call Trace'
-complaints="$complaints|ODEBUG|refcount_t|list_(add|del) corruption|unreferenced object|INFO: (task|possible|rcu|trying)"
+complaints='BUG:|WARNING:|KASAN|UBSAN|DMA-API: |Oops|Kernel panic|general protection|Call Trace'
+complaints="$complaints|ODEBUG|refcount_t|list_(add|del) corruption|new suspected memory leaks|INFO: (task|possible|rcu|trying)"
 complaints="$complaints|workqueue lockup|Kernel BUG|scheduling while atomic|segfault|vm: the module"
 printf %s "$allow" >"$dir/allow"
 # of no interest: these announce the detectors themselves
@@ -214,6 +217,7 @@ if grep -E "$complaints" "$dir/log" | grep -v -E -f "$dir/allow" >"$dir/complain
 	first=$(head -n 1 "$dir/complaints")
 	awk -v first="$first" '$0 == first { n = 60 } n > 0 { print "vm: | " $0; n-- }' "$dir/log" |
 		head -n 60 >&2
+	[ ! -s "$dir/leaks" ] || head -n 60 "$dir/leaks" | sed 's/^/vm: | /' >&2
 	[ $status = 122 ] || status=123
 fi
 exit $status

@@ -4,19 +4,20 @@
 #
 # usage: sh tests/vm/run.sh [--kernel base|debug] [NAME...]
 #
-# NAME picks groups: bench. Without one, all run. Packages of use `vm` are installed where
+# NAME picks groups: bench, model. Without one, all run. Packages of use `vm` are installed where
 # that is possible; a machine without them, or one that lets no guest run, skips and says
 # why. Logs stay in $O/vm/logs, one folder for each guest.
 set -eu
 cd "$(dirname "$0")/../.."
 . tests/vm/lib.sh
+. tests/vm/device.sh
 
 flavour=debug
 if [ "${1:-}" = --kernel ]; then
 	flavour=$2
 	shift 2
 fi
-groups=${*:-bench}
+groups=${*:-bench model}
 
 skip_all()
 {
@@ -146,7 +147,7 @@ order possible circular locking dependency
 atomic sleeping function called from invalid context
 rcu suspicious rcu_dereference_check
 list list_del corruption
-leak unreferenced object
+leak new suspected memory leaks
 timer ODEBUG: free active
 dma DMA-API:
 warn WARNING:
@@ -155,10 +156,114 @@ hang
 END
 }
 
+# ---------------------------------------------------------------------- model
+# Models through the driver and a device: the bits of the host engine. The same command
+# runs here with --engine host and in the guest with --engine accel; the guest's files
+# lie on a disk of its own, so that weights are read by O_DIRECT.
+
+# run_commands ENGINE MODELS RESULTS: every line of $logs/commands, one result each
+cat >"$VM_OUT/run-commands.sh" <<'END'
+engine=$1 models=$2 results=$3
+failed=0
+while read -r name command; do
+	eval "\"$LINNET\" $command --engine $engine" >"$results/$name" 2>"$results/$name.err" </dev/null ||
+		failed=1
+done <"$4"
+exit $failed
+END
+
+group_model()
+{
+	LINNET=${LINNET_BUILD:-$PWD/${O:-build}}/linnet
+	case $LINNET in
+	/*) ;;
+	*) LINNET=$PWD/$LINNET ;;
+	esac
+	export LINNET
+	models=$VM_OUT/models
+	rm -rf "$models"
+	mkdir -p "$models" "$logs/model" "$logs/host"
+	cp tools/demo/linnet-demo.gguf "$models/demo.gguf"
+	data=${LINNET_TEST_DATA:-$PWD/../shared/data}
+	[ ! -r "$data/stories260K/stories260K.gguf" ] ||
+		cp "$data/stories260K/stories260K.gguf" "$models/"
+	ids=1,5,9,300,17,2,44,401,100,7,88,250,33,12,64,128,200,19
+	commands=$logs/commands
+	{
+		for m in "$models"/*.gguf; do
+			name=$(basename "$m" .gguf)
+			echo "$name-text run -m \$models/$name.gguf -p '' -n 200 --temp 0 -q"
+		done
+		python=${PYTHON:-/usr/bin/python3}
+		while read -r preset type more; do
+			# shellcheck disable=SC2086
+			"$python" tests/tools/make_model.py --preset "$preset" --type "$type" $more \
+				-o "$models/$preset-$type.gguf" >/dev/null 2>"$logs/make_model" || continue
+			m="-m \$models/$preset-$type.gguf"
+			echo "$preset-$type-logits logits $m --tokens $ids --all --raw"
+			echo "$preset-$type-kv logits $m --tokens $ids --all --raw --kv-type q8_0 -b 5"
+		done <<'END'
+llama f32
+llama3 q4_k
+mistral q8_0
+mixtral q4_k
+qwen2 q5_k
+qwen3 q6_k
+qwen3moe q4_0
+phi3 bf16
+gemma2 iq4_nl
+gemma3 f16
+END
+	} >"$commands"
+	"$python" tests/tools/make_model.py --preset llama --type q8_0 --layers 6 --embd 512 --ff 2048 \
+		-o "$models/paged.gguf" >/dev/null 2>>"$logs/make_model" || :
+	if [ -r "$models/paged.gguf" ]; then
+		least=$("$LINNET" plan -m "$models/paged.gguf" --memory 1M -c 64 2>&1 |
+			sed -n 's/.*at least \([0-9]*\) are needed.*/\1/p')
+		echo "paged-text run -m \$models/paged.gguf -p '' -n 12 -c 64 --temp 0 --memory $((least + 65536)) --stats \$results/paged-stats" >>"$commands"
+	else
+		result 1 "models can be made (python3-numpy)"
+		explain "$logs/make_model"
+	fi
+	models=$models sh "$VM_OUT/run-commands.sh" host "$models" "$logs/host" "$commands" ||
+		{ result 1 "the host engine runs the models"; return; }
+
+	rm -f "$VM_OUT/models.ext4"
+	mke2fs -q -t ext4 -d "$models" "$VM_OUT/models.ext4" 96M >"$logs/mke2fs" 2>&1 ||
+		{ result 1 "a file system for the models"; explain "$logs/mke2fs"; return; }
+	VM_DEVICE_LOG=$logs/model/device
+	if ! vm_device_start -v; then
+		result 1 "linnet device starts"
+		return
+	fi
+	module=$(sh tests/vm/module.sh --kernel "$flavour")/driver/linnet.ko
+	guest model --module "$module" --device "$VM_DEVICE_SOCKET:$VM_DEVICE_ID" \
+		--disk "$VM_OUT/models.ext4" --seconds 900 "export LINNET=$LINNET models=/mnt results=/vm/out
+		mkdir -p /mnt; mount -o ro /dev/ubda /mnt || mount -o ro /dev/vda /mnt
+		sh '$VM_OUT/run-commands.sh' accel /mnt /vm/out '$commands'"
+	vm_device_stop
+	result $status "models run through the driver, and the kernel does not complain"
+	[ $status = 0 ] || explain "$said"
+	while read -r name _; do
+		same=0
+		cmp -s "$logs/host/$name" "$logs/model/$name" || same=1
+		[ -s "$logs/host/$name" ] || same=1
+		result $same "accel and host: the same bits ($name)"
+		[ $same = 0 ] || explain "$logs/model/$name.err"
+	done <"$commands"
+	if [ -r "$data/stories260K/greedy-200.txt" ]; then
+		cmp -s "$data/stories260K/greedy-200.txt" "$logs/model/stories260K-text"
+		result $? "accel: the published text of stories260K"
+	fi
+	grep -q '"direct_io": *true' "$logs/model/paged-stats" &&
+		grep -q '"io_uring": *true' "$logs/model/paged-stats"
+	result $? "accel: weights are read straight into buffers of the device (O_DIRECT, io_uring)"
+}
+
 for group in $groups; do
 	case $group in
-	bench) group_$group ;;
-	*) vm_die "no such group ($group): bench" ;;
+	bench | model) group_$group ;;
+	*) vm_die "no such group ($group): bench or model" ;;
 	esac
 done
 echo "1..$n"

@@ -32,7 +32,7 @@ sh tools/packages.sh vm >&2
 set -- --kernel "$flavour" "$@"
 if [ $module = yes ]; then
 	folder=$(sh tests/vm/module.sh --kernel "$flavour")
-	set -- --module "$folder/linnet.ko" "$@"
+	set -- --module "$folder/driver/linnet.ko" "$@"
 	[ $device = yes ] || [ -n "$params" ] || params=sim=1
 	[ -z "$params" ] || set -- --params "$params" "$@"
 fi

@@ -47,12 +47,12 @@ static void splat_freed(void)
 
 static void splat_vmalloc(void)
 {
-	char *p = vmalloc(PAGE_SIZE);
+	char *p = vmalloc(100);
 
 	if (!p)
 		return;
 	OPTIMIZER_HIDE_VAR(p);
-	splat_sink = p[PAGE_SIZE - 8 + splat_nine];
+	splat_sink = p[100 + splat_nine];
 	vfree(p);
 }
 
@@ -122,13 +122,17 @@ static void splat_leak(void)
 	}
 }
 
+static void splat_expired(struct timer_list *t)
+{
+}
+
 static void splat_timer(void)
 {
 	struct timer_list *t = kzalloc(sizeof(*t), GFP_KERNEL);
 
 	if (!t)
 		return;
-	timer_setup(t, NULL, 0);
+	timer_setup(t, splat_expired, 0);
 	t->expires = jiffies + 1000 * HZ;
 	add_timer(t);
 	kfree(t);
