@@ -4,7 +4,7 @@
 #
 # usage: sh tests/vm/run.sh [--kernel base|debug] [NAME...]
 #
-# NAME picks groups: bench, model. Without one, all run. Packages of use `vm` are installed where
+# NAME picks groups: bench, kunit, selftests, stock, model. Without one, all run. Packages of use `vm` are installed where
 # that is possible; a machine without them, or one that lets no guest run, skips and says
 # why. Logs stay in $O/vm/logs, one folder for each guest.
 set -eu
@@ -17,7 +17,7 @@ if [ "${1:-}" = --kernel ]; then
 	flavour=$2
 	shift 2
 fi
-groups=${*:-bench model}
+groups=${*:-bench kunit selftests stock model}
 
 skip_all()
 {
@@ -156,6 +156,81 @@ hang
 END
 }
 
+# ---------------------------------------------------------------------- kunit
+# Every module of the driver's build but linnet.ko itself is a set of KUnit tests.
+group_kunit()
+{
+	folder=$(sh tests/vm/module.sh --kernel "$flavour")
+	tests=$(find "$folder/driver" -name '*.ko' ! -name linnet.ko)
+	if [ -z "$tests" ]; then
+		result 1 "there are KUnit tests"
+		return
+	fi
+	guest kunit --seconds 600 --module "$folder/driver/linnet.ko" --params sim=1 "
+		for m in $(echo "$tests" | tr '\n' ' '); do vm_insmod \$m || exit 1; done
+		cat /sys/kernel/debug/kunit/*/results
+		for m in $(echo "$tests" | tr '\n' ' '); do rmmod \$(basename \$m .ko | tr - _) || exit 1; done"
+	result $status "KUnit tests run, and the kernel does not complain"
+	[ $status = 0 ] || explain "$said"
+	# one level down in KTAP: the cases of a suite
+	awk '/^    # Subtest: / { suite = $3 ": " }
+		/^    (ok|not ok) / { sub(/^ +/, ""); sub(/[0-9]+ -? */, "& " suite); print; n++ }
+		END { print "1.." n + 0 }' "$out" >"$logs/kunit/tap"
+	absorb kunit "$logs/kunit/tap"
+}
+
+# ------------------------------------------------------------------- selftests
+# The programs of tests/selftests, on the simulated device.
+
+# selftests NAME: one guest, all programs
+selftests()
+{
+	folder=$(sh tests/vm/module.sh --kernel "$flavour")
+	if ! make -s -j "$VM_JOBS" O="${O:-build}" selftests >"$logs/selftests.make" 2>&1; then
+		result 1 "tests/selftests builds"
+		explain "$logs/selftests.make"
+		return
+	fi
+	programs=$PWD/${O:-build}/tests/selftests
+	guest "$1" --seconds 1500 --module "$folder/driver/linnet.ko" --params sim=1 "
+		bad=0
+		for t in $programs/*; do
+			timeout -k 10 300 \$t >/vm/out/\${t##*/}.tap 2>/vm/out/\${t##*/}.err || [ \$? = 77 ] || bad=1
+		done
+		exit \$bad"
+	for t in "$programs"/*; do
+		name=${t##*/}
+		if [ -s "$logs/$1/$name.tap" ]; then
+			absorb "$1/$name" "$logs/$1/$name.tap"
+		else
+			result 1 "$1/$name: says something"
+			explain "$logs/$1/$name.err"
+		fi
+	done
+	# a failed program has its own line
+	[ $status != 1 ] || status=0
+	result $status "$1: the kernel does not complain"
+	[ $status = 0 ] || explain "$said"
+}
+
+group_selftests()
+{
+	selftests selftests
+}
+
+# The same on Debian's own kernel, with two processors.
+group_stock()
+{
+	saved=$flavour flavour=stock
+	if sh tests/vm/stock.sh >"$logs/stock.folder" 2>"$logs/stock.err"; then
+		selftests stock
+	else
+		n=$((n + 1))
+		echo "ok $n - stock # SKIP Debian's kernel cannot be fetched ($(tail -n 1 "$logs/stock.err"))"
+	fi
+	flavour=$saved
+}
+
 # ---------------------------------------------------------------------- model
 # Models through the driver and a device: the bits of the host engine. The same command
 # runs here with --engine host and in the guest with --engine accel; the guest's files
@@ -262,8 +337,8 @@ END
 
 for group in $groups; do
 	case $group in
-	bench | model) group_$group ;;
-	*) vm_die "no such group ($group): bench or model" ;;
+	bench | kunit | selftests | stock | model) group_$group ;;
+	*) vm_die "no such group ($group): bench, kunit, selftests, stock or model" ;;
 	esac
 done
 echo "1..$n"
