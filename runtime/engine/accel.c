@@ -126,6 +126,49 @@ static const char *unfit(const struct drm_linnet_dev_info *info)
 	return NULL;
 }
 
+#define VERSION_MESSAGE "the driver's interface has another version"
+
+int linnet_device_info(unsigned n, struct linnet_device_info *info)
+{
+	struct linnet_device_info full = { .size = info->size };
+	struct drm_linnet_dev_info dev;
+	const char *why;
+	int fd = -ENOENT;
+
+	if (info->size < sizeof(info->size))
+		return -EINVAL;
+	for (int i = 0; i < MAX_NODES; i++) {
+		snprintf(full.path, sizeof(full.path), "/dev/accel/accel%d", i);
+		fd = open_node(full.path);
+		if (fd == -ENOENT || fd == -ENODEV)
+			continue;
+		if (!n--)
+			break;
+		if (fd >= 0)
+			close(fd);
+		fd = -ENOENT;
+	}
+	if (fd == -ENOENT || fd == -ENODEV)
+		return -ENOENT;
+	if (fd < 0) {
+		why = fd == -EPROTO ? VERSION_MESSAGE : strerror(-fd);
+	} else {
+		int ret = query(fd, &dev);
+
+		close(fd);
+		why = ret ? strerror(-ret) : unfit(&dev);
+		if (!ret) {
+			full.n_threads = dev.n_threads;
+			full.max_region_bytes = dev.max_bo_bytes;
+			snprintf(full.isa, sizeof(full.isa), "%s", dev.isa);
+		}
+	}
+	full.usable = !why;
+	snprintf(full.note, sizeof(full.note), "%s", why ? why : "");
+	memcpy(info, &full, info->size < sizeof(full) ? info->size : sizeof(full));
+	return 0;
+}
+
 static int find_device(int *out, struct drm_linnet_dev_info *info, struct linnet_error *err)
 {
 	int found = linnet_err(err, -ENODEV, "there is no Linnet device (/dev/accel)");
@@ -138,8 +181,7 @@ static int find_device(int *out, struct drm_linnet_dev_info *info, struct linnet
 		snprintf(path, sizeof(path), "/dev/accel/accel%d", i);
 		fd = open_node(path);
 		if (fd == -EPROTO)
-			found = linnet_err(err, fd, "%s: the driver's interface has another version",
-					   path);
+			found = linnet_err(err, fd, "%s: %s", path, VERSION_MESSAGE);
 		else if (fd < 0 && fd != -ENOENT && fd != -ENODEV)
 			found = linnet_err(err, fd, "%s: %s", path, strerror(-fd));
 		if (fd < 0)
@@ -531,5 +573,10 @@ static int accel_open(struct linnet_engine **out, const struct linnet_engine_opt
 }
 
 const struct linnet_engine_ops linnet_engine_accel = { .name = "accel", .open = accel_open };
+
+int linnet_device_info(unsigned n, struct linnet_device_info *info)
+{
+	return -EOPNOTSUPP;
+}
 
 #endif

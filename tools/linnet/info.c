@@ -327,11 +327,50 @@ static int open_to_look(struct linnet_model **out, const char *path, int why,
 	return why;
 }
 
+static int print_devices(bool json)
+{
+	struct linnet_device_info dev = LINNET_INIT(dev);
+	json_t *list = json ? json_new_array() : NULL;
+	char bytes[32];
+	unsigned n = 0;
+	int ret;
+
+	for (; !(ret = linnet_device_info(n, &dev)); n++) {
+		if (json) {
+			json_t *o = json_new_object();
+
+			json_put(o, "path", json_text(dev.path));
+			json_put(o, "usable", json_boolean(dev.usable));
+			json_put(o, "isa", json_text(dev.isa));
+			json_put(o, "n_threads", json_integer(dev.n_threads));
+			json_put(o, "max_region_bytes", json_integer((json_int_t)dev.max_region_bytes));
+			json_put(o, "note", json_text(dev.note));
+			json_add(list, o);
+		} else if (dev.usable) {
+			out_printf("%-20s  %s, %u thread%s, regions of up to %s\n", dev.path, dev.isa,
+				   dev.n_threads, dev.n_threads == 1 ? "" : "s",
+				   format_bytes(bytes, dev.max_region_bytes));
+		} else {
+			out_printf("%-20s  not usable: %s\n", dev.path, dev.note);
+		}
+	}
+	if (json) {
+		json_out(list, JSON_INDENT(2));
+		out_printf("\n");
+		json_decref(list);
+	}
+	if (ret == -EOPNOTSUPP)
+		tool_note("info: no devices: built without libdrm");
+	else if (!n)
+		tool_note("info: no Linnet device (/dev/accel)");
+	return out_finish(TOOL_OK);
+}
+
 int cmd_info(int argc, char **argv)
 {
 	struct model_args margs = { 0 };
 	struct session_args sargs = { 0 };
-	bool json = false, all_tensors = false;
+	bool json = false, all_tensors = false, devices = false;
 	const struct opt opts[] = {
 		OPTS_MODEL_FILE(&margs),
 		OPTS_MEMORY(&margs),
@@ -349,6 +388,8 @@ int cmd_info(int argc, char **argv)
 		{ OPT_FLAG, 0, "json", NULL, "everything as JSON", &json },
 		{ OPT_FLAG, 0, "tensors", NULL, "list every tensor (always there in JSON)",
 		  &all_tensors },
+		{ OPT_FLAG, 0, "devices", NULL,
+		  "list the Linnet devices of this machine, no model", &devices },
 		OPT_COMMON
 	};
 	const struct cli cli = {
@@ -358,7 +399,8 @@ int cmd_info(int argc, char **argv)
 		"shown with the reason.",
 		"  linnet info model.gguf\n"
 		"  linnet info -m model.gguf --ctx 32768 --kv-type q8_0\n"
-		"  linnet info -m model.gguf --json | jq .memory.total\n",
+		"  linnet info -m model.gguf --json | jq .memory.total\n"
+		"  linnet info --devices\n",
 		opts, &margs.path
 	};
 	struct linnet_session_options sopts = LINNET_INIT(sopts);
@@ -372,6 +414,8 @@ int cmd_info(int argc, char **argv)
 
 	if (!cli_parse(&cli, argc, argv, &status))
 		return status;
+	if (devices)
+		return print_devices(json);
 	if (!margs.path) {
 		status = model_open(&m, &margs, false);
 		if (status)

@@ -479,6 +479,24 @@ int linnet_draft_push(struct linnet_draft *d, int32_t id);
 int64_t linnet_draft_next(struct linnet_draft *d, int32_t *ids, size_t cap,
 			  struct linnet_error *err);
 
+/* ---------------------------------------------------------------- devices */
+
+struct linnet_device_info {
+	size_t size;
+	char path[64];
+	bool usable;		/* by the engine "accel" */
+	unsigned n_threads;	/* 0: not known */
+	char isa[32];
+	uint64_t max_region_bytes;
+	char note[160];		/* why it is not usable */
+};
+
+/*
+ * The i-th Linnet device of the machine; nodes that may not be opened are counted.
+ * -ENOENT: there are no more. -EOPNOTSUPP: the library was built without libdrm.
+ */
+int linnet_device_info(unsigned i, struct linnet_device_info *info);
+
 /* -------------------------------------------------------------- measuring */
 
 struct linnet_kernels_options {
