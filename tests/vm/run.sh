@@ -333,6 +333,31 @@ END
 	grep -q '"direct_io": *true' "$logs/model/paged-stats" &&
 		grep -q '"io_uring": *true' "$logs/model/paged-stats"
 	result $? "accel: weights are read straight into buffers of the device (O_DIRECT, io_uring)"
+
+	# a signal ends a text in the middle, and what the device still had is cancelled
+	vm_device_start -v || { result 1 "linnet device starts again"; return; }
+	endless="run -m $models/demo.gguf -p '' -n -1 --ignore-eos --temp 0 -q --engine accel"
+	guest interrupt --module "$module" --device "$VM_DEVICE_SOCKET:$VM_DEVICE_ID" "
+		timeout -s INT 3 $LINNET $endless -c 200000 >/tmp/text; echo \$? >/vm/out/linnet-status
+		test -s /tmp/text"
+	vm_device_stop
+	result $status "accel: a run is interrupted, and the kernel does not complain"
+	[ $status = 0 ] || explain "$said"
+
+	# The device dies under a run: the run ends with an error, the module unloads. What
+	# the kernel's own side of the socket says about its loss is not ours.
+	vm_device_start -v || { result 1 "linnet device starts again"; return; }
+	(sleep 6; kill -KILL $(pgrep -P "$VM_DEVICE_PID") "$VM_DEVICE_PID") 2>/dev/null &
+	killer=$!
+	guest death --allow 'drivers/virtio_uml.c' --allow 'Call Trace' --module "$module" \
+		--device "$VM_DEVICE_SOCKET:$VM_DEVICE_ID" --seconds 120 "
+		while :; do
+			$LINNET $endless -n 2000 -c 4096 >/tmp/text 2>/vm/out/linnet.err || exit 0
+		done"
+	kill $killer 2>/dev/null || :
+	vm_device_stop
+	result $status "accel: the device dies, a run ends with an error and the module unloads"
+	[ $status = 0 ] || { explain "$said"; explain "$logs/death/linnet.err"; }
 }
 
 for group in $groups; do
