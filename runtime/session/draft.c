@@ -99,6 +99,14 @@ int linnet_draft_push(struct linnet_draft *d, int32_t id)
 	return 0;
 }
 
+int linnet_draft_truncate(struct linnet_draft *d, uint32_t n)
+{
+	if (n > d->n)
+		return -EINVAL;
+	d->n = n;
+	return 0;
+}
+
 /* The likeliest token, the lowest number among equals; -1: none that can be drafted. */
 static int32_t likeliest(const struct linnet_draft *d, const float *logits)
 {

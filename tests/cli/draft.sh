@@ -64,6 +64,23 @@ expect 0 "the memory that the messages name" run -m "$large" -p "the cat" -n 60 
 	--temp 0 --memory "$need" --draft "$small" --draft-max 4
 check "the memory that the messages name: the same text" cmp -s "$out" "$tmp/text"
 
+cat >"$tmp/template" <<'JINJA'
+{% for m in messages %}{{ m['content'] }} {% endfor %}
+JINJA
+printf 'the cat\nand the dog\n/clear\nonce more the cat\nand\n' >"$tmp/lines"
+for how in "--temp 0" "--seed 3 --temp 0.9"; do
+	# shellcheck disable=SC2086
+	expect 0 "chat, plain, $how" chat -m "$large" --chat-template "$tmp/template" -n 20 -q $how \
+		<"$tmp/lines"
+	cp "$out" "$tmp/text"
+	for o in "--draft $small --draft-max 6" "--draft $large --draft-max 4" "--lookup 5"; do
+		# shellcheck disable=SC2086
+		expect 0 "chat, $o, $how" chat -m "$large" --chat-template "$tmp/template" -n 20 \
+			-q $how $o <"$tmp/lines"
+		check "chat, $o, $how: the same replies" cmp -s "$out" "$tmp/text"
+	done
+done
+
 expect 1 "another vocabulary" run -m "$large" -p x -n 1 --draft "$tmp/other.gguf" --draft-max 2
 stderr_has "another vocabulary: says where" "other.gguf: the vocabulary is not that of .*401 and 400"
 expect 1 "a draft model that is not there" run -m "$large" -p x -n 1 --draft "$tmp/none.gguf"

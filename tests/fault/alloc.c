@@ -31,7 +31,10 @@ int main(void)
 
 #include <inttypes.h>
 #include <linnet/linnet.h>
+#include <linux/magic.h>
+#include <sys/vfs.h>
 
+static bool on_disk;			/* the folder for temporary files is not in memory */
 static char dir[64], model[128], split[128];
 static struct linnet_error err;
 static uint64_t result;			/* what the work came to; the same in every run */
@@ -240,6 +243,76 @@ static int do_decode_threads(void)
 	return ret;
 }
 
+/*
+ * Everything about keys and values: sequences, a part of them on a disk, saved prefixes; and
+ * a model that drafts for itself. Whether saving works is no part of the result.
+ */
+static int do_kv(void)
+{
+	enum { N = 800 };
+	struct linnet_session_options opts = LINNET_INIT(opts), small = LINNET_INIT(small);
+	struct linnet_memory_info mem = LINNET_INIT(mem);
+	struct linnet_model_info info = LINNET_INIT(info);
+	struct linnet_session *s = NULL, *own = NULL;
+	struct linnet_draft *draft = NULL;
+	struct linnet_tokens in[2];
+	struct linnet_model *m;
+	char cache[80];
+	int32_t ids[N], drafted[4];
+	int64_t have = 0, n = 0;
+	int ret = open_model(&m, false, true);
+
+	if (ret)
+		return ret;
+	linnet_model_info(m, &info);
+	snprintf(cache, sizeof(cache), "%s/cache", dir);
+	for (int i = 0; i < N; i++)
+		ids[i] = i * 7 % (int)info.n_vocab;
+	opts.n_ctx = N + 100;
+	opts.n_batch = 128;
+	opts.n_outputs = opts.n_seqs = 2;
+	opts.kv_cache = cache;
+	ret = linnet_model_memory(m, &opts, &mem, &err);
+	/* eight pages of four layers: four in memory, twice a layer's share of the others */
+	if (on_disk)
+		opts.kv_memory = mem.kv * (4 * 4 + 2 * 4) / 32;
+	if (!ret)
+		ret = linnet_session_create(&s, m, &opts, &err);
+	if (!ret) {
+		have = linnet_session_restore(s, ids, N, &err);
+		ret = have < 0 ? (int)have : 0;
+	}
+	if (!ret)
+		ret = linnet_session_decode(s, ids + have, (size_t)(N - have), LINNET_LOGITS_LAST, &err);
+	if (!ret) {
+		linnet_session_save(s, NULL);
+		ret = linnet_session_fork(s, 1);
+	}
+	in[0] = (struct linnet_tokens){ 1, ids, 3, LINNET_LOGITS_LAST };
+	in[1] = (struct linnet_tokens){ 0, ids + 5, 1, LINNET_LOGITS_LAST };
+	if (!ret)
+		ret = linnet_session_step(s, in, 2, &err);
+	for (size_t i = 0; i < 2 && !ret; i++)
+		mix(linnet_session_logits(s, i), info.n_vocab * sizeof(float));
+	small.n_ctx = 64;
+	if (!ret)
+		ret = linnet_session_create(&own, m, &small, &err);
+	if (!ret)
+		ret = linnet_draft_create(&draft, m, own, &err);
+	for (int i = 0; i < 5 && !ret; i++)
+		ret = linnet_draft_push(draft, ids[i]);
+	if (!ret) {
+		n = linnet_draft_next(draft, drafted, 4, &err);
+		ret = n < 0 ? (int)n : 0;
+	}
+	mix(drafted, ret ? 0 : (size_t)n * sizeof(*drafted));
+	linnet_draft_destroy(draft);
+	linnet_session_destroy(own);
+	linnet_session_destroy(s);
+	linnet_model_close(m);
+	return ret;
+}
+
 /* ---------------------------------------------------------------------- loop */
 
 static const struct scenario {
@@ -254,6 +327,7 @@ static const struct scenario {
 	{ "plan and list", do_info, false },
 	{ "decode", do_decode, false },
 	{ "decode without io_uring", do_decode_threads, false },
+	{ "sequences, pages on a disk, saved ones, drafts", do_kv, false },
 };
 
 static void print_live(size_t bytes, const Dl_info *info, uintptr_t caller)
@@ -333,15 +407,17 @@ static bool make_models(void)
 {
 	const char *python = getenv("PYTHON"), *tmp = getenv("TMPDIR");
 	char command[1024];
+	struct statfs st;
 
 	snprintf(dir, sizeof(dir), "%.40s/linnet-alloc-XXXXXX", tmp && *tmp ? tmp : "/tmp");
 	if (!mkdtemp(dir))
 		return false;
+	on_disk = !statfs(dir, &st) && st.f_type != TMPFS_MAGIC && st.f_type != RAMFS_MAGIC;
 	snprintf(model, sizeof(model), "%s/m.gguf", dir);
 	snprintf(split, sizeof(split), "%s/s-00002-of-00003.gguf", dir);
 	for (int i = 0; i < 2; i++) {
 		snprintf(command, sizeof(command), "%.300s tests/tools/make_model.py -o %s/%c.gguf "
-			 "--preset llama --embd 64 --heads 2 --kv-heads 1 --ff 96 --type q8_0%s "
+			 "--preset llama --layers 4 --embd 64 --heads 2 --kv-heads 1 --ff 96 --type q8_0%s "
 			 ">/dev/null 2>&1", python && *python ? python : "/usr/bin/python3", dir,
 			 i ? 's' : 'm', i ? " --splits 3" : "");
 		if (system(command))

@@ -21,6 +21,7 @@ struct chat {
 	struct linnet_model *model;
 	struct linnet_session *session;
 	struct linnet_sampler *sampler;
+	struct drafts drafts;
 	const struct model_args *margs;
 	const struct sampling_args *samp;
 	const char *template;		/* NULL: the model's own */
@@ -114,6 +115,7 @@ static int answer(struct chat *c, uint64_t start_ns)
 		.session = c->session, .model = c->model, .sampler = c->sampler,
 		.n_predict = c->samp->n_predict, .ignore_eos = c->samp->ignore_eos,
 		.token = on_token, .ctx = c, .trim = true,
+		.drafts = &c->drafts,
 	};
 	enum generate_end end = GENERATE_INTERRUPT;
 	struct linnet_error err = { 0 };
@@ -137,6 +139,7 @@ static int answer(struct chat *c, uint64_t start_ns)
 	       same < c->n_ids && ids[same] == c->ids[same])
 		same++;
 	have = model_restore(c->session, ids, n_ids);
+	drafts_truncate(&c->drafts, same);
 	free(c->ids);
 	c->ids = ids;
 	c->n_ids = n_ids;
@@ -265,6 +268,7 @@ int cmd_chat(int argc, char **argv)
 	struct model_args margs = { 0 };
 	struct session_args sargs = { 0 };
 	struct sampling_args samp = SAMPLING_DEFAULTS;
+	struct draft_args dargs = DRAFT_DEFAULTS;
 	const char *system = NULL, *template = NULL;
 	const struct opt opts[] = {
 		OPTS_MODEL(&margs),
@@ -280,6 +284,7 @@ int cmd_chat(int argc, char **argv)
 		OPTS_SAMPLING(&samp),
 		{ OPT_GROUP, .help = "Speed" },
 		OPTS_KV_CACHE(&sargs),
+		OPTS_DRAFT(&dargs),
 		OPT_COMMON
 	};
 	const struct cli cli = {
@@ -307,7 +312,10 @@ int cmd_chat(int argc, char **argv)
 	}
 	status = model_open(&c.model, &margs, false);
 	if (!status)
-		status = model_session(&c.session, c.model, &margs, &sargs, 0, 1);
+		status = drafts_open(&c.drafts, &dargs, c.model, &margs, &sargs, 0);
+	if (!status)
+		status = model_session(&c.session, c.model, &margs, &sargs, 0,
+				       1 + drafts_rows(&c.drafts));
 	if (!status)
 		status = sampler_open(&c.sampler, c.model, &samp);
 	if (!status)
@@ -316,6 +324,7 @@ int cmd_chat(int argc, char **argv)
 	free(c.messages);
 	free(c.ids);
 	free(c.reply);
+	drafts_close(&c.drafts);
 	linnet_sampler_destroy(c.sampler);
 	linnet_session_destroy(c.session);
 	linnet_model_close(c.model);

@@ -133,6 +133,13 @@ uint32_t drafts_rows(const struct drafts *d)
 	return d->n_lookup > d->n_draft ? d->n_lookup : d->n_draft;
 }
 
+void drafts_truncate(struct drafts *d, size_t n)
+{
+	/* what was said once may be said again */
+	if (d->draft)
+		linnet_draft_truncate(d->draft, (uint32_t)n);
+}
+
 void drafts_push(struct drafts *d, int32_t id)
 {
 	/* without the token, drafts are only worse */

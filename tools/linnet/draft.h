@@ -55,6 +55,8 @@ void drafts_close(struct drafts *d);
 
 /* Rows of logits that a draft needs besides its token's own. */
 uint32_t drafts_rows(const struct drafts *d);
+/* The text is another from token n on: what comes next is pushed. */
+void drafts_truncate(struct drafts *d, size_t n);
 /* A token of the text. */
 void drafts_push(struct drafts *d, int32_t id);
 /* Tokens that may follow the text, at most cap. Returns how many. */

@@ -472,6 +472,8 @@ int linnet_draft_create(struct linnet_draft **out, const struct linnet_model *m,
 void linnet_draft_destroy(struct linnet_draft *d);
 /* Add a token of the text. -ENOMEM, -ENOSPC. */
 int linnet_draft_push(struct linnet_draft *d, int32_t id);
+/* Forget the text from token n on. -EINVAL: it is shorter. */
+int linnet_draft_truncate(struct linnet_draft *d, uint32_t n);
 /*
  * Tokens that may follow the text, at most cap: none when the session's context does not
  * hold the text. Returns how many, or what linnet_session_decode() returns.
