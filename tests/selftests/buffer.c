@@ -6,7 +6,6 @@
 #include "dev.h"
 
 #include <liburing.h>
-#include <linux/loop.h>
 #include <linux/mempolicy.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -14,61 +13,6 @@
 #include <sys/uio.h>
 
 #define SIZE (4u << 20)
-
-/* A block device with known contents: $LINNET_TEST_DISK (overwritten), or a loop device. */
-static int disk(size_t size)
-{
-	const char *given = getenv("LINNET_TEST_DISK");
-	char path[64] = "/tmp/linnet-disk-XXXXXX", loop[64];
-	struct loop_info64 info = { .lo_flags = LO_FLAGS_AUTOCLEAR };
-	int file, ctl, n, fd = -1;
-	size_t i;
-
-	if (given && *given) {
-		file = open(given, O_RDWR | O_CLOEXEC);
-	} else {
-		file = mkstemp(path);
-		unlink(path);
-	}
-	CHECK(file >= 0);
-	for (i = 0; i < size; i += sizeof(uint64_t) * 512) {
-		uint64_t block[512];
-		size_t k;
-
-		for (k = 0; k < 512; k++)
-			block[k] = (i / 8 + k) * 0x9e3779b97f4a7c15;
-		CHECK(pwrite(file, block, sizeof(block), i) == sizeof(block));
-	}
-	fsync(file);
-	if (given && *given) {
-		close(file);
-		fd = open(given, O_RDONLY | O_DIRECT | O_CLOEXEC);
-		CHECK(fd >= 0);
-		return fd;
-	}
-	ctl = open("/dev/loop-control", O_RDWR | O_CLOEXEC);
-	n = ctl < 0 ? -1 : ioctl(ctl, LOOP_CTL_GET_FREE);
-	if (n < 0)
-		SKIP("no block device for O_DIRECT: no loop devices, LINNET_TEST_DISK is not set");
-	snprintf(loop, sizeof(loop), "/dev/loop%d", n);
-	fd = open(loop, O_RDWR | O_CLOEXEC);
-	CHECK(fd >= 0 && !ioctl(fd, LOOP_SET_FD, file));
-	CHECK(!ioctl(fd, LOOP_SET_STATUS64, &info));
-	n = open(loop, O_RDONLY | O_DIRECT | O_CLOEXEC);
-	CHECK(n >= 0);
-	return n;
-}
-
-static int right(const void *map, size_t offset, size_t n)
-{
-	const uint64_t *word = map;
-	size_t i;
-
-	for (i = 0; i < n / 8; i++)
-		if (word[i] != (offset / 8 + i) * 0x9e3779b97f4a7c15)
-			return 0;
-	return 1;
-}
 
 TEST(zeroed)
 {
@@ -104,23 +48,23 @@ TEST(mmap_rejected)
 
 TEST(direct_read)
 {
-	int fd = dev_open(), blk = disk(SIZE);
+	int fd = dev_open(), blk = dev_disk(SIZE);
 	uint32_t bo = dev_bo(fd, SIZE);
 	char *map = dev_map(fd, bo, SIZE);
 
 	CHECK_EQ(pread(blk, map, SIZE, 0), SIZE);
-	CHECK(right(map, 0, SIZE));
+	CHECK(dev_disk_right(map, 0, SIZE));
 	/* The same while the device has the buffer. */
 	memset(map, 0, SIZE);
 	dev_attach(fd, dev_ctx(fd), bo);
 	CHECK_EQ(pread(blk, map + 8192, SIZE - 8192, 8192), SIZE - 8192);
-	CHECK(right(map + 8192, 8192, SIZE - 8192));
+	CHECK(dev_disk_right(map + 8192, 8192, SIZE - 8192));
 	CHECK(!map[0]);
 }
 
 TEST(registered_buffer)
 {
-	int fd = dev_open(), blk = disk(SIZE);
+	int fd = dev_open(), blk = dev_disk(SIZE);
 	char *map = dev_map(fd, dev_bo(fd, SIZE), SIZE);
 	struct iovec iov = { map, SIZE };
 	struct io_uring_sqe *sqe;
@@ -136,13 +80,13 @@ TEST(registered_buffer)
 	CHECK_EQ(io_uring_submit_and_wait(&ring, 1), 1);
 	CHECK_EQ(io_uring_wait_cqe(&ring, &cqe), 0);
 	CHECK_EQ(cqe->res, 1 << 20);
-	CHECK(right(map + 4096, 4096, 1 << 20));
+	CHECK(dev_disk_right(map + 4096, 4096, 1 << 20));
 }
 
 /* What a job writes is what the CPU sees, and the other way round. */
 TEST(device_sees_reads)
 {
-	int fd = dev_open(), blk = disk(SIZE);
+	int fd = dev_open(), blk = dev_disk(SIZE);
 	uint32_t ctx = dev_ctx(fd), bo = dev_bo(fd, SIZE + 4096), att = dev_attach(fd, ctx, bo);
 	char *map = dev_map(fd, bo, SIZE + 4096);
 	uint64_t sum;

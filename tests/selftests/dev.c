@@ -2,6 +2,7 @@
 /* The commands of the driver for tests, see dev.h. */
 #include "dev.h"
 
+#include <linux/loop.h>
 #include <linux/sync_file.h>
 #include <linux/types.h>
 
@@ -443,4 +444,58 @@ long long dev_fdinfo(int fd, const char *key)
 	}
 	fclose(f);
 	return value;
+}
+
+int dev_disk(size_t size)
+{
+	const char *given = getenv("LINNET_TEST_DISK");
+	char path[64] = "/tmp/linnet-disk-XXXXXX", loop[64];
+	struct loop_info64 info = { .lo_flags = LO_FLAGS_AUTOCLEAR };
+	int file, ctl, n, fd = -1;
+	size_t i;
+
+	if (given && *given) {
+		file = open(given, O_RDWR | O_CLOEXEC);
+	} else {
+		file = mkstemp(path);
+		unlink(path);
+	}
+	CHECK(file >= 0);
+	for (i = 0; i < size; i += sizeof(uint64_t) * 512) {
+		uint64_t block[512];
+		size_t k;
+
+		for (k = 0; k < 512; k++)
+			block[k] = (i / 8 + k) * 0x9e3779b97f4a7c15;
+		CHECK(pwrite(file, block, sizeof(block), i) == sizeof(block));
+	}
+	fsync(file);
+	if (given && *given) {
+		close(file);
+		fd = open(given, O_RDONLY | O_DIRECT | O_CLOEXEC);
+		CHECK(fd >= 0);
+		return fd;
+	}
+	ctl = open("/dev/loop-control", O_RDWR | O_CLOEXEC);
+	n = ctl < 0 ? -1 : ioctl(ctl, LOOP_CTL_GET_FREE);
+	if (n < 0)
+		SKIP("no block device for O_DIRECT: no loop devices, LINNET_TEST_DISK is not set");
+	snprintf(loop, sizeof(loop), "/dev/loop%d", n);
+	fd = open(loop, O_RDWR | O_CLOEXEC);
+	CHECK(fd >= 0 && !ioctl(fd, LOOP_SET_FD, file));
+	CHECK(!ioctl(fd, LOOP_SET_STATUS64, &info));
+	n = open(loop, O_RDONLY | O_DIRECT | O_CLOEXEC);
+	CHECK(n >= 0);
+	return n;
+}
+
+int dev_disk_right(const void *map, size_t offset, size_t n)
+{
+	const uint64_t *word = map;
+	size_t i;
+
+	for (i = 0; i < n / 8; i++)
+		if (word[i] != (offset / 8 + i) * 0x9e3779b97f4a7c15)
+			return 0;
+	return 1;
 }

@@ -101,6 +101,14 @@ void sub_sync(struct sub *s, uint32_t flags, uint32_t syncobj, uint64_t point);
 /* Submit and wait; the job's result. */
 int sub_run(int fd, struct sub *s);
 
+/*
+ * A block device for O_DIRECT, with size bytes of known contents: $LINNET_TEST_DISK (which
+ * is overwritten), or a loop device; skips when there is neither. Whether n bytes are those
+ * at the offset of the device.
+ */
+int dev_disk(size_t size);
+int dev_disk_right(const void *map, size_t offset, size_t n);
+
 /* Bytes, or nanoseconds, behind a key of the file's fdinfo; -1: no such key. */
 long long dev_fdinfo(int fd, const char *key);
 
