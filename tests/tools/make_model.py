@@ -34,7 +34,7 @@ FILE_TYPE = {"f32": 0, "f16": 1, "q4_0": 2, "q4_1": 3, "q8_0": 7, "q5_0": 8, "q5
 # What every model starts from; a preset and then the options change it.
 DEFAULTS = dict(
     arch="llama", layers=2, embd=256, heads=8, kv_heads=4, head_dim=0, ff=512, vocab=512,
-    ctx=512, experts=0, experts_used=0, expert_ff=0, tied=False, bias="", eps=1e-5,
+    ctx=512, experts=0, experts_used=0, expert_ff=0, expert_skew=0.0, tied=False, bias="", eps=1e-5,
     rope_base=10000.0, rope_dims=0, rope_scaling="none", rope_factor=4.0, rope_orig_ctx=0,
     window=0, attn_cap=50.0, final_cap=30.0, tokenizer="spm", pre="", seed=1)
 
@@ -241,6 +241,14 @@ class Source:
             for i in range(0, n, step):
                 x = bell(rng, min(step, n - i))
                 yield type_.encode(x * np.float32(dev) + np.float32(mean))
+        return pieces
+
+    def router(self, name, type_, shape, dev, skew):
+        """Rows of different lengths: experts with long ones win more often."""
+        def pieces():
+            length = np.exp(np.float32(skew) * bell(self.rng(name + " skew"), shape[0]))
+            rows = bell(self.rng(name), math.prod(shape)).reshape(shape) * np.float32(dev)
+            yield type_.encode((rows * length[:, None]).astype(np.float32).reshape(-1))
         return pieces
 
     def pool(self, type_, dev):
@@ -455,7 +463,11 @@ def make(path, shape, type_name="f32", type_map=None, version=3, splits=1, align
             g.TYPES[t].row_bytes(shape_[-1])
         except g.GGUFError as e:
             raise ValueError(f"{name}: {e}") from None
-        w.add_tensor(name, t, shape_, source.data(name, g.TYPES[t], shape_, kind, mean, dev))
+        if kind == "router" and c.expert_skew:
+            data = source.router(name, g.TYPES[t], shape_, dev, c.expert_skew)
+        else:
+            data = source.data(name, g.TYPES[t], shape_, kind, mean, dev)
+        w.add_tensor(name, t, shape_, data)
     return w.finish(splits)
 
 
@@ -491,6 +503,8 @@ def main():
                        ("rope-orig-ctx", "original context of the rope scaling"),
                        ("seed", "")):
         ap.add_argument("--" + name, type=int, metavar="N", help=text)
+    ap.add_argument("--expert-skew", type=float, metavar="X",
+                    help="routers prefer some experts: deviation of the logarithm of how much")
     ap.add_argument("--eps", type=float, metavar="X", help="epsilon of the norms")
     ap.add_argument("--attn-cap", type=float, metavar="X", help="gemma2's soft cap on scores")
     ap.add_argument("--final-cap", type=float, metavar="X", help="gemma2's soft cap on logits")

@@ -51,6 +51,20 @@ def check_seed():
     assert not any(np.array_equal(t.raw(), c.tensors[n].raw()) for n, t in a.tensors.items())
 
 
+def check_expert_skew():
+    """With a skew, routers' rows differ in length, and nothing else is another."""
+    make("a.gguf", "qwen3moe")
+    make("b.gguf", "qwen3moe", shape=dict(expert_skew=0.7))
+    a, b = g.Reader(tmp("a.gguf")), g.Reader(tmp("b.gguf"))
+    for name, t in a.tensors.items():
+        same = np.array_equal(t.raw(), b.tensors[name].raw())
+        assert same == ("ffn_gate_inp" not in name), name
+    def spread(r):
+        rows = r.tensors["blk.0.ffn_gate_inp.weight"].raw().view(np.float32).reshape(8, -1)
+        return np.log(np.linalg.norm(rows, axis=1)).std()
+    assert spread(a) < 0.1 and 0.3 < spread(b) < 1.5, (spread(a), spread(b))
+
+
 def check_families():
     """Every toy gives finite, spread logits, and its greedy text is not one token."""
     for preset in TOYS:

@@ -374,6 +374,8 @@ int summary_write(const struct summary *s, const struct generate *g,
 	json_put(o, "bytes_read", json_integer((json_int_t)st.bytes_read));
 	json_put(o, "read_s", json_number((double)st.read_ns / 1e9));
 	json_put(o, "read_retries", json_integer((json_int_t)st.read_retries));
+	json_put(o, "expert_hits", json_integer((json_int_t)st.expert_hits));
+	json_put(o, "expert_misses", json_integer((json_int_t)st.expert_misses));
 	json_put(o, "verified_bytes", json_integer((json_int_t)st.verified_bytes));
 	json_put(o, "io_uring", json_boolean(st.io_uring));
 	json_put(o, "direct_io", json_boolean(st.direct_io));
