@@ -29,7 +29,7 @@ stderr_has "and it is the installed one" "$prefix/share/linnet/linnet-demo.gguf"
 cp "$out" "$tmp/text"
 
 model=$prefix/share/linnet/linnet-demo.gguf
-for e in generate score tokens; do
+for e in generate score sequences tokens; do
 	src=Documentation/examples/$e.c
 	check "$e: shorter than 80 lines" test "$(wc -l <$src)" -lt 80
 	# shellcheck disable=SC2046
