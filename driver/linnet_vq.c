@@ -165,7 +165,7 @@ static int linnet_vq_errno(u32 status)
 
 static bool linnet_vq_broken(struct linnet_vq *lv)
 {
-	return virtqueue_is_broken(lv->ctrl) || virtqueue_is_broken(lv->jobq);
+	return lv->ctrl && (virtqueue_is_broken(lv->ctrl) || virtqueue_is_broken(lv->jobq));
 }
 
 static void linnet_vq_job_release(struct kref *refs)
@@ -716,6 +716,29 @@ static int linnet_vq_ctx_reset(struct linnet_device *ldev, struct linnet_ctx *ct
 	return 0;
 }
 
+/* Take the queues down, which stops a device for good; what it had is ours again. */
+static void linnet_vq_take_down(struct linnet_vq *lv)
+{
+	struct linnet_vq_request *r;
+	struct linnet_vq_job *vj;
+
+	if (!lv->ctrl)
+		return;
+	virtio_reset_device(lv->vdev);
+	while ((vj = virtqueue_detach_unused_buf(lv->jobq))) {
+		list_del_init(&vj->node);
+		linnet_vq_job_put(vj);
+	}
+	while ((r = virtqueue_detach_unused_buf(lv->ctrl))) {
+		r->queued = false;
+		if (r->job)
+			linnet_vq_job_put(r->job);
+	}
+	lv->vdev->config->del_vqs(lv->vdev);
+	lv->ctrl = NULL;
+	lv->jobq = NULL;
+}
+
 static int linnet_vq_reset(struct linnet_device *ldev, bool final)
 {
 	struct linnet_vq *lv = to_linnet_vq(ldev);
@@ -729,24 +752,34 @@ static int linnet_vq_reset(struct linnet_device *ldev, bool final)
 		ret = ret ?: -EIO;
 	if (!ret)
 		ret = linnet_vq_urgent(lv, VIRTIO_LINNET_RESET, 0);
-	linnet_vq_ctrl_reap(lv);
+	if (lv->ctrl)
+		linnet_vq_ctrl_reap(lv);
 	/* the device answers in order: it has nothing of ours any more */
 	if (!ret && (linnet_vq_has_jobs(lv, 0) || smp_load_acquire(&lv->request.queued)))
 		ret = -EIO;
-	if (ret && ret != -ENODEV) {
-		/* it can be stopped from outside, but never be used again without new queues */
+	if (ret && ret != -ENODEV)
+		ret = -EIO;
+	if (ret == -EIO && lv->ctrl) {
+		/* It is told to stop, and not used again: new queues would need memory. */
 		virtio_reset_device(lv->vdev);
 		if (linnet_vq_broken(lv))
 			ret = -ENODEV;
 	}
 	spin_lock_irqsave(&lv->lock, flags);
 	if (ret || final)
-		lv->stopped = ret && ret != -ENODEV ? -EIO : -ENODEV;
+		lv->stopped = ret == -EIO && !final ? -EIO : -ENODEV;
 	/* a device that is gone has forgotten everything, too */
-	if (!ret || ret == -ENODEV)
+	if (ret != -EIO || final)
 		WRITE_ONCE(lv->epoch, lv->epoch + 1);
 	spin_unlock_irqrestore(&lv->lock, flags);
 	wake_up_all(&lv->wait);
+	if (final) {
+		/* who waits for an answer looks at the queue: they leave first */
+		mutex_lock(&lv->request_lock);
+		mutex_unlock(&lv->request_lock);
+		linnet_vq_take_down(lv);
+		ret = 0;
+	}
 	return ret;
 }
 
@@ -782,25 +815,6 @@ static int linnet_vq_find(struct linnet_vq *lv)
 	lv->ctrl = vqs[VIRTIO_LINNET_CONTROLQ];
 	lv->jobq = vqs[VIRTIO_LINNET_JOBQ];
 	return 0;
-}
-
-/* The device was reset: what it had is ours again. */
-static void linnet_vq_take_down(struct linnet_vq *lv)
-{
-	struct linnet_vq_request *r;
-	struct linnet_vq_job *vj;
-
-	virtio_reset_device(lv->vdev);
-	while ((vj = virtqueue_detach_unused_buf(lv->jobq))) {
-		list_del_init(&vj->node);
-		linnet_vq_job_put(vj);
-	}
-	while ((r = virtqueue_detach_unused_buf(lv->ctrl))) {
-		r->queued = false;
-		if (r->job)
-			linnet_vq_job_put(r->job);
-	}
-	lv->vdev->config->del_vqs(lv->vdev);
 }
 
 static int linnet_vq_read_config(struct linnet_vq *lv, struct drm_linnet_dev_info *info)
@@ -924,7 +938,6 @@ static void linnet_vq_remove(struct virtio_device *vdev)
 		wake_up_all(&lv->wait);
 	}
 	linnet_device_unplug(lv->ldev);
-	linnet_vq_take_down(lv);
 }
 
 static int linnet_vq_validate(struct virtio_device *vdev)
