@@ -4,9 +4,9 @@
 #
 # usage: sh tests/vm/run.sh [--kernel base|debug] [NAME...]
 #
-# NAME picks groups: bench, kunit, selftests, stock, model. Without one, all run. Packages of use `vm` are installed where
-# that is possible; a machine without them, or one that lets no guest run, skips and says
-# why. Logs stay in $O/vm/logs, one folder for each guest.
+# NAME picks groups: bench, kunit, selftests, stock, model, virtio. Without one, all run.
+# Packages of use `vm` are installed where that is possible; a machine without them, or one
+# that lets no guest run, skips and says why. Logs stay in $O/vm/logs, one folder for each guest.
 set -eu
 cd "$(dirname "$0")/../.."
 . tests/vm/lib.sh
@@ -17,7 +17,7 @@ if [ "${1:-}" = --kernel ]; then
 	flavour=$2
 	shift 2
 fi
-groups=${*:-bench kunit selftests stock model}
+groups=${*:-bench kunit selftests stock model virtio}
 
 skip_all()
 {
@@ -360,10 +360,18 @@ END
 	[ $status = 0 ] || { explain "$said"; explain "$logs/death/linnet.err"; }
 }
 
+# --------------------------------------------------------------------- virtio
+# The transport's side of Documentation/device-spec.rst, with devices that lie.
+group_virtio()
+{
+	sh tests/vm/virtio.sh --kernel "$flavour" >"$logs/virtio" 2>"$logs/virtio.err" || :
+	absorb virtio "$logs/virtio"
+}
+
 for group in $groups; do
 	case $group in
-	bench | kunit | selftests | stock | model) group_$group ;;
-	*) vm_die "no such group ($group): bench, kunit, selftests, stock or model" ;;
+	bench | kunit | selftests | stock | model | virtio) group_$group ;;
+	*) vm_die "no such group ($group): bench, kunit, selftests, stock, model or virtio" ;;
 	esac
 done
 echo "1..$n"

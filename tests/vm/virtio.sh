@@ -1,0 +1,106 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+# The driver and devices behind virtqueues: one that is good, and some that lie. Prints TAP. A name in front of a test is a statement of
+# Documentation/device-spec.rst. In each guest, the kernel must have nothing to complain of.
+#
+# usage: sh tests/vm/virtio.sh [--kernel debug | base]
+set -eu
+cd "$(dirname "$0")/../.."
+. tests/vm/lib.sh
+. tests/vm/device.sh
+
+flavour=debug
+[ "${1:-}" != --kernel ] || flavour=$2
+build=${LINNET_BUILD:-${O:-build}}
+module=$(sh tests/vm/module.sh --kernel "$flavour")/driver/linnet.ko
+dir=$(mktemp -d "${TMPDIR:-/tmp}/linnet-virtio.XXXXXX")
+liar=
+trap '[ -z "$liar" ] || kill $liar 2>/dev/null; vm_device_stop; rm -rf "$dir"' EXIT
+model=tools/demo/linnet-demo.gguf
+run="NO_COLOR=1 $build/linnet run -m $model -p 'Once upon a time' --temp 0 -q --engine"
+n=0 failed=0
+
+result()
+{
+	n=$((n + 1))
+	if [ "$1" = 0 ]; then
+		echo "ok $n - $2"
+	else
+		failed=1
+		echo "not ok $n - $2"
+		tail -n 40 "$dir/said" 2>/dev/null | sed 's/^/# /'
+		tail -n 10 "$dir/out" 2>/dev/null | sed 's/^/# /'
+	fi
+}
+
+# guest SOCKET OPTION... COMMAND: status in $status, output in $dir/out
+guest()
+{
+	socket=$1
+	shift
+	status=0
+	sh tests/vm/guest.sh --kernel "$flavour" --module "$module" --device "$socket:$VM_DEVICE_ID" \
+		--seconds 120 "$@" >"$dir/out" 2>"$dir/said" || status=$?
+	echo $status >"$dir/status"
+}
+
+# ------------------------------------------------------------- a good device
+sh -c "$run host -n 60" >"$dir/host" 2>/dev/null
+VM_DEVICE_LOG=$dir/device vm_device_start -v
+same="$run accel -n 60 >/tmp/text && cmp /tmp/text $dir/host"
+guest "$VM_DEVICE_SOCKET" --see "$dir" "for i in 1 2 3; do $same || exit 1; done"
+result $status "a model writes in a guest what it writes on the host, three times; nothing is lost"
+grep -q "failed with status" "$dir/device" && bad=1 || bad=0
+result $bad "R-REQ-RESERVED, R-RES-JOBS: no request of the driver was refused"
+grep -q "ended with status" "$dir/device" && bad=1 || bad=0
+result $bad "R-JOB-NUMBERS, R-JOB-BUFFERS: no submission was, either"
+
+guest "$VM_DEVICE_SOCKET" --see "$dir" "for i in 1 2 3 4; do $run accel -n 400 >/dev/null & done
+	sleep 1; kill -9 %1 %3; wait; $same"
+result $status "R-RES-PAGES: programs are killed in the middle of jobs, and the next one runs"
+
+vm_device_stop
+
+# -------------------------------------------------------------- liars
+# lie LIE SEED COMMAND: run it with such a device
+lie()
+{
+	rm -f "$dir/socket"
+	"$build/tests/vm/liar" "$dir/socket" "$1" "$2" 2>"$dir/liar" &
+	liar=$!
+	for _ in 1 2 3 4 5 6 7 8 9 10; do
+		[ ! -S "$dir/socket" ] || break
+		sleep 0.2
+	done
+	guest "$dir/socket" --params timeout_ms=500 --no-leaks "$3"
+	kill $liar 2>/dev/null || :
+	wait $liar 2>/dev/null || :
+	liar=
+}
+
+lie version 1 'test ! -e /dev/accel/accel0'
+result $status "R-CFG-VERSION: a version that is not known"
+lie limits 1 'test ! -e /dev/accel/accel0'
+result $status "R-CFG-LIMITS: limits that are of no use"
+lie feature 1 'test ! -e /dev/accel/accel0'
+result $status "R-FEAT-VERSION: a device of old"
+lie isa 1 "$run accel -n 20"
+result $status "R-CFG-ISA: control characters for a name"
+some="for i in 1 2 3 4 5 6; do NO_COLOR=1 timeout -s KILL 60 ${run#* } accel -n 30 >/dev/null 2>&1
+	[ \$? != 137 ] || exit 9; done"
+lie used 1 "$some"
+result $status "R-TRUST-USED: numbers of buffers at random"
+lie used 2 "$some"
+result $status "R-TRUST-USED: others"
+lie length 1 "$some"
+result $status "R-VQ-LENGTH: lengths at random"
+lie status 1 "$some"
+result $status "R-REQ-STATUS: statuses at random"
+lie twice 1 "$some"
+result $status "R-TRUST-USED: buffers that come back twice"
+# Pages that such a device may use stay its own, and keep the module, until it is unbound.
+lie silent 1 "$some; echo virtio0 >/sys/bus/virtio/drivers/linnet/unbind"
+result $status "R-REQ-HANG, R-ERR-TIMEOUT: a device that falls silent"
+
+echo "1..$n"
+exit $failed
