@@ -213,7 +213,60 @@ def template_seeds():
                                    b"\xffYou help.\xff Hello, x?\n\xffYes.")
 
 
+# ---------------------------------------------------------------------------
+# Devices: see tests/fuzz/device.c for the records
+
+
+def device_seeds():
+    def record(kind, arg, data=b""):
+        return struct.pack("<BBH", kind, arg, len(data)) + data
+
+    def head(type_, ctx, id_):
+        return u32(type_, ctx, id_, 0)
+
+    def attach(id_, first, n, flags=0):
+        entries = b"".join(u64((first + 2 * i) * 4096) + u32(4096, 0) for i in range(n))
+        return record(4, 0, head(0x200, 1, id_) + u64(n * 4096) + u32(flags, n) + entries)
+
+    start = record(4, 0, head(0x100, 1, 0) + u32(0, 0))
+    small = stream([op(10, [operand(0, F32, 32, T), operand(1, F32, 32, T),
+                            operand(0, F32, 32, T)]),
+                    op(1, [operand(0, F32, 32, T), operand(1, Q4_0, 32, 4),
+                           operand(1, I32, T)], 1.0)], n_slots=2)[8:]
+    create = record(4, 0, head(0x300, 1, 3) + u32(len(small), 0) + small)
+    pieces = (record(4, 0, head(0x300, 1, 3) + u32(len(small), 0) + small[:100]) +
+              record(4, 0, head(0x301, 1, 3) + small[100:]))
+    add = (record(4, 0, head(0x200, 1, 0) + u64(8192) + u32(0, 1) + u64(65536) + u32(4096, 0)) +
+           record(4, 0, head(0x201, 1, 0) + u32(1, 0) + u64(131072) + u32(4096, 0)))
+
+    def submit(job, *bindings):
+        return (u32(1, 3) + u64(job) + u32(0, len(bindings), 2, *[0] * 7) +
+                b"".join(u32(s, r) + u64(o, n) for s, r, o, n in bindings))
+
+    job = record(5, 0, submit(7, (0, 0, 0, 8192), (1, 1, 0, 4096)))
+    end = (record(4, 0, head(0x400, 1, 0) + u64(7)) + record(4, 0, head(0x302, 1, 3)) +
+           record(4, 0, head(0x202, 1, 0)) + record(4, 0, head(0x101, 1, 0)) +
+           record(4, 0, head(1, 0, 0)))
+    resources = attach(0, 20, 2) + attach(1, 40, 1, 1)
+    yield "run", b"\0" + start + resources + create + job + end
+    yield "pieces", b"\0" + start + add + attach(1, 40, 1) + pieces + job
+    yield "reset", b"\0" + start + resources + create + job + record(4, 0, head(1, 0, 0)) + job
+    yield "ring", b"\0" + start + record(1, 0, u32(0) + u64(4096) + u32(64, 0x10004)) + record(2, 0)
+    yield "indirect", (b"\0" + record(1, 0, u32(0) + u64(65536) + u32(32, 4)) +
+                       record(1, 0, u32(65536) + u64(524288) + u32(24, 0x10001) +
+                              u64(524000) + u32(16, 2)) +
+                       record(1, 0, u32(4096) + struct.pack("<3H", 0, 1, 0)) + record(2, 0))
+    messages = b"".join(record(0, r, u64(0)) for r in (1, 15, 17, 3))
+    messages += record(0, 24, u32(0, 56, 0) + bytes(56))
+    messages += record(0, 5 + 48, u32(1, 0) + u64(0, 1 << 20, 1 << 28, 0))
+    yield "messages", b"\1" + messages
+    yield "stop", b"\0" + start + job + record(0, 11, u32(1, 0)) + record(0, 10, u32(1, 1))
+
+
 DICTS = {
+    "device": ["\\x00\\x01\\x00\\x00", "\\x01\\x01\\x00\\x00", "\\x00\\x02\\x00\\x00",
+               "\\x01\\x02\\x00\\x00", "\\x02\\x02\\x00\\x00", "\\x00\\x03\\x00\\x00",
+               "\\x01\\x03\\x00\\x00", "\\x02\\x03\\x00\\x00", "\\x00\\x04\\x00\\x00"],
     "gguf": ["GGUF", "general.alignment", "general.architecture", "split.no", "split.count",
              "split.tensors.count"],
     "stream": ["\\xff\\xff\\x00\\x00", "\\x00\\x00\\x00\\x80", "\\x01\\x00\\x00\\x80"],
@@ -224,7 +277,7 @@ DICTS = {
                  "join(", "items()", "split(", "[::-1]", "range(", "**", "//", "~", "raw",
                  "filter", "generation", "\\xff"],
 }
-SEEDS = {"gguf": gguf_seeds, "stream": stream_seeds, "tokenizer": tokenizer_seeds,
+SEEDS = {"device": device_seeds, "gguf": gguf_seeds, "stream": stream_seeds, "tokenizer": tokenizer_seeds,
          "template": template_seeds}
 
 

@@ -96,8 +96,9 @@ static enum virtio_linnet_status prepare(struct device *d, const struct device_j
 	for (uint32_t i = 0; i < s->n_slots; i++)
 		if (s->slot[i].extent && !(slots >> i & 1))
 			return VIRTIO_LINNET_S_BINDING;
-	if (d->scratch_bytes < bound->stream->scratch) {
-		char *p = mmap(NULL, bound->stream->scratch, PROT_READ | PROT_WRITE,
+	if (!d->scratch || d->scratch_bytes < bound->stream->scratch) {
+		const size_t bytes = bound->stream->scratch ? bound->stream->scratch : 64;
+		char *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
 			       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
 		if (p == MAP_FAILED)
@@ -105,7 +106,7 @@ static enum virtio_linnet_status prepare(struct device *d, const struct device_j
 		if (d->scratch)
 			munmap(d->scratch, d->scratch_bytes);
 		d->scratch = p;
-		d->scratch_bytes = bound->stream->scratch;
+		d->scratch_bytes = bytes;
 	}
 	x->k = &d->kernels;
 	x->s = s;
