@@ -330,7 +330,7 @@ static void test_bits(bool indirect, bool event_idx, unsigned threads)
 	ok &= !front_ctx(&f, 3);
 	ok &= !attach_all(&f, 3);
 	ok &= !front_stream(&f, 3, 5, stream, (uint32_t)stream_bytes, 1000, NULL);
-	test_ok(ok, "%s: context, resources in pieces, stream in pieces", what);
+	test_ok(ok, "D-VQ-FRAMING: %s: context, resources in pieces, stream in pieces", what);
 	for (uint32_t t = 1; t <= MAX_T; t += 5) {
 		struct submission s = submission(3, 5, t, t);
 		struct virtio_linnet_done done = submit(&f, &s, N_SLOTS);
@@ -339,7 +339,8 @@ static void test_bits(bool indirect, bool event_idx, unsigned threads)
 		front_must(!on_host(stream, stream_bytes, want, t));
 		for (unsigned i = 0; i < N_SLOTS; i++)
 			ok &= same_as_guest(&f, i, want[i]);
-		test_ok(ok, "D-JOB-RESULT: %s: %u tokens: the bits that the host gives", what, t);
+		test_ok(ok, "D-JOB-RESULT, D-MEM-IN-PLACE: %s: %u tokens: the bits of the host",
+			what, t);
 	}
 	test_ok(!front_device_end(&f, &d), "%s: a guest that goes leaves no failure", what);
 	front_free(&f);
@@ -729,6 +730,136 @@ static void test_life(void)
 	expect(front_ctx(&g, 1), 0, "and the device goes on");
 }
 
+/* Chains and rings that are no chains and rings. */
+static void test_rings(void)
+{
+	const struct virtio_linnet_head reset = front_head(VIRTIO_LINNET_RESET, 0, 0);
+	struct front_queue *q;
+	struct front f;
+	struct front_device d;
+	uint64_t out, in;
+	uint32_t id, len, n = 0;
+
+	front_init(&f);
+	front_device_start(&f, &d, 1, 1 << 30);
+	front_negotiate(&f);
+	test_ok(front_ask_u64(&f, FRONT_SET_FEATURES, FRONT_F_PROTOCOL) == 1,
+		"D-FEAT-VERSION: a driver of old");
+	test_ok(front_ask_u64(&f, FRONT_SET_FEATURES,
+			      1ull << VIRTIO_F_VERSION_1 | 1ull << 5) == 1, "features that are not there");
+	test_ok(!front_ask_u64(&f, FRONT_SET_FEATURES,
+			       1ull << VIRTIO_F_VERSION_1 | FRONT_F_PROTOCOL), "those that are");
+	front_start_queue(&f, VIRTIO_LINNET_CONTROLQ);
+	front_start_queue(&f, VIRTIO_LINNET_JOBQ);
+	q = &f.q[VIRTIO_LINNET_CONTROLQ];
+	out = front_alloc(&f, 16, 16);
+	in = front_alloc(&f, 16, 16);
+	memcpy(front_at(&f, out), &reset, sizeof(reset));
+
+#define CHAIN(what, ...) do {								\
+	const struct vring_desc d_[] = { __VA_ARGS__ };					\
+	memcpy(q->desc, d_, sizeof(d_));						\
+	memset(front_at(&f, in), 0xff, 16);						\
+	front_offer(&f, VIRTIO_LINNET_CONTROLQ, 0);					\
+	front_kick(&f, VIRTIO_LINNET_CONTROLQ);						\
+	test_ok(front_wait(&f, VIRTIO_LINNET_CONTROLQ, &id, &len, FRONT_TIMEOUT) && !id && \
+		!len && *(uint64_t *)front_at(&f, in) == UINT64_MAX, "D-VQ-SHORT: " what); \
+} while (0)
+#define NEXT	VRING_DESC_F_NEXT
+#define WRITE	VRING_DESC_F_WRITE
+	CHAIN("no room for the response", { out, 16, NEXT, 1 }, { in, 15, WRITE, 0 });
+	CHAIN("nothing to write", { out, 16, 0, 0 });
+	CHAIN("an address that is none", { FRONT_LOW - 8, 16, NEXT, 1 }, { in, 16, WRITE, 0 });
+	CHAIN("a response in a hole", { out, 16, NEXT, 1 },
+	      { FRONT_LOW + FRONT_HALF - 8, 16, WRITE, 0 });
+	CHAIN("a loop", { out, 16, NEXT, 1 }, { out, 0, NEXT, 0 });
+	CHAIN("a number beyond the ring", { out, 16, NEXT, FRONT_RING });
+	CHAIN("reading after writing", { in, 16, WRITE | NEXT, 1 }, { out, 16, 0, 0 });
+	CHAIN("an empty indirect table", { out, 0, VRING_DESC_F_INDIRECT, 0 });
+	CHAIN("half a descriptor", { out, 8, VRING_DESC_F_INDIRECT, 0 });
+	CHAIN("a table and more", { out, 16, VRING_DESC_F_INDIRECT | NEXT, 1 }, { in, 16, WRITE, 0 });
+	CHAIN("a table in a hole", { FRONT_LOW + FRONT_HALF, 16, VRING_DESC_F_INDIRECT, 0 });
+	*(struct vring_desc *)front_at(&f, out) =
+		(struct vring_desc){ out, 16, VRING_DESC_F_INDIRECT, 0 };
+	CHAIN("a table in a table", { out, 16, VRING_DESC_F_INDIRECT, 0 });
+
+	/* several at once */
+	q->free_at = 0;
+	f.top = 1 << 20;
+	out = front_alloc(&f, 24 * 8, 16);
+	in = front_alloc(&f, 16 * 8, 16);
+	for (uint32_t i = 0; i < 8; i++) {
+		const struct virtio_linnet_ctx_create c = {
+			front_head(VIRTIO_LINNET_CTX_CREATE, i / 2, 0), 0, 0 };
+
+		memcpy(front_at(&f, out + 24 * i), &c, sizeof(c));
+		front_queue(&f, VIRTIO_LINNET_CONTROLQ, out + 24 * i, 24, 1, in + 16 * i, 16);
+	}
+	front_kick(&f, VIRTIO_LINNET_CONTROLQ);
+	for (uint32_t i = 0; i < 8; i++) {
+		const uint32_t *st = front_at(&f, in + 16 * i);
+
+		n += front_wait(&f, VIRTIO_LINNET_CONTROLQ, &id, &len, FRONT_TIMEOUT) &&
+		     id == 2 * i && *st == (i % 2 ? VIRTIO_LINNET_S_EXIST : VIRTIO_LINNET_S_OK);
+	}
+	test_ok(n == 8, "D-VQ-CONTROL-ORDER: requests are executed in order");
+
+	front_offer(&f, VIRTIO_LINNET_CONTROLQ, FRONT_RING);
+	front_offer(&f, VIRTIO_LINNET_CONTROLQ, 0);
+	front_kick(&f, VIRTIO_LINNET_CONTROLQ);
+	test_ok(!front_wait(&f, VIRTIO_LINNET_CONTROLQ, &id, &len, 100),
+		"D-VQ-BROKEN: a head that is none stops the queue");
+	front_must(!front_state(&f, FRONT_ENABLE, VIRTIO_LINNET_CONTROLQ, 0));
+	front_start_queue(&f, VIRTIO_LINNET_CONTROLQ);
+	expect(front_simple(&f, VIRTIO_LINNET_RESET, 0, 0), 0, "D-VQ-BROKEN: until it starts again");
+	q->next += FRONT_RING;
+	front_offer(&f, VIRTIO_LINNET_CONTROLQ, 0);
+	front_kick(&f, VIRTIO_LINNET_CONTROLQ);
+	test_ok(!front_wait(&f, VIRTIO_LINNET_CONTROLQ, &id, &len, 100),
+		"D-VQ-BROKEN: and so does an index that runs ahead");
+	front_device_end(&f, &d);
+	front_free(&f);
+}
+
+/* x = x + x, several times before the device looks: each must see the last one's end. */
+static void test_order(void)
+{
+	const uint32_t max[] = { 1 }, ne[] = { 32, 1 };
+	struct linnet_operand x = linnet_operand_dense(0, 0, F32, 2, ne);
+	struct linnet_builder b;
+	uint64_t pages[] = { front_gpa(16 << 20) }, out, in;
+	float *v = front_at(&g, pages[0]);
+	uint32_t id, len;
+	size_t bytes;
+	void *data;
+
+	linnet_builder_start(&b, max, 1, 1);
+	linnet_builder_op(&b, LINNET_OP_ADD);
+	OP(&b, 0, &x, &x, &x);
+	data = linnet_builder_finish(&b, &bytes);
+	front_must(data && !front_ctx(&g, 4) && !front_attach(&g, 4, 0, 0, pages, 1, 1));
+	front_must(!front_stream(&g, 4, 0, data, (uint32_t)bytes, 4000, NULL));
+	for (unsigned i = 0; i < 32; i++)
+		v[i] = 1;
+	out = front_alloc(&g, SUBMIT_BYTES(1) * 20, 16);
+	in = front_alloc(&g, 16 * 20, 16);
+	for (unsigned i = 0; i < 20; i++) {
+		struct submission s = { .head = { htole32(4), 0, htole64(i), 0, htole32(1),
+						  { htole32(1) } } };
+
+		s.b[0].length = htole64(4096);
+		memcpy(front_at(&g, out + SUBMIT_BYTES(1) * i), &s, SUBMIT_BYTES(1));
+		front_queue(&g, VIRTIO_LINNET_JOBQ, out + SUBMIT_BYTES(1) * i, SUBMIT_BYTES(1), 1,
+			    in + 16 * i, 16);
+	}
+	front_kick(&g, VIRTIO_LINNET_JOBQ);
+	for (unsigned i = 0; i < 20; i++)
+		front_must(front_wait(&g, VIRTIO_LINNET_JOBQ, &id, &len, FRONT_TIMEOUT));
+	test_ok(v[0] == 1 << 20 && v[31] == 1 << 20, "D-JOB-ORDER: twenty jobs, one after the other");
+	front_must(!front_simple(&g, VIRTIO_LINNET_CTX_DESTROY, 4, 0));
+	free(data);
+}
+
 static void test_limit(void)
 {
 	struct front f;
@@ -775,12 +906,14 @@ int main(void)
 	test_requests();
 	test_submissions();
 	test_long();
+	test_order();
 	test_life();
 	/* hang up in the middle of work */
 	set_up_long();
 	submit_long(4);
 	test_ok(!front_device_end(&g, &gd), "D-GONE: a guest that goes in the middle of jobs");
 	front_free(&g);
+	test_rings();
 	test_limit();
 	for (unsigned i = 0; i < N_SLOTS; i++)
 		free(want[i]);
