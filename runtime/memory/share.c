@@ -29,7 +29,7 @@
 #define CHUNK ((size_t)2 << 20)
 #define FIRST_MS 2000		/* for what the server has when we come */
 #define RETRY_MS 20
-#define GRACE_MS 200		/* for those whose server has died to come to the next one */
+#define GRACE_MS 1000		/* for those whose server is gone to come to the next one */
 #define SEALS (F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL)
 
 /* unit: a number, or ALL: the sender has no more for now. */
@@ -614,7 +614,9 @@ void linnet_share_close(struct linnet_share *s)
 			;
 		pthread_join(s->thread, NULL);
 	}
-	/* the socket's name stays: whoever serves next knows by it that there may be others */
+	/* with others about, the socket's name stays: whoever serves next waits for them */
+	if (s->listener >= 0 && !s->n_peers)
+		unlink(s->address.sun_path);
 	if (s->listener >= 0)
 		close(s->listener);
 	while (s->n_peers)
