@@ -8,7 +8,8 @@
 #   --module FILE        load this module first, and unload it at the end
 #   --params TEXT        its parameters
 #   --device SOCKET:ID   a vhost-user device (may be repeated)
-#   --disk FILE          a block device, /dev/ubda, then b, c... (may be repeated)
+#   --disk FILE          a block device: /dev/ubda, then b...; in QEMU /dev/nvme0n1, then
+#                        nvme1n1... (may be repeated)
 #   --see FOLDER         let the guest see this folder too, read-only (may be repeated)
 #   --memory SIZE        of the guest (default 768M)
 #   --seconds N          time that it may take (default 300)
@@ -83,7 +84,7 @@ if [ "$flavour" = stock ]; then
 	share=9p tty=ttyS1
 	mkdir "$root/vm/modules"
 	# modules, each after those that it needs
-	names='9pnet_virtio 9p virtio_blk vgem udmabuf'
+	names='9pnet_virtio 9p nvme loop ext4 vgem udmabuf'
 	[ -z "$module" ] || names="$names $(modinfo -F depends "$module" | tr , ' ')"
 	n=100
 	for name in $names; do
@@ -170,7 +171,7 @@ run_qemu()
 	n=0
 	for disk in $disks; do
 		set -- "$@" -drive file="$disk",format=raw,if=none,id=disk$n,cache=none \
-			-device virtio-blk-pci,drive=disk$n
+			-device nvme,serial=disk$n,drive=disk$n
 		n=$((n + 1))
 	done
 	if [ "$shell" = yes ]; then
