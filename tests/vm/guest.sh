@@ -20,6 +20,7 @@
 #
 # COMMAND is a line for the guest's sh, run in the checkout. The guest sees the host's
 # programs, the checkout and the test data at their own paths, read-only; /tmp is its own.
+# tests/vm/functions can be used in it.
 # What the command prints comes out here. The exit status is the command's, or
 #   120  the module does not load          121  the module does not unload
 #   122  the guest did not come to its end (it crashed, or time ran out)
@@ -78,6 +79,7 @@ rm -rf "$root"
 mkdir -p "$root/vm" "$root/dev"
 cp "$busybox" "$root/vm/busybox"
 cp tests/vm/init "$root/init"
+cp tests/vm/functions "$root/vm/functions"
 chmod 755 "$root/init" "$root/vm/busybox"
 share=hostfs tty=ttyS0
 if [ "$flavour" = stock ]; then
