@@ -8,13 +8,13 @@
 #include "experts.h"
 
 #include "runtime/util/error.h"
-#include "runtime/util/hash.h"
 #include "runtime/util/overflow.h"
 
 #include <errno.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <xxhash.h>
 
 #define BLOCK LINNET_WEIGHTS_BLOCK
 #define REQUEST ((size_t)2 << 20)
@@ -43,6 +43,7 @@ struct load {
 	uint32_t place;
 	size_t pending;
 	int error;
+	uint64_t pass;			/* that asked for it */
 };
 
 /* An expert that the layer needs. */
@@ -74,13 +75,15 @@ struct linnet_experts {
 	struct need *need;
 	uint32_t n_need, n_left;
 	uint64_t clock;			/* tokens */
+	uint64_t pass;			/* layers that were begun */
 
 	int error;
 	int bad_tensor;			/* whose checksum differs, or -1 */
 	int32_t bad_key;
 	uint64_t bad_offset;
 	uint32_t bad_file;
-	uint64_t hits, misses, verified_bytes;
+	/* others may look on */
+	_Atomic uint64_t hits, misses, verified_bytes;
 };
 
 static uint64_t expert_bytes(const struct linnet_gguf_tensor *t)
@@ -257,7 +260,7 @@ static void trim(struct linnet_experts *x)
 	if (end == x->touched || !x->e->ops->region_discard)
 		return;
 	x->e->ops->region_discard(x->e, x->region, end * x->place_bytes,
-				  (x->touched - end) * x->place_bytes);
+				  x->region->bytes - end * x->place_bytes);
 	x->touched = end;
 }
 
@@ -303,7 +306,7 @@ static bool verify(struct linnet_experts *x, uint32_t place)
 
 	for (uint32_t t = 0; t < LINNET_EXPERT_TENSORS; t++) {
 		const uint64_t bytes = expert_bytes(l->tensor[t]);
-		const uint64_t is = linnet_checksum(memory(x, place, t) + shift(l->tensor[t]), bytes);
+		const uint64_t is = XXH3_64bits(memory(x, place, t) + shift(l->tensor[t]), bytes);
 
 		if (!x->summed[key])
 			sum[t] = is;
@@ -350,7 +353,9 @@ static void load_end(struct linnet_experts *x, struct load *l)
 		x->suspect[p->key] = false;
 	x->n_loads--;
 	if (error) {
-		x->error = x->error ? x->error : error;
+		/* one that was given up has failed already; who needs it now asks again */
+		if (l->pass == x->pass && !x->error)
+			x->error = error;
 		make_free(x, l->place);
 		return;
 	}
@@ -438,6 +443,7 @@ static bool fetch(struct linnet_experts *x, int32_t expert)
 	x->place[place] = (struct place){ key, LOADING, true };
 	x->where[key] = place;
 	x->n_loads++;
+	l->pass = x->pass;
 	start_load(x, l, place);
 	return true;
 }
@@ -453,6 +459,7 @@ int linnet_experts_begin(struct linnet_experts *x, uint32_t layer, const int32_t
 		if (ids[i] < 0 || (uint32_t)ids[i] >= n_experts)
 			return -ERANGE;
 	x->current = layer;
+	x->pass++;
 	x->n_need = 0;
 	x->error = 0;
 	x->bad_tensor = -1;
@@ -508,6 +515,8 @@ int linnet_experts_round(struct linnet_experts *x, int32_t *table, struct linnet
 		struct need *d = &x->need[j];
 		const int32_t place = x->where[x->current * n_experts + d->expert];
 
+		if (d->state == AWAITED && place == NOWHERE)
+			d->state = MISSING;
 		if (d->state == MISSING && fetch(x, d->expert))
 			d->state = AWAITED;
 		else if (d->state == AWAITED && x->place[place].state == READY)

@@ -17,7 +17,6 @@
 #include "share.h"
 
 #include "runtime/util/error.h"
-#include "runtime/util/hash.h"
 #include "runtime/util/overflow.h"
 
 #include <errno.h>
@@ -27,6 +26,7 @@
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
+#include <xxhash.h>
 #include <xxhash.h>
 
 #define BLOCK LINNET_WEIGHTS_BLOCK
@@ -557,7 +557,7 @@ static void trim(struct linnet_weights *w)
 		if (w->unit[i].own.at >= end)
 			linnet_share_drop(w->share, i);
 	if (end < w->touched) {
-		e->ops->region_discard(e, w->resident, end, w->touched - end);
+		e->ops->region_discard(e, w->resident, end, w->resident->bytes - end);
 		w->touched = end;
 	}
 	for (unsigned i = 0; i < w->n_slots; i++)
@@ -794,7 +794,7 @@ static int verify(struct linnet_weights *w, struct unit *u, struct linnet_error 
 
 	for (size_t i = 0; i < u->n; i++) {
 		const struct linnet_gguf_tensor *t = u->tensor[i];
-		const uint64_t sum = linnet_checksum(p->region->addr + p->at + u->at[i], t->bytes);
+		const uint64_t sum = XXH3_64bits(p->region->addr + p->at + u->at[i], t->bytes);
 
 		if (!u->summed) {
 			u->sum[i] = sum;

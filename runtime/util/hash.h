@@ -75,28 +75,4 @@ static inline uint64_t linnet_hash(struct linnet_hash_key key, const void *data,
 	return v[0] ^ v[1] ^ v[2] ^ v[3];
 }
 
-/*
- * Checksum of bytes that an accident may have changed: four lanes of multiply and
- * rotate, so that it runs at the speed of memory. Not for tables, not against intent.
- */
-static inline uint64_t linnet_checksum(const void *data, size_t n)
-{
-	static const uint64_t k = 0x9e3779b97f4a7c15u, l = 0xff51afd7ed558ccdu;
-	uint64_t lane[4] = { k, l, k ^ l, n }, sum = n, w[4];
-	const unsigned char *p = data;
-
-	for (; n >= sizeof(w); n -= sizeof(w), p += sizeof(w)) {
-		memcpy(w, p, sizeof(w));
-		for (int i = 0; i < 4; i++)
-			lane[i] = linnet_hash_rotl(lane[i] ^ w[i] * l, 29) * k;
-	}
-	memset(w, 0, sizeof(w));
-	memcpy(w, p, n);
-	for (int i = 0; i < 4; i++) {
-		lane[i] = linnet_hash_rotl(lane[i] ^ w[i] * l, 29) * k;
-		sum = linnet_hash_rotl(sum ^ lane[i], 27) * l;
-	}
-	return sum ^ sum >> 32;
-}
-
 #endif
