@@ -250,6 +250,7 @@ static int linnet_vq_wait(struct linnet_vq *lv, struct linnet_vq_request *r,
 		if (time_after(jiffies, end))
 			return -EIO;
 	}
+	/* pairs with the release in linnet_vq_ctrl_reap(): the response is there */
 	if (!smp_load_acquire(&r->queued))
 		return 0;
 	return READ_ONCE(lv->stopped) ?: -EIO;
@@ -286,6 +287,7 @@ static void *linnet_vq_begin(struct linnet_vq *lv, u32 type, u32 ctx, u32 id, u3
 
 	mutex_lock(&lv->request_lock);
 	*resets = READ_ONCE(lv->resets);
+	/* pairs with the release in linnet_vq_ctrl_reap(): the buffer is ours */
 	if (smp_load_acquire(&lv->request.queued)) {
 		mutex_unlock(&lv->request_lock);
 		return NULL;
@@ -323,6 +325,7 @@ static int linnet_vq_urgent(struct linnet_vq *lv, u32 type, u32 ctx)
 	struct virtio_linnet_response response;
 	int ret;
 
+	/* pairs with the release in linnet_vq_ctrl_reap(): the buffer is ours */
 	if (smp_load_acquire(&r->queued))
 		return -EIO;
 	memset(head, 0, sizeof(*head));
@@ -344,10 +347,13 @@ static void linnet_vq_ctrl_reap(struct linnet_vq *lv)
 	do {
 		virtqueue_disable_cb(lv->ctrl);
 		while ((r = virtqueue_get_buf(lv->ctrl, &len))) {
+			struct linnet_vq_job *vj = r->job;
+
 			r->len = len;
+			/* the device has written before; r is its owner's from here on */
 			smp_store_release(&r->queued, false);
-			if (r->job)
-				linnet_vq_job_put(r->job);
+			if (vj)
+				linnet_vq_job_put(vj);
 		}
 	} while (!virtqueue_enable_cb(lv->ctrl));
 	spin_unlock_irqrestore(&lv->lock, flags);
@@ -409,8 +415,8 @@ static unsigned int linnet_vq_entries(struct virtio_linnet_entry *e, unsigned in
 static int linnet_vq_bo_attach(struct linnet_device *ldev, struct linnet_ctx *ctx,
 			       struct linnet_attachment *att)
 {
-	const unsigned int room = (LINNET_VQ_REQUEST - sizeof(struct virtio_linnet_resource_attach)) /
-				  sizeof(struct virtio_linnet_entry);
+	const size_t bytes = LINNET_VQ_REQUEST - sizeof(struct virtio_linnet_resource_attach);
+	const unsigned int room = bytes / sizeof(struct virtio_linnet_entry);
 	struct linnet_vq *lv = to_linnet_vq(ldev);
 	unsigned int n = linnet_attachment_segments(att, NULL, 0), at, part;
 	struct linnet_segment *seg;
@@ -755,7 +761,7 @@ static int linnet_vq_reset(struct linnet_device *ldev, bool final)
 	if (lv->ctrl)
 		linnet_vq_ctrl_reap(lv);
 	/* the device answers in order: it has nothing of ours any more */
-	if (!ret && (linnet_vq_has_jobs(lv, 0) || smp_load_acquire(&lv->request.queued)))
+	if (!ret && (linnet_vq_has_jobs(lv, 0) || READ_ONCE(lv->request.queued)))
 		ret = -EIO;
 	if (ret && ret != -ENODEV)
 		ret = -EIO;

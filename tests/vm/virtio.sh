@@ -1,7 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# The driver and devices behind virtqueues: one that is good, and some that lie. Prints TAP. A name in front of a test is a statement of
-# Documentation/device-spec.rst. In each guest, the kernel must have nothing to complain of.
+# The driver and devices behind virtqueues: one that is good, and some that lie. Prints
+# TAP. A name in front of a test is a statement of Documentation/device-spec.rst. In each
+# guest, the kernel must have nothing to complain of.
 #
 # usage: sh tests/vm/virtio.sh [--kernel debug | base]
 set -eu
