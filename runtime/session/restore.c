@@ -156,11 +156,14 @@ static bool load(struct linnet_session *s, const int32_t *ids, uint32_t i)
 	struct linnet_sequence *q = &s->seq[s->current];
 	int ret;
 
-	ret = linnet_session_own_page(s, s->current, i, NULL);
-	if (!ret)
-		ret = linnet_prefix_load(s->prefix, s->m->queue, ids, i,
-					 linnet_kv_page_memory(s->kv, linnet_session_pages(s,
-								s->current)[i]));
+	/* no room for it: the session is as it was */
+	if (linnet_session_own_page(s, s->current, i, NULL)) {
+		linnet_kv_release(s->kv);
+		return false;
+	}
+	ret = linnet_prefix_load(s->prefix, s->m->queue, ids, i,
+				 linnet_kv_page_memory(s->kv,
+						       linnet_session_pages(s, s->current)[i]));
 	linnet_kv_release(s->kv);
 	if (ret != 1) {
 		/* with the page goes what the session had of it */
