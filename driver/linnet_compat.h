@@ -8,6 +8,7 @@
 #define __LINNET_COMPAT_H__
 
 #include <linux/fs.h>
+#include <linux/hrtimer.h>
 #include <linux/io_uring/cmd.h>
 #include <linux/mm.h>
 #include <linux/version.h>
@@ -47,14 +48,14 @@ static inline int vfs_mmap(struct file *file, struct vm_area_struct *vma)
 #define linnet_huge_mnt_create(drm)	drm_gem_huge_mnt_create(drm, "within_size")
 #else
 #define LINNET_FOPS_EXTRA
-#define linnet_huge_mnt_create(drm)	do { } while (0)
+#define linnet_huge_mnt_create(drm)	((void)(drm))
 #endif
 
 /* Tell the administrator that the device could not be brought back. */
 #if LINNET_KERNEL(7, 0)
 #define linnet_wedged_event(drm)	drm_dev_wedged_event(drm, DRM_WEDGE_RECOVERY_REBIND, NULL)
 #else
-#define linnet_wedged_event(drm)	do { } while (0)
+#define linnet_wedged_event(drm)	((void)(drm))
 #endif
 
 /*
@@ -100,11 +101,13 @@ static inline void linnet_uring_done(struct io_uring_cmd *cmd, int result, u64 r
 #endif
 
 #if !LINNET_KERNEL(6, 13)
-#define hrtimer_setup(timer, fn, clock, mode)		\
-	do {						\
-		hrtimer_init(timer, clock, mode);	\
-		(timer)->function = (fn);		\
-	} while (0)
+static inline void hrtimer_setup(struct hrtimer *timer,
+				 enum hrtimer_restart (*fn)(struct hrtimer *),
+				 clockid_t clock, enum hrtimer_mode mode)
+{
+	hrtimer_init(timer, clock, mode);
+	timer->function = fn;
+}
 #endif
 
 #endif /* __LINNET_COMPAT_H__ */

@@ -115,6 +115,7 @@ static void linnet_device_watchdog(struct work_struct *work)
 {
 	struct linnet_device *ldev = container_of(to_delayed_work(work), struct linnet_device,
 						  watchdog);
+	bool cookie = dma_fence_begin_signalling();
 	struct linnet_job *job;
 
 	mutex_lock(&ldev->reset_lock);
@@ -138,15 +139,18 @@ static void linnet_device_watchdog(struct work_struct *work)
 	linnet_job_put(job);
 out:
 	mutex_unlock(&ldev->reset_lock);
+	dma_fence_end_signalling(cookie);
 }
 
 static void linnet_device_reset_work(struct work_struct *work)
 {
 	struct linnet_device *ldev = container_of(work, struct linnet_device, reset_work);
+	bool cookie = dma_fence_begin_signalling();
 
 	mutex_lock(&ldev->reset_lock);
 	linnet_device_reset(ldev, NULL);
 	mutex_unlock(&ldev->reset_lock);
+	dma_fence_end_signalling(cookie);
 }
 
 void linnet_device_error(struct linnet_device *ldev)

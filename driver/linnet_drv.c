@@ -31,6 +31,8 @@ static int linnet_ioctl_dev_query(struct drm_device *drm, void *data, struct drm
 	if (args->type != DRM_LINNET_QUERY_DEV_INFO)
 		return -EINVAL;
 	if (args->ptr) {
+		if (args->size > PAGE_SIZE)
+			return -E2BIG;
 		if (copy_to_user(to, &ldev->info, n))
 			return -EFAULT;
 		if (clear_user(to + n, args->size - n))

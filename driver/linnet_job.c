@@ -221,6 +221,7 @@ void linnet_ctx_finish_locked(struct linnet_ctx *ctx, struct linnet_job *guilty,
 void linnet_job_done(struct linnet_job *job, int result)
 {
 	struct linnet_device *ldev = job->ctx->ldev;
+	bool cookie = dma_fence_begin_signalling();
 	unsigned long flags;
 
 	if (result > 0 || result < -MAX_ERRNO)
@@ -229,6 +230,7 @@ void linnet_job_done(struct linnet_job *job, int result)
 	if (!drm_WARN_ON_ONCE(&ldev->drm, job->state != LINNET_JOB_QUEUED))
 		linnet_job_finish_locked(job, result);
 	spin_unlock_irqrestore(&ldev->queue_lock, flags);
+	dma_fence_end_signalling(cookie);
 }
 
 /* The scheduler has chosen a job whose dependencies are met. */
@@ -237,6 +239,7 @@ static struct dma_fence *linnet_sched_run_job(struct drm_sched_job *base)
 	struct linnet_job *job = to_linnet_job(base);
 	struct linnet_ctx *ctx = job->ctx;
 	struct linnet_device *ldev = ctx->ldev;
+	bool cookie = dma_fence_begin_signalling();
 	unsigned long flags;
 	int ret;
 
@@ -260,6 +263,7 @@ static struct dma_fence *linnet_sched_run_job(struct drm_sched_job *base)
 		linnet_job_finish_locked(job, ret);
 out:
 	spin_unlock_irqrestore(&ldev->queue_lock, flags);
+	dma_fence_end_signalling(cookie);
 	return dma_fence_get(job->fence);
 }
 

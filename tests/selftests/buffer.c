@@ -269,7 +269,7 @@ TEST(memcg)
 	const char *group = "/sys/fs/cgroup/linnet-test";
 	char path[128], line[128];
 	long long shmem = -1, n;
-	uint32_t bo;
+	uint32_t bo, big, ctx;
 	FILE *f;
 	int fd = dev_open();
 
@@ -279,8 +279,10 @@ TEST(memcg)
 	snprintf(path, sizeof(path), "%s/cgroup.procs", group);
 	f = fopen(path, "w");
 	CHECK(f && fprintf(f, "%d", getpid()) > 0 && !fclose(f));
+	ctx = dev_ctx(fd);
+	big = dev_bo(fd, 16 * SIZE);
 	bo = dev_bo(fd, SIZE);
-	dev_attach(fd, dev_ctx(fd), bo);
+	dev_attach(fd, ctx, bo);
 	snprintf(path, sizeof(path), "%s/memory.stat", group);
 	f = fopen(path, "r");
 	CHECK(f);
@@ -291,7 +293,12 @@ TEST(memcg)
 	/* Beyond the limit there is an error, and no harm. */
 	snprintf(path, sizeof(path), "%s/memory.max", group);
 	f = fopen(path, "w");
-	CHECK(f && fprintf(f, "%u", 2 * SIZE) > 0 && !fclose(f));
+	CHECK(f && fprintf(f, "%u", 3 * SIZE) > 0 && !fclose(f));
+	CHECK_ERR(dev_attach_(fd, ctx, big, 0, NULL), ENOMEM);
+	CHECK_EQ(dev_bo_state(fd, big), 0);
+	CHECK_EQ(dev_bo_state(fd, bo), DRM_LINNET_BO_ATTACHED);
+	CHECK_EQ(dev_close_(fd, big), 0);
+	dev_attach(fd, dev_ctx(fd), dev_bo(fd, 65536));
 }
 
 TEST_MAIN

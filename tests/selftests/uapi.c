@@ -55,6 +55,10 @@ TEST(query)
 
 	q = (struct drm_linnet_dev_query){ .type = 1 };
 	CHECK_ERR(dev_ioctl(fd, DRM_IOCTL_LINNET_DEV_QUERY, &q), EINVAL);
+	q = (struct drm_linnet_dev_query){ .size = 1 << 20, .ptr = (uintptr_t)raw };
+	CHECK_ERR(dev_ioctl(fd, DRM_IOCTL_LINNET_DEV_QUERY, &q), E2BIG);
+	q.size = ~0u;
+	CHECK_ERR(dev_ioctl(fd, DRM_IOCTL_LINNET_DEV_QUERY, &q), E2BIG);
 	q = (struct drm_linnet_dev_query){ .size = sizeof(info), .ptr = 8 };
 	CHECK_ERR(dev_ioctl(fd, DRM_IOCTL_LINNET_DEV_QUERY, &q), EFAULT);
 }

@@ -116,9 +116,9 @@ struct drm_linnet_dev_query {
 	/** @type: in: enum drm_linnet_query. */
 	__u32 type;
 	/**
-	 * @size: in: bytes at @ptr. out: bytes that the kernel has. The smaller
-	 * number of bytes is copied, the rest at @ptr is zeroed. With @ptr zero
-	 * only @size is returned.
+	 * @size: in: bytes at @ptr, at most 4096. out: bytes that the kernel has.
+	 * The smaller number of bytes is copied, the rest at @ptr is zeroed. With
+	 * @ptr zero only @size is returned.
 	 */
 	__u32 size;
 	/** @ptr: in: where to copy to, or zero. */
@@ -612,8 +612,8 @@ struct drm_linnet_sim_op {
 #define DRM_LINNET_ASSERT(what)	_Static_assert(what, #what)
 #endif
 #define DRM_LINNET_LAYOUT(type, bytes, last) \
-	DRM_LINNET_ASSERT(sizeof(struct drm_linnet_##type) == (bytes)); \
-	DRM_LINNET_ASSERT(__builtin_offsetof(struct drm_linnet_##type, last) + \
+	DRM_LINNET_ASSERT(sizeof(struct drm_linnet_##type) == (bytes) && \
+			  __builtin_offsetof(struct drm_linnet_##type, last) + \
 			  sizeof(((struct drm_linnet_##type *)0)->last) == (bytes))
 
 DRM_LINNET_LAYOUT(dev_query, 16, ptr);
