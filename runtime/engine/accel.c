@@ -33,6 +33,10 @@
 #define HUGE_PAGE ((size_t)2 << 20)
 #define PAGE ((size_t)4096)
 
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23
+#endif
+
 _Static_assert(LINNET_MAX_PARAMS == DRM_LINNET_MAX_PARAMS, "parameters of a job");
 _Static_assert(LINNET_MAX_SLOTS <= DRM_LINNET_MAX_BINDINGS, "bindings of a job");
 
@@ -383,6 +387,11 @@ static int accel_region_create(struct linnet_engine *e, struct linnet_region **o
 	/* before there are pages */
 	if (huge && align == HUGE_PAGE)
 		r->base.huge = !madvise(r->base.addr, size, MADV_HUGEPAGE);
+	/*
+	 * The device takes all pages at once. Mapped, they are part of what the process is
+	 * seen to use, and reads find them. What fails here fails below, with a reason.
+	 */
+	madvise(r->base.addr, size, MADV_POPULATE_WRITE);
 	attach.handle = create.handle;
 	if (drmIoctl(a->fd, DRM_IOCTL_LINNET_ATTACH, &attach)) {
 		ret = linnet_err(err, -errno, "cannot give the device a buffer of %zu bytes: %s",
