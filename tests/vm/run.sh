@@ -380,8 +380,8 @@ END
 	vm_device_start -v || { result 1 "linnet device starts again"; return; }
 	endless="run -m $models/demo.gguf -p '' -n -1 --ignore-eos --temp 0 -q --engine accel"
 	guest interrupt --module "$module" --device "$VM_DEVICE_SOCKET:$VM_DEVICE_ID" "
-		timeout --preserve-status -s INT 3 $LINNET $endless -c 200000 >/tmp/text &&
-			test -s /tmp/text"
+		timeout --foreground --preserve-status -s INT 3 $LINNET $endless -c 200000 >/tmp/text 2>/vm/out/err
+		[ \$? = 0 ] && [ -s /tmp/text ] && [ ! -s /vm/out/err ]"
 	vm_device_stop
 	result $status "accel: a run is interrupted, and the kernel does not complain"
 	[ $status = 0 ] || explain "$said"

@@ -15,7 +15,7 @@ set -eu
 cd "$(dirname "$0")/../.."
 . tests/vm/lib.sh
 
-flavour=base params='' module=yes device=no
+flavour=debug params='' module=yes device=no
 while [ $# -gt 0 ]; do
 	case $1 in
 	-h | --help)	sed -n '3,14s/^# \{0,1\}//p' tests/vm/shell.sh; exit 0 ;;
