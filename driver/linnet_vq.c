@@ -128,6 +128,8 @@ struct linnet_vq {
 	unsigned long epoch;
 	/** @stopped: 0, or what functions return as the device is not to be used. */
 	int stopped;
+	/** @frozen: it is stopped only until the machine wakes. */
+	bool frozen;
 	/** @max_contexts: from the configuration. */
 	u32 max_contexts;
 };
@@ -971,9 +973,10 @@ static int linnet_vq_freeze(struct virtio_device *vdev)
 
 	linnet_device_error(lv->ldev);
 	flush_work(&lv->ldev->reset_work);
-	if (READ_ONCE(lv->stopped))
-		return -EIO;
-	WRITE_ONCE(lv->stopped, -EIO);
+	/* one that was stopped for good stays so */
+	lv->frozen = !READ_ONCE(lv->stopped);
+	if (lv->frozen)
+		WRITE_ONCE(lv->stopped, -EIO);
 	linnet_vq_take_down(lv);
 	return 0;
 }
@@ -981,8 +984,12 @@ static int linnet_vq_freeze(struct virtio_device *vdev)
 static int linnet_vq_restore(struct virtio_device *vdev)
 {
 	struct linnet_vq *lv = vdev->priv;
-	int ret = linnet_vq_find(lv);
+	int ret;
 
+	if (!lv->frozen)
+		return 0;
+	lv->frozen = false;
+	ret = linnet_vq_find(lv);
 	if (ret)
 		return ret;
 	virtio_device_ready(vdev);
