@@ -173,12 +173,27 @@ clean:
 selftest_src := $(filter-out tests/selftests/dev.c,$(wildcard tests/selftests/*.c))
 selftest_obj := $(selftest_src:%.c=$(O)/obj/%.o) $(O)/obj/tests/selftests/dev.o
 .PHONY: selftests
-selftests: $(selftest_src:%.c=$(O)/%)
+selftests: $(selftest_src:%.c=$(O)/%) $(O)/tests/bench/submit $(O)/obj/uapi.checked
 $(O)/obj/tests/selftests/%.o: override CPPFLAGS += $(shell $(PKG_CONFIG) --cflags libdrm)
 $(O)/tests/selftests/%: $(O)/obj/tests/selftests/%.o $(O)/obj/tests/selftests/dev.o
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS) $(CFLAGS) -o $@ $^ $(shell $(PKG_CONFIG) --libs liburing)
--include $(selftest_obj:.o=.d)
+$(O)/tests/bench/submit: $(O)/obj/tests/bench/submit.o $(O)/obj/tests/selftests/dev.o
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS) $(CFLAGS) -o $@ $^ $(shell $(PKG_CONFIG) --libs liburing)
+$(O)/obj/tests/bench/submit.o: override CPPFLAGS += $(shell $(PKG_CONFIG) --cflags libdrm)
+-include $(selftest_obj:.o=.d) $(O)/obj/tests/bench/submit.d
+
+# The user space header by itself: C, C++, and the layout of 32-bit programs.
+$(O)/obj/uapi.checked: uapi/drm/linnet_accel.h
+	@mkdir -p $(@D)
+	@for cc in '$(CC) -x c' 'c++ -x c++' 'clang -m32 -ffreestanding -x c'; do \
+		command -v $${cc%% *} >/dev/null || continue; \
+		echo '#include <drm/linnet_accel.h>' | $$cc -Iuapi -Wall -Wextra -Werror \
+			$(shell $(PKG_CONFIG) --cflags libdrm) \
+			-isystem /usr/include/$(shell $(CC) -print-multiarch) -fsyntax-only - || exit 1; \
+	done
+	@touch $@
 
 # The kernel module, built by the kernel's own rules: driver/linnet.ko.
 KDIR ?= /lib/modules/$(shell uname -r)/build
