@@ -628,7 +628,7 @@ int linnet_graph_build(struct linnet_graph *g, const struct linnet_model *m,
 			ret = finish(&bd);
 			g->part_stream[i * LINNET_LAYER_PARTS + part] = ret;
 		}
-		if (m->hp.n_expert && ret >= 0) {
+		if (m->hp.n_expert && c->n_places && ret >= 0) {
 			start(&bd);
 			bd.cached = true;
 			layer_part(&bd, i, LINNET_PART_EXPERTS);

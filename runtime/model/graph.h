@@ -45,7 +45,7 @@ struct linnet_graph_config {
 	uint32_t kv_type;
 	uint64_t kv_stride;		/* bytes between pages */
 	bool long_factors;		/* of longrope */
-	/* of the cache of experts, when there are any */
+	/* of the cache of experts; 0: there is none */
 	uint32_t n_places;
 	uint64_t place_bytes;
 };
@@ -68,7 +68,7 @@ struct linnet_graph {
 	uint32_t n_streams;
 	uint32_t *layer_stream;		/* number of each layer's stream */
 	uint32_t *part_stream;		/* and of its parts', LINNET_LAYER_PARTS for each */
-	/* of its experts from the cache; 0: it has none */
+	/* of its experts from the cache, when there is one */
 	uint32_t *expert_stream;
 	struct linnet_batch_layout batch;
 	uint64_t expert_ids;		/* i32 [tokens][n_expert_used] in the slot of activations */

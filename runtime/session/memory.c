@@ -262,7 +262,7 @@ int linnet_model_place(struct linnet_model *m, struct linnet_session_plan *p,
 				    err);
 	if (ret)
 		return ret;
-	if (p->units->place_bytes) {
+	if (p->max_places) {
 		ret = make_experts(m, p, err);
 		if (ret) {
 			linnet_weights_destroy(m->weights);

@@ -124,22 +124,48 @@ static int measure_fixed(struct linnet_session_plan *p, const struct linnet_mode
 	return 0;
 }
 
+static int too_small(const struct linnet_model *m, uint64_t budget, uint64_t least,
+		     struct linnet_error *err)
+{
+	return linnet_err(err, -ENOMEM,
+			  "%s: the memory budget is too small (memory, %" PRIu64
+			  " bytes; at least %" PRIu64 " are needed)",
+			  linnet_gguf_path(m->gguf), budget, least);
+}
+
+/* What is resident has been decided, and the engine cannot give memory back. */
+static int keep_choice(struct linnet_session_plan *p, const struct linnet_model *m,
+		       uint64_t budget, uint64_t fixed, struct linnet_error *err)
+{
+	struct linnet_units *u = p->units;
+	uint64_t resident, ring;
+
+	for (size_t i = 0; i < u->n_units; i++) {
+		u->unit[i].streamed = m->units->unit[i].streamed;
+		u->unit[i].absent = m->units->unit[i].absent;
+	}
+	u->n_places = m->units->n_places;
+	linnet_units_memory(u, LINNET_RING_SLOTS, &resident, &ring);
+	p->least = fixed + resident + ring + u->n_places * u->place_bytes;
+	if (u->unit[LINNET_UNIT_EMBEDDINGS].absent)
+		p->least += p->rows_bytes + m->rows_bytes;
+	return p->least <= budget ? 0 : too_small(m, budget, p->least, err);
+}
+
 /* Decide what is resident. */
 static int choose(struct linnet_session_plan *p, const struct linnet_model *m, uint64_t budget,
 		  struct linnet_error *err)
 {
 	const struct linnet_memory_info *mem = &p->memory;
 	const uint64_t fixed = mem->kv + mem->scratch + mem->other + m->session_bytes;
-	int ret = linnet_units_choose(p->units, fixed > budget ? 0 : budget - fixed,
-				      LINNET_RING_SLOTS, p->rows_bytes + m->rows_bytes, &p->least);
+	int ret;
 
+	if (m->weights && !m->engine->ops->region_discard)
+		return keep_choice(p, m, budget, fixed, err);
+	ret = linnet_units_choose(p->units, fixed > budget ? 0 : budget - fixed,
+				  LINNET_RING_SLOTS, p->rows_bytes + m->rows_bytes, &p->least);
 	p->least += fixed;
-	if (!ret && fixed <= budget)
-		return 0;
-	return linnet_err(err, -ENOMEM,
-			  "%s: the memory budget is too small (memory, %" PRIu64
-			  " bytes; at least %" PRIu64 " are needed)",
-			  linnet_gguf_path(m->gguf), budget, p->least);
+	return !ret && fixed <= budget ? 0 : too_small(m, budget, p->least, err);
 }
 
 static bool is_short(const struct linnet_units *u)
@@ -178,8 +204,10 @@ static int place_weights(struct linnet_session_plan *p, const struct linnet_mode
 		ret = choose(p, m, budget, err);
 	if (ret)
 		return ret;
-	if (!m->experts && u->place_bytes && !may_grow(m, u)) {
-		p->max_places = u->n_places ? u->n_places : u->least_places;
+	if (!m->weights && u->place_bytes && !may_grow(m, u)) {
+		/* those that it may shrink to take no memory before it does */
+		p->max_places = u->n_places || !m->engine->ops->region_discard ? u->n_places :
+										 u->least_places;
 		ret = build_graph(p, m, err);
 		if (ret)
 			return ret;
@@ -296,7 +324,8 @@ static int make(struct linnet_session_plan *p, const struct linnet_model *m,
 	ret = linnet_units_make(&p->units, m, err);
 	if (ret)
 		goto err_free;
-	p->max_places = m->experts ? linnet_experts_places(m->experts) : p->units->all_places;
+	p->max_places = m->experts ? linnet_experts_places(m->experts) :
+			m->weights ? 0 : p->units->all_places;
 	ret = build_graph(p, m, err);
 	if (!ret)
 		ret = measure_fixed(p, m, err);

@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -245,11 +246,11 @@ static void test_give_back(void)
 
 	if (pthread_create(&thread, NULL, work, &w))
 		abort();
-	for (int i = 0; i < 8; i++) {
+	for (int i = 0; i < (sanitized ? 2 : 8); i++) {
 		unsigned runs = w.runs;
 
 		/* grown again, with all weights in memory */
-		while (w.runs < runs + 3 && !w.failed)
+		while (w.runs < runs + (sanitized ? 1 : 3) && !w.failed)
 			usleep(1000);
 		usleep(7000u * (unsigned)i);
 		before = resident();
@@ -307,6 +308,50 @@ static void test_two_sessions(void)
 	close_run(&r);
 }
 
+/* A limit on address space: what cannot be reserved is not used, and nothing breaks. */
+static void test_no_space(void)
+{
+	struct rlimit old, now = { 0 };
+	uint32_t chunk = TOKENS / 3;
+	struct run plain, r;
+	float *want, *got;
+	bool ok = true;
+
+	if (sanitized) {
+		test_skip("limited address space", "sanitizers take terabytes of it");
+		return;
+	}
+	if (getrlimit(RLIMIT_AS, &old) || !open_run(&plain, LINNET_MEMORY_UNLIMITED, chunk))
+		return;
+	want = calloc((size_t)3 * plain.n_vocab, sizeof(float));
+	got = calloc((size_t)3 * plain.n_vocab, sizeof(float));
+	if (!want || !got || !decode(&plain, chunk, want))
+		abort();
+	now.rlim_cur = 16ull << 30;
+	now.rlim_max = old.rlim_max;
+	if (setrlimit(RLIMIT_AS, &now))
+		abort();
+	for (int i = 0; i < 3 && ok; i++) {
+		/* all of it, half of it, the least */
+		ok = open_run(&r, plain.least + (plain.all - plain.least) * (uint64_t)(2 - i) / 2,
+			      chunk) && decode(&r, chunk, got) &&
+		     !memcmp(want, got, (size_t)3 * plain.n_vocab * sizeof(float));
+		for (int j = 0; j < 4 && ok; j++) {
+			uint64_t budget = j % 2 ? plain.all : r.least;
+
+			memset(got, 0, (size_t)3 * plain.n_vocab * sizeof(float));
+			ok = !linnet_model_set_memory(r.m, budget, &err) && decode(&r, chunk, got) &&
+			     !memcmp(want, got, (size_t)3 * plain.n_vocab * sizeof(float));
+		}
+		close_run(&r);
+	}
+	setrlimit(RLIMIT_AS, &old);
+	test_ok(ok, "%s: a limit on address space: %s", strrchr(path, '/') + 1, ok ? "the same" : err.message);
+	free(want);
+	free(got);
+	close_run(&plain);
+}
+
 static bool make_model(const char *python, const char *name, const char *options)
 {
 	char command[512];
@@ -335,12 +380,15 @@ int main(void)
 		return 77;
 	}
 	/* a pager that hangs must not hang the suite */
-	alarm(300);
+	alarm(800);
 	if (make_model(python, "moe", "--preset qwen3moe --layers 4 --experts 24 --type q4_k")) {
 		test_same(1);
 		test_same(TOKENS / 3);
+		test_no_space();
 	}
-	if (make_model(python, "dense", "--layers 12 --embd 512 --ff 2048 --heads 8 --kv-heads 2 "
+	if (make_model(python, "dense", sanitized ? "--layers 4 --embd 256 --ff 1024 --heads 8 "
+		       "--kv-heads 2 --vocab 2048 --no-tied --type q8_0" :
+		       "--layers 12 --embd 512 --ff 2048 --heads 8 --kv-heads 2 "
 		       "--vocab 4096 --no-tied --type q8_0")) {
 		test_give_back();
 		share_dir = dir;
@@ -349,6 +397,7 @@ int main(void)
 		test_same(1);
 		test_same(TOKENS / 3);
 		test_two_sessions();
+		test_no_space();
 	}
 	snprintf(command, sizeof(command), "rm -rf %s", dir);
 	if (system(command))
