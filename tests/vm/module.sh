@@ -19,13 +19,15 @@ fi
 from=${1:-.}
 [ -f "$from/Kbuild" ] || vm_die "$from/Kbuild: no such file"
 build=$(vm_kernel "$flavour")
+# kbuild does not notice when what it built is for another kernel
+place=$VM_OUT/$(basename "$build")
 arch=um
 # no type information: it would need a tool and the kernel's debugging symbols
 [ "$flavour" != stock ] || build=$build/headers arch='x86 CONFIG_DEBUG_INFO_BTF_MODULES='
 
 case $from in
-.) to=$VM_OUT/$flavour/linnet what='Kbuild driver uapi' ;;
-*) to=$VM_OUT/$flavour/$(basename "$from") what=. ;;
+.) to=$place/linnet what='Kbuild driver uapi' ;;
+*) to=$place/$(basename "$from") what=. ;;
 esac
 mkdir -p "$to"
 exec 9>"$to.lock"
