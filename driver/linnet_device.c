@@ -9,6 +9,7 @@
  * is not used again, and the pages that it may still access are not given back.
  */
 #include <linux/dma-mapping.h>
+#include <linux/mm.h>
 #include <linux/module.h>
 #include <linux/slab.h>
 
@@ -252,7 +253,8 @@ struct linnet_device *linnet_device_alloc(struct device *parent,
 		ldev->info.features |= DRM_LINNET_FEATURE_URING;
 	if (ops->ctx_reset)
 		ldev->info.features |= DRM_LINNET_FEATURE_CTX_RESET;
-	ldev->info.max_bo_bytes = 1ull << 40;
+	/* A buffer is pinned as a whole: its list of pages alone must not eat the memory. */
+	ldev->info.max_bo_bytes = min_t(u64, 1ull << 40, (u64)totalram_pages() << PAGE_SHIFT);
 	ldev->info.max_contexts = 64;
 	ldev->info.max_streams = 4096;
 	ldev->info.max_attachments = 4096;

@@ -530,6 +530,9 @@ TEST_LIMIT(fuzz, 600)
 				memcpy(args, &pool.args, sizeof(pool.args));
 				args[rnd(12)] ^= rnd(3) ? 0 : 1ull << rnd(64);
 			}
+			/* All of the memory is not the point: small, or refused. */
+			if (nr == DRM_LINNET_BO_CREATE)
+				args[0] = rnd(8) ? args[0] % (1u << 20) : args[0] | 1ull << 50;
 			/* Blocking commands get a deadline, and the queue is not waited for. */
 			if (nr == DRM_LINNET_BO_WAIT)
 				args[1] = rnd(2) ? 0 : now_ns() + rnd(1000000);

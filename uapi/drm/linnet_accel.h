@@ -157,7 +157,7 @@ struct drm_linnet_dev_info {
 	__u32 device_version;
 	/** @features: DRM_LINNET_FEATURE_*. */
 	__u64 features;
-	/** @max_bo_bytes: largest buffer. */
+	/** @max_bo_bytes: largest buffer; never more than the machine's memory. */
 	__u64 max_bo_bytes;
 	/** @max_stream_bytes: largest stream. */
 	__u32 max_stream_bytes;
