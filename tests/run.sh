@@ -5,7 +5,7 @@
 # usage: sh tests/run.sh [--filter TEXT] [--quick | --long] [-j N] [--no-packages]
 #
 #   --filter TEXT   only tests whose name contains TEXT
-#   --quick         no sanitizer build, no fuzzing, no repeats for other CPU levels
+#   --quick         no sanitizer build, no fuzzing, no repeats for other CPU levels, no guests
 #   --long          fuzz for ten minutes a target instead of one (and LINNET_TEST_LONG=1)
 #   -j N            build jobs, and tests at once (default: the number of CPUs)
 #   --no-packages   do not look at packages
@@ -268,6 +268,13 @@ UBSAN_OPTIONS=print_stacktrace=1:exitcode=99 LINNET_SANITIZER=1"
 		done
 		run_phase "address and undefined behaviour sanitizers"
 	fi
+
+	# The driver, in guests with a kernel of their own (tests/vm). The first run builds
+	# that kernel.
+	LINNET_TEST_TIMEOUT=3600
+	export LINNET_TEST_TIMEOUT
+	add vm "LINNET_BUILD=$root/$O O=$O VM_JOBS=$jobs" "sh tests/vm/run.sh"
+	run_phase "driver, in guests"
 
 	# it runs its targets side by side itself, and limits its own time
 	seconds=60
