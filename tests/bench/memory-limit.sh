@@ -110,6 +110,15 @@ with open(results, "a") as f:
 PY
 }
 
+# a repacked copy would not fit; the option's form depends on the version
+no_repack=
+if command -v llama-bench >/dev/null; then
+	case $(llama-bench --help 2>&1) in
+	*--no-repack*)	no_repack=--no-repack ;;
+	*--repack*)	no_repack="--repack 0" ;;
+	esac
+fi
+
 for r in $ratios; do
 	bound=$(awk "BEGIN { printf \"%d\", $bytes / $r }")
 	rm -f "$tmp/time" "$tmp/out"
@@ -121,7 +130,7 @@ for r in $ratios; do
 	if command -v llama-bench >/dev/null; then
 		rm -f "$tmp/time" "$tmp/out"
 		inside "$bound" llama-bench -m "$model" -p 0 -n "$tokens" -t "$threads" -r 3 \
-			--no-warmup --no-repack -o json
+			--no-warmup $no_repack -o json
 		row llama.cpp "$r" "$bound"
 	fi
 done
