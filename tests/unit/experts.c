@@ -7,6 +7,7 @@
 #include "runtime/memory/experts.h"
 #include "tests/gguf_writer.h"
 #include "tests/test.h"
+#include "tests/unit/touched.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -236,21 +237,6 @@ static void test_use(void)
 	test_ok(linnet_experts_begin(s.x, 0, (int32_t[]) { 0, EXPERTS }, 2, 1) == -ERANGE &&
 		linnet_experts_begin(s.x, 0, (int32_t[]) { -1 }, 1, 1) == -ERANGE, "no such expert");
 	teardown(&s);
-}
-
-/* Bytes of a region that have memory. */
-static uint64_t touched(const struct linnet_region *r)
-{
-	const size_t n = r->mapped_bytes / 4096;
-	unsigned char *page = malloc(n);
-	uint64_t bytes = 0;
-
-	if (!page || mincore(r->addr, r->mapped_bytes, page))
-		abort();
-	for (size_t i = 0; i < n; i++)
-		bytes += page[i] & 1 ? 4096 : 0;
-	free(page);
-	return bytes;
 }
 
 static void test_limit(void)

@@ -8,6 +8,7 @@
 #include "runtime/memory/weights.h"
 #include "tests/gguf_writer.h"
 #include "tests/test.h"
+#include "tests/unit/touched.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -475,21 +476,6 @@ static void test_written_to(void)
 		abort();
 	test_ok(!pass(&s, N_UNITS), "a file that was cut when all was read");
 	teardown(&s);
-}
-
-/* Bytes of a region that have memory. */
-static uint64_t touched(const struct linnet_region *r)
-{
-	const size_t n = r->mapped_bytes / 4096;
-	unsigned char *page = malloc(n);
-	uint64_t bytes = 0;
-
-	if (!page || mincore(r->addr, r->mapped_bytes, page))
-		abort();
-	for (size_t i = 0; i < n; i++)
-		bytes += page[i] & 1 ? 4096 : 0;
-	free(page);
-	return bytes;
 }
 
 /* What is resident changes at any time: between units, between passes, in mid-read. */

@@ -39,12 +39,14 @@
  *	ETIMEDOUT  the job kept the device longer than permitted; its context is
  *		banned
  *	ECANCELED  the job was cancelled, or its context destroyed
+ *	ERANGE	a number that the job read in memory (a token, page or expert) was
+ *		out of range
  *	ENODEV	the device is gone
  *	EOPNOTSUPP this device or kernel has not the feature
  *	ENOTTY	unknown command
  *
- * A failed command changed nothing. ETIMEDOUT, ECANCELED and the device's errors are
- * results of jobs: of the io_uring command, and of the fence of a binary sync object
+ * A failed command changed nothing. ETIMEDOUT, ECANCELED, ERANGE and the device's errors
+ * are results of jobs: of the io_uring command, and of the fence of a binary sync object
  * (SYNC_IOC_FILE_INFO of an exported sync file; timelines do not keep results).
  */
 #ifndef _UAPI_DRM_LINNET_ACCEL_H

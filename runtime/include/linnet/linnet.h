@@ -179,8 +179,9 @@ uint64_t linnet_plan_least(const struct linnet_plan *p);
 /* Unit number i, in the order of a pass; -ENOENT past the end. */
 struct linnet_plan_unit {
 	size_t size;
-	const char *name;	/* "tables", "embeddings", "attention", "gate", "up", "down", "router", "experts", "sum",
-				 * "output" */
+	/* "tables", "embeddings", "attention", "gate", "up", "down", "router", "experts",
+	 * "sum", "output" */
+	const char *name;
 	int32_t layer;		/* -1: of none */
 	uint64_t bytes;
 	bool streamed;
@@ -237,7 +238,8 @@ int64_t linnet_tokenize(const struct linnet_model *m, const char *text, size_t n
  * Returns the length (only cap bytes are written); -EINVAL for an id that is not
  * in the vocabulary. Control tokens are empty unless special is set.
  */
-int linnet_token_text(const struct linnet_model *m, int32_t id, bool special, char *buf, size_t cap);
+int linnet_token_text(const struct linnet_model *m, int32_t id, bool special, char *buf,
+		      size_t cap);
 
 /* Detokenizer that emits whole UTF-8 characters only. */
 struct linnet_detok;
