@@ -21,9 +21,17 @@ static int is_linnet(int fd)
 
 int dev_open_nth(int n, char *path, size_t size)
 {
+	const char *node = getenv("LINNET_TEST_NODE");
 	struct drm_linnet_dev_info info;
 	int i, fd, seen = 0;
 
+	if (!n && node && *node) {
+		snprintf(path, size, "%s", node);
+		fd = open(path, O_RDWR | O_CLOEXEC);
+		if (fd < 0 || !is_linnet(fd))
+			test_leave(1, "%s is no Linnet device (LINNET_TEST_NODE)", path);
+		return fd;
+	}
 	for (i = 0; i < 64; i++) {
 		snprintf(path, size, "/dev/accel/accel%d", i);
 		fd = open(path, O_RDWR | O_CLOEXEC);
@@ -97,6 +105,62 @@ long long dev_state(const char *key)
 			value = strtoll(line + strlen(key), NULL, 0);
 	fclose(f);
 	return value;
+}
+
+int dev_write(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY), ret;
+
+	if (fd < 0)
+		return -1;
+	ret = write(fd, text, strlen(text)) == (ssize_t)strlen(text) ? 0 : -1;
+	close(fd);
+	return ret;
+}
+
+long long dev_shmem(void)
+{
+	char line[128];
+	long long kib = -1;
+	FILE *f = fopen("/proc/meminfo", "r");
+
+	while (f && fgets(line, sizeof(line), f))
+		(void)!sscanf(line, "Shmem: %lld", &kib);
+	if (f)
+		fclose(f);
+	return kib;
+}
+
+void dev_nothing_left(long long shmem)
+{
+	int i;
+
+	for (i = 0; i < 500; i++) {
+		if (dev_state("context") == -1 && dev_state("purgeable pages") == 0 &&
+		    dev_shmem() <= shmem + 64)
+			break;
+		sleep_ms(20);
+	}
+	CHECK_EQ(dev_state("context"), -1);
+	CHECK_EQ(dev_state("purgeable pages"), 0);
+	CHECK_EQ(dev_state("held by the device"), 0);
+	CHECK(dev_shmem() <= shmem + 64);
+}
+
+struct io_uring_sqe *dev_prep(struct io_uring *ring, int fd, uint32_t op, void *args,
+			      uint32_t size)
+{
+	struct io_uring_sqe *sqe = io_uring_get_sqe(ring);
+	struct drm_linnet_uring_cmd payload = { .ptr = (uintptr_t)args, .size = size };
+
+	if (!sqe)
+		return NULL;
+	memset(sqe, 0, sizeof(*sqe));
+	sqe->opcode = IORING_OP_URING_CMD;
+	sqe->fd = fd;
+	sqe->cmd_op = op;
+	memcpy(sqe->cmd, &payload, sizeof(payload));
+	return sqe;
 }
 
 void dev_info(int fd, struct drm_linnet_dev_info *info)
@@ -369,6 +433,36 @@ uint32_t sim_simple(int fd, uint32_t ctx, uint32_t code, uint64_t value)
 	sim_init(&s, 0);
 	sim_op(&s, code)->value = value;
 	return sim_create(fd, ctx, &s);
+}
+
+uint32_t dev_any_stream(int fd, void *data)
+{
+	struct linnet_operand dst = {
+		.type = LINNET_TYPE_F32, .n_dims = 2, .ne = { 4, 1, 1, 1 }, .nb = { 16 },
+	}, a = dst, b = dst;
+	struct {
+		struct linnet_stream_header head;
+		struct linnet_stream_op op;
+		struct linnet_operand operand[3];
+	} add = {
+		.head = { LINNET_STREAM_MAGIC, LINNET_STREAM_VERSION, sizeof(add), 0, 1, 1 },
+		.op = { .code = LINNET_OP_ADD, .n_operands = 3 },
+	};
+	struct drm_linnet_dev_info info;
+	struct sim s;
+
+	dev_info(fd, &info);
+	if (info.engine == DRM_LINNET_ENGINE_SIM) {
+		sim_init(&s, 1);
+		sim_delay(&s, 1);
+		sim_fill(&s, 0, 1, 48);
+		return sim_data(&s, data);
+	}
+	a.offset = 16;
+	b.offset = 32;
+	memcpy(add.operand, (struct linnet_operand[]){ dst, a, b }, sizeof(add.operand));
+	memcpy(data, &add, sizeof(add));
+	return sizeof(add);
 }
 
 uint64_t fnv1a(const void *data, size_t n, uint64_t hash)

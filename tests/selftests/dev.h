@@ -2,6 +2,7 @@
 /*
  * The simulated device for tests: one function for each command. Those whose name ends in
  * an underscore return what the ioctl does; the others end the test when it fails.
+ * LINNET_TEST_NODE=/dev/accel/accelN has the tests use that device, of whatever engine.
  */
 #ifndef LINNET_SELFTESTS_DEV_H
 #define LINNET_SELFTESTS_DEV_H
@@ -14,6 +15,8 @@
 
 #include <drm/linnet_accel.h>
 #include <linnet/stream.h>
+
+#include <liburing.h>
 
 #include "harness.h"
 
@@ -31,6 +34,16 @@ void dev_debugfs(char *path, size_t size);
 void dev_fail(const char *what, unsigned int n);
 /* A number behind "key " in the file linnet_state. */
 long long dev_state(const char *key);
+
+/* Write a text to a file; 0 or -1. */
+int dev_write(const char *path, const char *text);
+/* KiB of shared memory on the machine, which is what buffers are made of. */
+long long dev_shmem(void);
+/* No context, job, page or held buffer of anyone is left, soon. */
+void dev_nothing_left(long long shmem);
+/* A command for a ring, or NULL. */
+struct io_uring_sqe *dev_prep(struct io_uring *ring, int fd, uint32_t op, void *args,
+			      uint32_t size);
 
 /* As drmIoctl(), but only restarted where the test says so. */
 int dev_ioctl(int fd, unsigned long request, void *arg);
@@ -83,6 +96,8 @@ uint32_t sim_data(const struct sim *s, void *data);
 uint32_t sim_create(int fd, uint32_t ctx, const struct sim *s);
 /* A stream of one operation without memory. */
 uint32_t sim_simple(int fd, uint32_t ctx, uint32_t code, uint64_t value);
+/* A stream of the device's kind, whatever that is, with 48 bytes in slot 0; its size. */
+uint32_t dev_any_stream(int fd, void *data);
 uint64_t fnv1a(const void *data, size_t n, uint64_t hash);
 
 /*

@@ -1,14 +1,11 @@
 // SPDX-License-Identifier: MIT
 /*
- * Hostile use: allocations that fail, processes that are killed, devices that go away,
- * random commands; and afterwards nothing may be left. LINNET_STRESS multiplies the
- * rounds (1: seconds), LINNET_SEED repeats a run. Wants timeout_ms=1000 or less.
+ * Hostile use: processes that are killed, devices that go away, random commands; and afterwards nothing may be left. LINNET_STRESS=N has N times the
+ * rounds (1: seconds), LINNET_TEST_LONG=1 the number that makes a thousand of what counts;
+ * LINNET_SEED repeats a run. Wants timeout_ms=1000 or less.
  */
 #include "dev.h"
 
-#include <dirent.h>
-#include <liburing.h>
-#include <poll.h>
 #include <pthread.h>
 
 static uint64_t seed;
@@ -21,70 +18,21 @@ static uint32_t rnd(uint32_t n)
 	return n ? (seed >> 11) % n : 0;
 }
 
-static unsigned int rounds(unsigned int n)
+/* How often: n times, or as often as a long run wants. The time limit grows with it. */
+static unsigned int rounds(unsigned int n, unsigned int long_n)
 {
 	const char *times = getenv("LINNET_STRESS"), *s = getenv("LINNET_SEED");
+	const char *longer = getenv("LINNET_TEST_LONG");
 
 	seed = s && *s ? strtoull(s, NULL, 0) : now_ns() | 1;
-	return n * (times && *times ? atoi(times) : 1);
-}
-
-static int write_file(const char *path, const char *text)
-{
-	int fd = open(path, O_WRONLY), ret;
-
-	if (fd < 0)
-		return -1;
-	ret = write(fd, text, strlen(text)) == (ssize_t)strlen(text) ? 0 : -1;
-	close(fd);
-	return ret;
-}
-
-static long long meminfo(const char *key)
-{
-	char line[128];
-	long long kib = -1;
-	FILE *f = fopen("/proc/meminfo", "r");
-
-	while (f && fgets(line, sizeof(line), f))
-		if (!strncmp(line, key, strlen(key)))
-			kib = strtoll(line + strlen(key) + 1, NULL, 10);
-	if (f)
-		fclose(f);
-	return kib;
-}
-
-/* No context, job or page of anyone is left. */
-static void nothing_left(long long shmem)
-{
-	int i;
-
-	for (i = 0; i < 500; i++) {
-		if (dev_state("context") == -1 && dev_state("purgeable pages") == 0 &&
-		    meminfo("Shmem") <= shmem + 64)
-			break;
-		sleep_ms(20);
-	}
-	CHECK_EQ(dev_state("context"), -1);
-	CHECK_EQ(dev_state("purgeable pages"), 0);
-	CHECK_EQ(dev_state("held by the device"), 0);
-	CHECK(meminfo("Shmem") <= shmem + 64);
-}
-
-static struct io_uring_sqe *prep(struct io_uring *ring, int fd, uint32_t op, void *args,
-				 uint32_t size)
-{
-	struct io_uring_sqe *sqe = io_uring_get_sqe(ring);
-	struct drm_linnet_uring_cmd payload = { .ptr = (uintptr_t)args, .size = size };
-
-	if (!sqe)
-		return NULL;
-	memset(sqe, 0, sizeof(*sqe));
-	sqe->opcode = IORING_OP_URING_CMD;
-	sqe->fd = fd;
-	sqe->cmd_op = op;
-	memcpy(sqe->cmd, &payload, sizeof(payload));
-	return sqe;
+	if (times && *times)
+		n *= atoi(times);
+	else if (longer && *longer && strcmp(longer, "0"))
+		n = long_n;
+	else
+		return n;
+	alarm(24 * 3600);
+	return n;
 }
 
 /* Everything once, with jobs of all kinds in flight; results do not matter. */
@@ -130,7 +78,7 @@ static void use(int fd, struct io_uring *ring, unsigned int steps)
 			sub_bind(j, 0, att[i], 0, 4096);
 			j->args.flags = rnd(2) ? DRM_LINNET_SUBMIT_NOWAIT : 0;
 			if (ring && rnd(2)) {
-				prep(ring, fd, DRM_LINNET_URING_SUBMIT, &j->args, sizeof(j->args));
+				dev_prep(ring, fd, DRM_LINNET_URING_SUBMIT, &j->args, sizeof(j->args));
 				io_uring_submit(ring);
 			} else {
 				j->args.flags = DRM_LINNET_SUBMIT_NOWAIT;
@@ -151,7 +99,7 @@ static void use(int fd, struct io_uring *ring, unsigned int steps)
 		case 8:
 			if (ring) {
 				wait = (struct drm_linnet_bo_wait){ bo[i], 0, now_ns() + 5000000 };
-				prep(ring, fd, DRM_LINNET_URING_BO_WAIT, &wait, sizeof(wait));
+				dev_prep(ring, fd, DRM_LINNET_URING_BO_WAIT, &wait, sizeof(wait));
 				io_uring_submit(ring);
 			} else {
 				dev_wait_(fd, bo[i], now_ns() + 1000000);
@@ -180,10 +128,10 @@ static void use(int fd, struct io_uring *ring, unsigned int steps)
 
 TEST_LIMIT(killed, 600)
 {
-	unsigned int i, n = rounds(60);
-	long long shmem = meminfo("Shmem");
+	unsigned int i, n = rounds(60, 1000);
+	long long shmem = dev_shmem();
 
-	nothing_left(shmem);
+	dev_nothing_left(shmem);
 	for (i = 0; i < n; i++) {
 		uint64_t s = seed + i * 0x9e3779b9;
 		int status;
@@ -205,7 +153,7 @@ TEST_LIMIT(killed, 600)
 		/* It must not have ended by itself. */
 		CHECK(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
 	}
-	nothing_left(shmem);
+	dev_nothing_left(shmem);
 }
 
 struct racer {
@@ -247,7 +195,7 @@ static void race(int ready)
 	CHECK(!pthread_create(&r.thread, NULL, canceller, &r));
 	for (i = 0; i < 48; i++) {
 		sub_init(&r.sub[i], r.ctx, stream[rnd(24) ? rnd(2) : 2]);
-		prep(&ring, r.fd, DRM_LINNET_URING_SUBMIT, &r.sub[i].args,
+		dev_prep(&ring, r.fd, DRM_LINNET_URING_SUBMIT, &r.sub[i].args,
 		     sizeof(r.sub[i].args))->user_data = i + 1;
 		CHECK_EQ(io_uring_submit(&ring), 1);
 		flight++;
@@ -275,8 +223,8 @@ static void race(int ready)
 
 TEST_LIMIT(four_way_race, 600)
 {
-	unsigned int i, n = rounds(12);
-	long long shmem = meminfo("Shmem");
+	unsigned int i, n = rounds(12, 240);
+	long long shmem = dev_shmem();
 	char name[64], path[160];
 
 	dev_name(name, sizeof(name));
@@ -302,7 +250,7 @@ TEST_LIMIT(four_way_race, 600)
 		sleep_ms(rnd(60));
 		if (i & 1) {
 			snprintf(path, sizeof(path), "/sys/bus/platform/drivers/linnet-sim/unbind");
-			if (write_file(path, name))
+			if (dev_write(path, name))
 				SKIP("%s cannot be written (not root)", path);
 		}
 		for (k = 0; k < 2; k++) {
@@ -311,16 +259,16 @@ TEST_LIMIT(four_way_race, 600)
 			CHECK(!WEXITSTATUS(status));
 		}
 		if (i & 1)
-			CHECK(!write_file("/sys/bus/platform/drivers/linnet-sim/bind", name));
+			CHECK(!dev_write("/sys/bus/platform/drivers/linnet-sim/bind", name));
 	}
-	nothing_left(shmem);
+	dev_nothing_left(shmem);
 }
 
 /* Unbound and bound again with files, mappings and exported buffers in use. */
 TEST_LIMIT(rebind, 600)
 {
-	unsigned int i, n = rounds(30);
-	long long shmem = meminfo("Shmem");
+	unsigned int i, n = rounds(30, 1000);
+	long long shmem = dev_shmem();
 	char name[64];
 
 	dev_name(name, sizeof(name));
@@ -335,12 +283,12 @@ TEST_LIMIT(rebind, 600)
 		dma_buf = dev_prime_export_(fd, bo);
 		sub_init(&j, ctx, sim_simple(fd, ctx, DRM_LINNET_SIM_DELAY, 2000));
 		CHECK_EQ(dev_submit_(fd, &j.args), 0);
-		if (write_file("/sys/bus/platform/drivers/linnet-sim/unbind", name))
+		if (dev_write("/sys/bus/platform/drivers/linnet-sim/unbind", name))
 			SKIP("the driver cannot be unbound (not root)");
 		CHECK(map[65535] == (char)i);
 		if (i % 3 == 0)
 			close(fd);
-		CHECK(!write_file("/sys/bus/platform/drivers/linnet-sim/bind", name));
+		CHECK(!dev_write("/sys/bus/platform/drivers/linnet-sim/bind", name));
 		if (i % 3 == 1)
 			close(fd);
 		close(dma_buf);
@@ -349,139 +297,14 @@ TEST_LIMIT(rebind, 600)
 		if (i % 3 == 2)
 			close(fd);
 	}
-	nothing_left(shmem);
-}
-
-/*
- * Each command with its first, second, ... allocation or copy failing: it fails or succeeds, and
- * either way everything can be undone.
- */
-static int sweep_fd;
-
-static int one_pass(unsigned int what, unsigned int nth)
-{
-	char text[16], node[64];
-	int fd = dev_open_nth(0, node, sizeof(node)), ret = 0, left = 0, err;
-	uint32_t ctx = dev_ctx(fd), bo = dev_bo(fd, 1 << 20), att = dev_attach(fd, ctx, bo);
-	uint32_t fresh = dev_bo(fd, 1 << 20), stream, out, sync;
-	struct drm_linnet_ctx_create c = { .priority = DRM_LINNET_PRIORITY_NORMAL };
-	struct drm_linnet_bo_create b = { .size = 1 << 20 };
-	struct drm_linnet_bo_wait wait = { .handle = bo, .timeout_ns = FOREVER };
-	static uint64_t data[1024];
-	struct io_uring_cqe *cqe;
-	struct io_uring ring;
-	uint32_t size;
-	struct sim s;
-	struct sub j;
-
-	sim_init(&s, 1);
-	sim_delay(&s, 1);
-	sim_fill(&s, 0, 1, 16);
-	size = sim_data(&s, data);
-	CHECK_EQ(dev_stream_(fd, ctx, data, size, &stream), 0);
-	sync = dev_syncobj(fd);
-	sub_init(&j, ctx, stream);
-	sub_bind(&j, 0, att, 0, 16);
-	sub_sync(&j, DRM_LINNET_SYNC_SIGNAL, sync, 3);
-	CHECK_EQ(io_uring_queue_init(8, &ring, 0), 0);
-	if (what == 7 || what == 8) {
-		prep(&ring, fd, what == 7 ? DRM_LINNET_URING_SUBMIT : DRM_LINNET_URING_BO_WAIT,
-		     what == 7 ? (void *)&j.args : (void *)&wait,
-		     what == 7 ? sizeof(j.args) : sizeof(wait));
-	}
-	if (what == 8) {
-		s.op[0].value = 20000;
-		j.args.stream = sim_create(fd, ctx, &s);
-		CHECK_EQ(dev_submit_(fd, &j.args), 0);
-	}
-
-	snprintf(text, sizeof(text), "%u", nth);
-	CHECK(write(sweep_fd, text, strlen(text)) > 0);
-	switch (what) {
-	case 0: ret = open(node, O_RDWR); break;
-	case 1: ret = dev_ioctl(fd, DRM_IOCTL_LINNET_CTX_CREATE, &c); break;
-	case 2: ret = dev_ioctl(fd, DRM_IOCTL_LINNET_BO_CREATE, &b); break;
-	case 3: ret = dev_attach_(fd, ctx, fresh, 0, &out); break;
-	case 4: ret = dev_stream_(fd, ctx, data, size, &out); break;
-	case 5: ret = dev_submit_(fd, &j.args); break;
-	case 6: ret = dev_prime_export_(fd, bo); break;
-	case 7: case 8: ret = io_uring_submit(&ring); break;
-	case 9: ret = dev_ctx_destroy_(fd, ctx); break;
-	case 10: ret = dev_detach_(fd, ctx, att); break;
-	}
-	err = errno;
-	/* Copies to user space fail as well: this one, if the command had too few. */
-	if (pread(sweep_fd, text, sizeof(text) - 1, 0) > 0) {
-		left = atoi(text);
-	} else {
-		CHECK_EQ(errno, EFAULT);
-		left = 1;
-	}
-	while (write(sweep_fd, "0", 1) != 1)
-		CHECK_EQ(errno, EFAULT);
-	if (ret < 0 && what < 7)
-		CHECK(err == ENOMEM || err == ENOSPC || err == EFAULT);
-	/* What takes things away needs no memory. */
-	if (what >= 9)
-		CHECK(!ret || err == EFAULT);
-	if ((what == 7 || what == 8) && ret == 1)
-		CHECK_EQ(io_uring_wait_cqe(&ring, &cqe), 0);
-	if (what != 9)
-		CHECK_EQ(dev_wait_(fd, bo, FOREVER), 0);
-	io_uring_queue_exit(&ring);
-	if (what == 0 || what == 6) {
-		if (ret >= 0)
-			close(ret);
-	}
-	close(fd);
-	return left;
-}
-
-/* In a process of its own: a result that could not be copied out may be a file. */
-static int one_pass_alone(unsigned int what, unsigned int nth)
-{
-	int status;
-	pid_t pid = fork();
-
-	if (!pid) {
-		sweep_fd = open("/proc/thread-self/fail-nth", O_RDWR);
-		CHECK(sweep_fd >= 0);
-		_exit(one_pass(what, nth) ? 101 : 100);
-	}
-	CHECK(waitpid(pid, &status, 0) == pid);
-	if (!WIFEXITED(status) || WEXITSTATUS(status) < 100)
-		_exit(1);	/* it has said why */
-	return WEXITSTATUS(status) - 100;
-}
-
-TEST_LIMIT(failing_allocations, 600)
-{
-	unsigned int what, nth;
-	long long shmem = meminfo("Shmem");
-
-	if (access("/proc/thread-self/fail-nth", W_OK) || write_file("/sys/kernel/debug/failslab/ignore-gfp-wait", "N"))
-		SKIP("the kernel cannot make allocations fail (CONFIG_FAILSLAB)");
-	write_file("/sys/kernel/debug/failslab/verbose", "0");
-	write_file("/sys/kernel/debug/fail_page_alloc/ignore-gfp-wait", "N");
-	write_file("/sys/kernel/debug/fail_page_alloc/ignore-gfp-highmem", "N");
-	write_file("/sys/kernel/debug/fail_page_alloc/min-order", "0");
-	write_file("/sys/kernel/debug/fail_page_alloc/verbose", "0");
-	write_file("/sys/kernel/debug/fail_usercopy/verbose", "0");
-	for (what = 0; what <= 10; what++) {
-		/* Buffers have hundreds of pages: all of the first, then some. */
-		for (nth = 1; nth < 2000; nth += nth < 60 ? 1 : 37)
-			if (one_pass_alone(what, nth))
-				break;
-		CHECK(nth > 1 || what >= 8);
-	}
-	nothing_left(shmem);
+	dev_nothing_left(shmem);
 }
 
 /* Random arguments, made of good ones. */
 TEST_LIMIT(fuzz, 600)
 {
-	unsigned int i, k, n = rounds(20000);
-	long long shmem = meminfo("Shmem");
+	unsigned int i, k, n = rounds(20000, 1000000);
+	long long shmem = dev_shmem();
 	uint64_t first = seed;
 	pid_t pid = fork();
 	int status;
@@ -546,7 +369,7 @@ TEST_LIMIT(fuzz, 600)
 
 				if (rnd(2))
 					args[1] = args[1] & ~0ull >> 1;
-				prep(&ring, fd, rnd(5), args, rnd(8) ? size : rnd(0));
+				dev_prep(&ring, fd, rnd(5), args, rnd(8) ? size : rnd(0));
 				io_uring_submit(&ring);
 				sleep_ms(!rnd(200));
 				while (!io_uring_peek_cqe(&ring, &cqe))
@@ -559,7 +382,7 @@ TEST_LIMIT(fuzz, 600)
 	if (!WIFEXITED(status) || WEXITSTATUS(status))
 		test_leave(1, "the fuzzer ended with status 0x%x, LINNET_SEED=%llu", status,
 			   (unsigned long long)first);
-	nothing_left(shmem);
+	dev_nothing_left(shmem);
 }
 
 TEST_MAIN

@@ -194,17 +194,21 @@ selftests()
 		return
 	fi
 	programs=$PWD/${O:-build}/tests/selftests
+	limit=1500
+	[ -z "${LINNET_TEST_LONG:-}" ] || limit=36000
 	# for reads without the page cache; it is overwritten
 	mkdir -p "$logs/$1"
 	truncate -s 64M "$logs/$1/disk"
-	guest "$1" --seconds 1500 --module "$folder/driver/linnet.ko" \
+	guest "$1" --seconds $limit --module "$folder/driver/linnet.ko" \
 		--params 'sim=2 timeout_ms=1000' --disk "$logs/$1/disk" "
 		bad=0
+		export LINNET_TEST_MODULE=$folder/driver/linnet.ko
+		export LINNET_TEST_PARAMS='sim=2 timeout_ms=1000'
 		for disk in /dev/ubda /dev/nvme0n1; do
 			[ ! -b \$disk ] || export LINNET_TEST_DISK=\$disk
 		done
 		for t in $programs/*; do
-			timeout -k 10 300 \$t >/vm/out/\${t##*/}.tap 2>/vm/out/\${t##*/}.err || [ \$? = 77 ] || bad=1
+			timeout -k 10 $((limit / 5)) \$t >/vm/out/\${t##*/}.tap 2>/vm/out/\${t##*/}.err || [ \$? = 77 ] || bad=1
 		done
 		exit \$bad"
 	rm -f "$logs/$1/disk"
@@ -225,6 +229,9 @@ selftests()
 
 group_selftests()
 {
+	mkdir -p "$logs/selftests"
+	sh tests/selftests/fields.sh >"$logs/selftests/fields.list" || :
+	absorb fields "$logs/selftests/fields.list"
 	selftests selftests
 }
 
@@ -407,7 +414,7 @@ END
 group_virtio()
 {
 	# a device that lies, for tests alone
-	if ! make -s O="${O:-build}" "${O:-build}/tests/vm/liar" >"$logs/liar.make" 2>&1; then
+	if ! make -s O="${O:-build}" "${O:-build}/tests/vm/liar" selftests >"$logs/liar.make" 2>&1; then
 		result 1 "virtio: the lying device builds"
 		explain "$logs/liar.make"
 		return

@@ -60,6 +60,11 @@ guest "$VM_DEVICE_SOCKET" --see "$dir" "for i in 1 2 3 4; do $run accel -n 400 >
 	sleep 1; kill -9 %1 %3; wait; $same"
 result $status "R-RES-PAGES: programs are killed in the middle of jobs, and the next one runs"
 
+if [ "$flavour" = debug ]; then
+	# with every allocation and copy of the driver's failing once
+	guest "$VM_DEVICE_SOCKET" --seconds 900 "LINNET_TEST_NODE=/dev/accel/accel0 $build/tests/selftests/sweep"
+	result $status "each command with each of its allocations failing; nothing is lost"
+fi
 vm_device_stop
 
 # -------------------------------------------------------------- liars
