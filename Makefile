@@ -27,6 +27,11 @@ ifeq ($(shell $(PKG_CONFIG) --exists libdrm && echo yes),yes)
 lib_pkgs += libdrm
 override CPPFLAGS += -DLINNET_HAVE_LIBDRM
 endif
+# Optional: without it nothing is placed on memory nodes.
+ifeq ($(shell $(PKG_CONFIG) --exists numa && echo yes),yes)
+lib_pkgs += numa
+override CPPFLAGS += -DLINNET_HAVE_LIBNUMA
+endif
 tool_pkgs := jansson
 lib_cflags := $(shell $(PKG_CONFIG) --cflags $(lib_pkgs))
 lib_libs := $(shell $(PKG_CONFIG) --libs $(lib_pkgs)) -lm

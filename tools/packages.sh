@@ -35,6 +35,7 @@ works()
 	libjansson-dev)	"${PKG_CONFIG:-pkg-config}" --exists jansson 2>/dev/null ;;
 	libelf-dev)	compiles "#include <libelf.h>" ;;
 	libdrm-dev)	"${PKG_CONFIG:-pkg-config}" --exists libdrm 2>/dev/null ;;
+	libnuma-dev)	"${PKG_CONFIG:-pkg-config}" --exists numa 2>/dev/null ;;
 	python3)	[ -x /usr/bin/python3 ] ;;
 	python3-numpy)	/usr/bin/python3 -c 'import numpy' 2>/dev/null ;;
 	libasan*)	compiles '#include <sanitizer/asan_interface.h>' ;;

@@ -349,7 +349,7 @@ static char *map_buffer(int fd, uint64_t offset, size_t bytes, size_t align)
 }
 
 static int accel_region_create(struct linnet_engine *e, struct linnet_region **out, size_t bytes,
-			       bool huge, struct linnet_error *err)
+			       enum linnet_pages pages, struct linnet_error *err)
 {
 	struct accel *a = to_accel(e);
 	const size_t align = bytes >= HUGE_PAGE ? HUGE_PAGE : PAGE;
@@ -385,7 +385,7 @@ static int accel_region_create(struct linnet_engine *e, struct linnet_region **o
 		goto err_close;
 	}
 	/* before there are pages */
-	if (huge && align == HUGE_PAGE)
+	if (pages != LINNET_PAGES_SMALL && align == HUGE_PAGE)
 		r->base.huge = !madvise(r->base.addr, size, MADV_HUGEPAGE);
 	/*
 	 * The device takes all pages at once. Mapped, they are part of what the process is
@@ -556,6 +556,7 @@ static void accel_info(const struct linnet_engine *e, struct linnet_engine_info 
 	info->name = "accel";
 	info->isa = a->info.isa;
 	info->n_threads = a->info.n_threads;
+	info->n_nodes = 1;
 	info->scratch_bytes = 0;
 }
 

@@ -18,12 +18,14 @@ struct linnet_engine_stream;	/* a stream as the engine keeps it */
 struct linnet_engine_options {
 	unsigned n_threads;	/* 0: one for each core the process may use */
 	const char *level;	/* of the kernels; NULL: LINNET_CPU, or the best */
+	bool no_numa;		/* leave the placement on memory nodes to the kernel */
 	struct linnet_queue *queue;
 };
 
 struct linnet_engine_info {
 	const char *name, *isa;
 	unsigned n_threads;
+	unsigned n_nodes;	/* memory nodes that threads and weights are placed on; 1: none */
 	uint64_t scratch_bytes;
 };
 
@@ -62,8 +64,10 @@ struct linnet_engine_ops {
 	/* No job may be pending. */
 	void (*close)(struct linnet_engine *e);
 	void (*info)(const struct linnet_engine *e, struct linnet_engine_info *info);
+	/* On a machine of several memory nodes a region of LINNET_PAGES_POOL is spread over
+	 * them, the others are near to who touches them first. */
 	int (*region_create)(struct linnet_engine *e, struct linnet_region **out, size_t bytes,
-			     bool huge, struct linnet_error *err);
+			     enum linnet_pages pages, struct linnet_error *err);
 	void (*region_destroy)(struct linnet_engine *e, struct linnet_region *r);
 	/* Give the memory of a part back; what was there is lost, the part stays usable.
 	 * NULL: the engine cannot, and all memory of a region is taken at once. */

@@ -10,6 +10,7 @@
 #include "pool.h"
 
 #include "kernels/exec.h"
+#include "runtime/memory/numa.h"
 #include "runtime/util/error.h"
 
 #include <errno.h>
@@ -29,6 +30,7 @@ struct host {
 	struct linnet_engine base;
 	struct linnet_kernels kernels;
 	struct linnet_pool *pool;
+	struct linnet_numa *numa;		/* NULL: one node */
 	struct linnet_team alone;		/* of the calling thread */
 	unsigned n_threads;
 	struct linnet_queue *queue;
@@ -91,6 +93,7 @@ static void host_close(struct linnet_engine *e)
 	linnet_queue_set_worker(h->queue, NULL, NULL);
 	linnet_pool_destroy(h->pool);
 	linnet_region_host_destroy(h->scratch);
+	linnet_numa_close(h->numa);
 	free(h);
 }
 
@@ -119,7 +122,11 @@ static int host_open(struct linnet_engine **out, const struct linnet_engine_opti
 						      "(LINNET_CPU, %s)", level ? level : "");
 		goto err_free;
 	}
-	ret = linnet_pool_create(&h->pool, h->n_threads);
+	if (!opts->no_numa && linnet_numa_open(&h->numa)) {
+		ret = linnet_err(err, -ENOMEM, "out of memory");
+		goto err_free;
+	}
+	ret = linnet_pool_create(&h->pool, h->n_threads, h->numa);
 	if (ret) {
 		linnet_err(err, ret, "cannot start %u threads: %s", h->n_threads, strerror(-ret));
 		goto err_free;
@@ -133,6 +140,7 @@ static int host_open(struct linnet_engine **out, const struct linnet_engine_opti
 	return 0;
 
 err_free:
+	linnet_numa_close(h->numa);
 	free(h);
 	return ret;
 }
@@ -144,13 +152,18 @@ static void host_info(const struct linnet_engine *e, struct linnet_engine_info *
 	info->name = "host";
 	info->isa = h->kernels.isa;
 	info->n_threads = h->n_threads;
+	info->n_nodes = h->numa ? h->numa->n : 1;
 	info->scratch_bytes = h->scratch ? h->scratch->bytes : 0;
 }
 
 static int host_region_create(struct linnet_engine *e, struct linnet_region **out, size_t bytes,
-			      bool huge, struct linnet_error *err)
+			      enum linnet_pages pages, struct linnet_error *err)
 {
-	return linnet_region_host_create(out, bytes, huge, err);
+	int ret = linnet_region_host_create(out, bytes, pages, err);
+
+	if (!ret && pages == LINNET_PAGES_POOL)
+		linnet_numa_spread(to_host(e)->numa, (*out)->addr, (*out)->mapped_bytes);
+	return ret;
 }
 
 static void host_region_destroy(struct linnet_engine *e, struct linnet_region *r)
@@ -195,7 +208,7 @@ static int host_stream_create(struct linnet_engine *e, struct linnet_engine_stre
 	if (!h->scratch || h->scratch->bytes < scratch) {
 		struct linnet_region *r;
 
-		ret = linnet_region_host_create(&r, scratch, true, err);
+		ret = linnet_region_host_create(&r, scratch, LINNET_PAGES_HUGE, err);
 		if (ret)
 			goto err_free_stream;
 		linnet_region_host_destroy(h->scratch);

@@ -2,6 +2,8 @@
 /* Keeps pool.h. Between jobs the threads spin for a moment, then sleep on a futex. */
 #include "pool.h"
 
+#include "runtime/memory/numa.h"
+
 #include <errno.h>
 #include <pthread.h>
 #include <sched.h>
@@ -20,6 +22,7 @@ struct linnet_pool {
 	_Alignas(64) _Atomic uint32_t job;	/* counts the jobs given out */
 	_Atomic uint32_t sleepers;
 	struct linnet_exec *exec;		/* NULL: the end */
+	const struct linnet_numa *numa;
 	unsigned n_members;
 	struct member member[];
 };
@@ -70,6 +73,7 @@ static void *member_main(void *arg)
 	struct linnet_pool *p = m->pool;
 	uint32_t seen = 0;
 
+	linnet_numa_pin(p->numa, m->index);
 	for (;;) {
 		linnet_team_wait(&p->job, seen, &p->sleepers);
 		seen++;
@@ -88,7 +92,8 @@ static void give(struct linnet_pool *p, struct linnet_exec *x)
 	linnet_team_wake(&p->job, &p->sleepers);
 }
 
-int linnet_pool_create(struct linnet_pool **out, unsigned n_threads)
+int linnet_pool_create(struct linnet_pool **out, unsigned n_threads,
+		       const struct linnet_numa *numa)
 {
 	struct linnet_pool *p;
 	sigset_t all, old;
@@ -100,6 +105,7 @@ int linnet_pool_create(struct linnet_pool **out, unsigned n_threads)
 	atomic_init(&p->job, 0);
 	atomic_init(&p->sleepers, 0);
 	p->exec = NULL;
+	p->numa = numa;
 	p->n_members = 0;
 	/* signals are the program's affair, but those of a thread's own faults */
 	sigfillset(&all);

@@ -182,7 +182,8 @@ int linnet_experts_create(struct linnet_experts **out, struct linnet_weights *w,
 				 opts->n_places);
 		goto err_destroy;
 	}
-	ret = x->e->ops->region_create(x->e, &x->region, bytes, !opts->no_huge_pages, err);
+	ret = x->e->ops->region_create(x->e, &x->region, bytes, opts->no_huge_pages ?
+				       LINNET_PAGES_SMALL : LINNET_PAGES_POOL, err);
 	if (ret)
 		goto err_destroy;
 	*out = x;

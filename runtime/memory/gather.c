@@ -59,7 +59,7 @@ int linnet_gather_create(struct linnet_gather **out, struct linnet_weights *w,
 		ret = linnet_err(err, -ENOMEM, "out of memory");
 		goto err_destroy;
 	}
-	ret = e->ops->region_create(e, &g->table, n_rows * g->row_bytes, false, err);
+	ret = e->ops->region_create(e, &g->table, n_rows * g->row_bytes, LINNET_PAGES_SMALL, err);
 	if (ret)
 		goto err_destroy;
 	*out = g;

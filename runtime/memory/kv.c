@@ -74,7 +74,8 @@ int linnet_kv_create(struct linnet_kv **out, struct linnet_engine *e,
 		goto err_destroy;
 	}
 	bytes = linnet_kv_bytes(opts->page_bytes, n_layers, n_pages, opts->n_frames);
-	ret = e->ops->region_create(e, &kv->region, bytes, opts->huge, err);
+	ret = e->ops->region_create(e, &kv->region, bytes,
+				    opts->huge ? LINNET_PAGES_HUGE : LINNET_PAGES_SMALL, err);
 	if (!ret && opts->n_frames < n_pages)
 		ret = linnet_kv_cold_create(kv, opts, err);
 	if (ret)

@@ -6,6 +6,9 @@
 #include "runtime/util/overflow.h"
 
 #include <errno.h>
+#include <limits.h>
+#include <linux/mman.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -14,7 +17,55 @@
 #define HUGE_PAGE ((size_t)2 << 20)
 #define PAGE ((size_t)4096)
 
-int linnet_region_host_create(struct linnet_region **out, size_t bytes, bool huge,
+static uint64_t read_pool(const char *root, const char *name)
+{
+	char path[PATH_MAX];
+	unsigned long long v = 0;
+	FILE *f;
+
+	if (snprintf(path, sizeof(path), "%s/sys/kernel/mm/hugepages/hugepages-%zukB/%s", root,
+		     HUGE_PAGE / 1024, name) >= (int)sizeof(path))
+		return 0;
+	f = fopen(path, "re");
+	if (!f)
+		return 0;
+	if (fscanf(f, "%llu", &v) != 1)
+		v = 0;
+	fclose(f);
+	return v;
+}
+
+uint64_t linnet_region_pool_free(const char *root)
+{
+	const uint64_t free = read_pool(root, "free_hugepages");
+	const uint64_t reserved = read_pool(root, "resv_hugepages");
+
+	return free > reserved ? (free - reserved) * HUGE_PAGE : 0;
+}
+
+/*
+ * Put pages of the pool at the region's beginning. They are reserved by being mapped, so
+ * there is one for each that is touched. False: nothing is mapped there any more.
+ */
+static bool take_from_pool(struct linnet_region *r)
+{
+	const uint64_t free = linnet_region_pool_free("");
+	const size_t bytes = free < r->mapped_bytes ? free : r->mapped_bytes;
+
+	if (!bytes)
+		return true;
+	if (mmap(r->addr, bytes, PROT_READ | PROT_WRITE,
+		 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_HUGETLB | MAP_HUGE_2MB, -1, 0) !=
+	    MAP_FAILED) {
+		r->pool_bytes = bytes;
+		return true;
+	}
+	/* somebody was faster, or may not: what was mapped there may be gone */
+	return mmap(r->addr, bytes, PROT_READ | PROT_WRITE,
+		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0) != MAP_FAILED;
+}
+
+int linnet_region_host_create(struct linnet_region **out, size_t bytes, enum linnet_pages pages,
 			      struct linnet_error *err)
 {
 	size_t align = bytes >= HUGE_PAGE ? HUGE_PAGE : PAGE;
@@ -44,8 +95,15 @@ int linnet_region_host_create(struct linnet_region **out, size_t bytes, bool hug
 	r->addr = p + head;
 	r->bytes = bytes;
 	r->mapped_bytes = mapped;
-	if (huge && align == HUGE_PAGE)
-		r->huge = !madvise(r->addr, mapped, MADV_HUGEPAGE);
+	if (pages == LINNET_PAGES_POOL && align == HUGE_PAGE && !take_from_pool(r)) {
+		int e = errno;
+
+		linnet_region_host_destroy(r);
+		return linnet_err(err, -e, "cannot map %zu bytes of memory: %s", bytes, strerror(e));
+	}
+	if (pages != LINNET_PAGES_SMALL && align == HUGE_PAGE)
+		r->huge = r->pool_bytes == mapped ||
+			  !madvise(r->addr + r->pool_bytes, mapped - r->pool_bytes, MADV_HUGEPAGE);
 	*out = r;
 	return 0;
 }
@@ -79,11 +137,18 @@ void linnet_region_host_destroy(struct linnet_region *r)
 void linnet_region_host_discard(struct linnet_region *r, size_t offset, size_t bytes)
 {
 	/* a huge page that stays in part would stay as a whole */
-	const size_t page = r->huge ? HUGE_PAGE : PAGE;
+	const size_t page = r->huge || r->pool_bytes ? HUGE_PAGE : PAGE;
 	size_t from = (offset + page - 1) & ~(page - 1), to = offset + bytes;
 
 	/* nothing lies behind the region's end */
 	to = to >= r->bytes ? r->mapped_bytes : to & ~(page - 1);
+	/* The pool's part by itself, as kernels before 5.18 refuse it. */
+	if (from < r->pool_bytes && from < to) {
+		const size_t end = to < r->pool_bytes ? to : r->pool_bytes;
+
+		madvise(r->addr + from, end - from, MADV_DONTNEED);
+		from = end;
+	}
 	if (from < to)
 		madvise(r->addr + from, to - from, MADV_DONTNEED);
 }

@@ -8,20 +8,33 @@
 
 #include <linnet/linnet.h>
 
+/* What a region is made of. */
+enum linnet_pages {
+	LINNET_PAGES_SMALL,
+	LINNET_PAGES_HUGE,	/* transparent huge pages, where the system gives them */
+	/* As far as there are any, pages of the system's pool (vm.nr_hugepages), then as above.
+	 * Memory that the kernel touches first, by reading to it: a control group's limit on
+	 * such pages is an error of the read then, not a signal. */
+	LINNET_PAGES_POOL,
+};
+
 struct linnet_region {
 	char *addr;		/* 2 MiB-aligned; zero-filled at creation */
 	size_t bytes;
 	size_t mapped_bytes;
+	size_t pool_bytes;	/* at the beginning: pages of the system's pool */
 	bool huge;		/* huge pages were asked for and granted */
 };
 
 /*
- * Anonymous memory of the process; pages are taken when they are touched. huge asks
- * for transparent huge pages: direct reads into 4 KiB pages are bound by the number
- * of scatter-gather segments, not by bytes.
+ * Anonymous memory of the process; pages are taken when they are touched. Huge pages
+ * are for speed: direct reads into 4 KiB pages are bound by the number of scatter-gather
+ * segments, not by bytes.
  */
-int linnet_region_host_create(struct linnet_region **out, size_t bytes, bool huge,
+int linnet_region_host_create(struct linnet_region **out, size_t bytes, enum linnet_pages pages,
 			      struct linnet_error *err);
+/* Bytes of the system's pool of huge pages that nobody has. root: as of budget.h. */
+uint64_t linnet_region_pool_free(const char *root);
 /* Address space for so many bytes may be had without a limit feeling it. */
 bool linnet_region_reservable(uint64_t bytes);
 void linnet_region_host_destroy(struct linnet_region *r);

@@ -299,7 +299,9 @@ static int lay_out(struct linnet_weights *w, const struct linnet_weight_unit *un
 static int make_places(struct linnet_weights *w, const struct linnet_weight_unit *unit,
 		       struct linnet_error *err)
 {
-	const bool huge = !w->opts.no_huge_pages;
+	/* what may become another process's memory, too, is mapped in small pages */
+	const enum linnet_pages pages = w->opts.no_huge_pages ? LINNET_PAGES_SMALL :
+					w->opts.share_dir ? LINNET_PAGES_HUGE : LINNET_PAGES_POOL;
 	struct linnet_engine *e = w->opts.engine;
 	const bool changes = w->opts.changes && e->ops->region_discard;
 	size_t most_reads = 0;
@@ -325,12 +327,12 @@ static int make_places(struct linnet_weights *w, const struct linnet_weight_unit
 		w->n_slots = w->opts.n_slots;
 	/* what may become resident later lies behind what is */
 	if (!ret && changes && linnet_region_reservable(all) &&
-	    e->ops->region_create(e, &w->resident, all, huge, NULL))
+	    e->ops->region_create(e, &w->resident, all, pages, NULL))
 		w->resident = NULL;
 	if (!ret && w->resident_bytes && !w->resident)
-		ret = e->ops->region_create(e, &w->resident, w->resident_bytes, huge, err);
+		ret = e->ops->region_create(e, &w->resident, w->resident_bytes, pages, err);
 	if (!ret && w->n_slots)
-		ret = e->ops->region_create(e, &w->ring, w->slot_bytes * w->n_slots, huge, err);
+		ret = e->ops->region_create(e, &w->ring, w->slot_bytes * w->n_slots, pages, err);
 	if (ret)
 		return ret;
 	for (size_t i = 0; i < w->n_units && !ret; i++)
@@ -927,6 +929,8 @@ void linnet_weights_stats(const struct linnet_weights *w, struct linnet_weights_
 		.resident_bytes = w->resident_bytes,
 		.ring_bytes = w->n_streamed ? w->slot_bytes * w->n_slots : 0,
 		.verified_bytes = w->verified_bytes,
+		.pool_bytes = (w->resident ? w->resident->pool_bytes : 0) +
+			      (w->ring ? w->ring->pool_bytes : 0),
 		.direct_io = true,
 		.huge_pages = (!w->resident || w->resident->huge) && (!w->ring || w->ring->huge),
 	};

@@ -65,6 +65,7 @@ struct linnet_weights_stats {
 	uint64_t resident_bytes, ring_bytes;
 	uint64_t verified_bytes;	/* whose checksum was compared */
 	uint64_t shared_bytes;		/* that another process has read */
+	uint64_t pool_bytes;		/* of memory: pages of the system's pool of huge ones */
 	bool direct_io, huge_pages;
 };
 

@@ -160,8 +160,8 @@ static int measure(struct measure *m, uint32_t type, uint32_t n_tokens, double s
 		return ret;
 	x.s = s;
 	x.scratch_bytes = linnet_exec_scratch(s, &m->k, m->n_threads);
-	ret = linnet_region_host_create(&m->scratch, x.scratch_bytes ? x.scratch_bytes : 1, true,
-					NULL);
+	ret = linnet_region_host_create(&m->scratch, x.scratch_bytes ? x.scratch_bytes : 1,
+					LINNET_PAGES_HUGE, NULL);
 	if (ret)
 		goto out;
 	x.scratch = m->scratch->addr;
@@ -232,18 +232,18 @@ static int open_measure(struct measure *m, const struct linnet_kernels_options *
 				  "no such instruction set" : "not an instruction set of this CPU",
 				  isa);
 	m->n_threads = opts->n_threads ? opts->n_threads : linnet_pool_cores();
-	ret = linnet_pool_create(&m->pool, m->n_threads);
+	ret = linnet_pool_create(&m->pool, m->n_threads, NULL);
 	if (ret)
 		return linnet_err(err, ret, "kernels: cannot start threads (n_threads, %u)",
 				  m->n_threads);
 	if (y < WEIGHT_BYTES / 16 / 1024 * sizeof(float) * PROMPT)
 		y = WEIGHT_BYTES / 16 / 1024 * sizeof(float) * PROMPT;
-	ret = linnet_region_host_create(&m->w, WEIGHT_BYTES, true, err);
+	ret = linnet_region_host_create(&m->w, WEIGHT_BYTES, LINNET_PAGES_HUGE, err);
 	if (!ret)
-		ret = linnet_region_host_create(&m->x, (size_t)COLS * PROMPT * sizeof(float), true,
-						err);
+		ret = linnet_region_host_create(&m->x, (size_t)COLS * PROMPT * sizeof(float),
+						LINNET_PAGES_HUGE, err);
 	if (!ret)
-		ret = linnet_region_host_create(&m->y, y, true, err);
+		ret = linnet_region_host_create(&m->y, y, LINNET_PAGES_HUGE, err);
 	if (!ret)
 		fill(m);
 	return ret;

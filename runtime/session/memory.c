@@ -12,6 +12,7 @@
 #include "session.h"
 
 #include "runtime/memory/budget.h"
+#include "runtime/memory/region.h"
 #include "runtime/util/error.h"
 
 #include <errno.h>
@@ -42,6 +43,15 @@ static uint64_t now_ns(void)
 	return ts.tv_sec * 1000000000ull + ts.tv_nsec;
 }
 
+static uint64_t pool_taken(const struct linnet_model *m)
+{
+	struct linnet_weights_stats w = { 0 };
+
+	if (m->weights)
+		linnet_weights_stats(m->weights, &w);
+	return w.pool_bytes + (m->experts ? linnet_experts_region(m->experts)->pool_bytes : 0);
+}
+
 /*
  * Of the machine's free memory a tenth is left for others. A control group's limit is
  * for this process, but the kernel charges more to it than what the process maps.
@@ -53,6 +63,11 @@ uint64_t linnet_model_automatic_budget(const struct linnet_model *m)
 	if (linnet_budget_available(m->root, &machine, &limits))
 		return LINNET_MEMORY_UNLIMITED;
 	bytes = machine - machine / 10;
+	/* Huge pages that were set aside are no free memory to the kernel, but weights take
+	 * them first. What we have of them is no part of our resident memory either. */
+	if (m->engine && m->engine->ops->regions_are_private && !m->opts.no_huge_pages &&
+	    !m->share_dir)
+		bytes += linnet_region_pool_free(m->root) + pool_taken(m);
 	limits -= limits / 64;
 	limits -= limits > KERNEL_BYTES ? KERNEL_BYTES : limits;
 	return (limits < bytes ? limits : bytes) + linnet_budget_resident();

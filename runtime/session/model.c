@@ -50,7 +50,10 @@ static int open_weights(struct linnet_model *m, struct linnet_error *err)
 		.no_io_uring = m->opts.no_io_uring,
 		.bytes_per_second = m->opts.read_bandwidth,
 	};
-	struct linnet_engine_options engine = { .n_threads = m->opts.n_threads };
+	struct linnet_engine_options engine = {
+		.n_threads = m->opts.n_threads,
+		.no_numa = m->opts.no_numa,
+	};
 	int ret;
 
 	if (!ops)
@@ -101,8 +104,6 @@ int linnet_model_open(struct linnet_model **out, const char *path,
 	if (ret && ret != -ENOENT)
 		goto err_close;
 	m->root = "";
-	m->budget = m->opts.memory_bytes ? m->opts.memory_bytes : linnet_model_automatic_budget(m);
-	m->kept = m->budget;
 	m->follows = !m->opts.memory_bytes;
 	/* where there is none, the numbers alone are followed */
 	if (m->follows && !m->opts.vocab_only)
@@ -122,6 +123,8 @@ int linnet_model_open(struct linnet_model **out, const char *path,
 			goto err_close;
 		}
 	}
+	m->budget = m->opts.memory_bytes ? m->opts.memory_bytes : linnet_model_automatic_budget(m);
+	m->kept = m->budget;
 	*out = m;
 	return 0;
 
@@ -219,6 +222,7 @@ int linnet_model_info(const struct linnet_model *m, struct linnet_model_info *in
 		.n_expert = m->hp.n_expert,
 		.n_expert_used = m->hp.n_expert_used,
 		.n_threads = engine.n_threads,
+		.n_nodes = engine.n_nodes,
 	};
 	if (!full.n_vocab && m->tokenizer)
 		full.n_vocab = linnet_tokenizer_n_vocab(m->tokenizer);

@@ -58,7 +58,8 @@ int linnet_session_create(struct linnet_session **out, struct linnet_model *m,
 {
 	struct linnet_session *s;
 	struct linnet_engine *e = m->engine;
-	const bool huge = !m->opts.no_huge_pages;
+	const enum linnet_pages pages = m->opts.no_huge_pages ? LINNET_PAGES_SMALL :
+								LINNET_PAGES_HUGE;
 	int ret;
 
 	if (m->opts.vocab_only)
@@ -93,10 +94,11 @@ int linnet_session_create(struct linnet_session **out, struct linnet_model *m,
 	ret = create_kv(s, opts, err);
 	if (ret)
 		goto err_destroy;
-	ret = e->ops->region_create(e, &s->act, s->plan.graph.act_bytes, huge, err);
+	ret = e->ops->region_create(e, &s->act, s->plan.graph.act_bytes, pages, err);
 	if (ret)
 		goto err_destroy;
-	ret = e->ops->region_create(e, &s->batch, s->plan.graph.batch.bytes, false, err);
+	ret = e->ops->region_create(e, &s->batch, s->plan.graph.batch.bytes, LINNET_PAGES_SMALL,
+				    err);
 	if (ret)
 		goto err_destroy;
 	ret = linnet_model_place(m, &s->plan, err);
@@ -477,6 +479,8 @@ int linnet_session_stats(const struct linnet_session *s, struct linnet_stats *st
 	full.huge_pages = w.huge_pages;
 	full.io_uring = linnet_queue_is_io_uring(s->m->queue);
 	full.shared_bytes = w.shared_bytes;
+	full.pool_bytes = w.pool_bytes +
+			  (s->m->experts ? linnet_experts_region(s->m->experts)->pool_bytes : 0);
 	linnet_kv_traffic(s->kv, &full.kv_written, &full.kv_read);
 	full.kv_restored = s->n_restored;
 	full.kv_saved = s->n_saved;

@@ -1472,7 +1472,7 @@ int main(void)
 	for (const char *const *l = linnet_kernels_levels(); *l && n_kernels < 8; l++)
 		if (linnet_kernels_init(&kernels[n_kernels++], *l))
 			test_ok(false, "level %s", *l);
-	if (linnet_pool_create(&pools[0], 1) || linnet_pool_create(&pools[1], 3)) {
+	if (linnet_pool_create(&pools[0], 1, NULL) || linnet_pool_create(&pools[1], 3, NULL)) {
 		test_ok(false, "threads");
 		return test_end();
 	}

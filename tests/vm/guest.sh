@@ -12,6 +12,7 @@
 #                        nvme1n1... (may be repeated)
 #   --see FOLDER         let the guest see this folder too, read-only (may be repeated)
 #   --memory SIZE        of the guest (default 768M)
+#   --nodes N            memory nodes, each with a part of the memory and a processor (QEMU)
 #   --seconds N          time that it may take (default 300)
 #   --allow REGEX        lines of the kernel's log that are no complaint (may be repeated)
 #   --no-leaks           do not look for leaked memory at the end (saves 8 seconds)
@@ -29,7 +30,7 @@ set -eu
 cd "$(dirname "$0")/../.."
 . tests/vm/lib.sh
 
-flavour=debug module='' params='' devices='' disks='' memory=768M seconds=300
+flavour=debug module='' params='' devices='' disks='' memory=768M seconds=300 nodes=1
 allow='' leaks=yes dir='' remove='' mode=command
 see="$PWD ${LINNET_TEST_DATA:-$PWD/../shared/data}"
 while [ $# -gt 0 ]; do
@@ -41,6 +42,7 @@ while [ $# -gt 0 ]; do
 	--disk)		disks="$disks $2"; shift ;;
 	--see)		see="$see $2"; shift ;;
 	--memory)	memory=$2; shift ;;
+	--nodes)	nodes=$2; shift ;;
 	--seconds)	seconds=$2; shift ;;
 	--allow)	allow="$allow$2
 "; shift ;;
@@ -158,8 +160,19 @@ run_uml()
 run_qemu()
 {
 	shell=$1 append="panic=-1 no_timer_check"
-	set -- -machine q35,accel=tcg,memory-backend=mem -cpu max -smp 2 -m "$memory" \
-		-object memory-backend-memfd,id=mem,size="$memory",share=on \
+	if [ "$nodes" = 1 ]; then
+		set -- -machine q35,accel=tcg,memory-backend=mem -smp 2 \
+			-object memory-backend-memfd,id=mem,size="$memory",share=on
+	else
+		set -- -machine q35,accel=tcg -smp "$nodes,sockets=$nodes"
+		n=0
+		while [ $n -lt "$nodes" ]; do
+			set -- "$@" -object memory-backend-memfd,id=mem$n,size=$((${memory%M} / nodes))M,share=on \
+				-numa node,nodeid=$n,cpus=$n,memdev=mem$n
+			n=$((n + 1))
+		done
+	fi
+	set -- "$@" -cpu max -m "$memory" \
 		-kernel "$kernel/vmlinuz" -initrd "$dir/initramfs" \
 		-display none -monitor none -no-reboot -nic none \
 		-virtfs local,path=/,mount_tag=host,security_model=none,readonly=on,multidevs=remap \

@@ -4,7 +4,7 @@
 #
 # usage: sh tests/vm/run.sh [--kernel base|debug] [NAME...]
 #
-# NAME picks groups: bench, kunit, selftests, stock, model, virtio. Without one, all run.
+# NAME picks groups: bench, kunit, selftests, stock, model, virtio, memory. Without one, all run.
 # Packages of use `vm` are installed where that is possible; a machine without them, or one
 # that lets no guest run, skips and says why. Logs stay in $O/vm/logs, one folder for each guest.
 set -eu
@@ -19,7 +19,7 @@ if [ "${1:-}" = --kernel ]; then
 fi
 kunit=
 [ ! -d driver/tests ] || kunit=kunit
-groups=${*:-bench $kunit selftests stock model virtio}
+groups=${*:-bench $kunit selftests stock model virtio memory}
 
 skip_all()
 {
@@ -423,10 +423,18 @@ group_virtio()
 	absorb virtio "$logs/virtio"
 }
 
+# --------------------------------------------------------------------- memory
+# The host engine where only a guest has what it is about: memory nodes, disks that fail.
+group_memory()
+{
+	sh tests/vm/memory.sh >"$logs/memory" 2>"$logs/memory.err" || :
+	absorb memory "$logs/memory"
+}
+
 for group in $groups; do
 	case $group in
-	bench | kunit | selftests | stock | model | virtio) group_$group ;;
-	*) vm_die "no such group ($group): bench, kunit, selftests, stock, model or virtio" ;;
+	bench | kunit | selftests | stock | model | virtio | memory) group_$group ;;
+	*) vm_die "no such group ($group): bench, kunit, selftests, stock, model, virtio or memory" ;;
 	esac
 done
 echo "1..$n"

@@ -75,7 +75,7 @@ int device_create(struct device **out, const struct device_options *opts, const 
 		goto err_free;
 	}
 	*why = "cannot start the threads";
-	ret = linnet_pool_create(&d->pool, n);
+	ret = linnet_pool_create(&d->pool, n, NULL);
 	if (ret)
 		goto err_close;
 	pthread_mutex_init(&d->lock, NULL);

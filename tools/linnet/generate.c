@@ -241,17 +241,19 @@ void summary_print(const struct summary *s, const struct generate *g,
 {
 	struct linnet_model_info info = model_info(g->model);
 	struct linnet_stats st = LINNET_INIT(st);
-	char text[256], a[32], b[32];
+	char text[256], a[32], b[32], c[40] = "";
 	double prefill = seconds(s->opened_ns, s->prefill_ns);
 	double decode = seconds(g->first_ns, g->end_ns);
 
 	if (tool_quiet)
 		return;
 	linnet_session_stats(g->session, &st);
-	snprintf(text, sizeof(text), "%s %s, %s parameters, %s (%s, %s, %u thread%s)",
+	if (info.n_nodes > 1)
+		snprintf(c, sizeof(c), " on %u memory nodes", info.n_nodes);
+	snprintf(text, sizeof(text), "%s %s, %s parameters, %s (%s, %s, %u thread%s%s)",
 		 info.architecture, info.type_name, format_count(a, info.n_params),
 		 format_bytes(b, info.weight_bytes), info.engine, info.isa, info.n_threads,
-		 info.n_threads == 1 ? "" : "s");
+		 info.n_threads == 1 ? "" : "s", c);
 	fputc('\n', stderr);
 	line("model", text);
 	snprintf(text, sizeof(text), "%.3f s", seconds(s->start_ns, s->opened_ns));
@@ -297,6 +299,11 @@ void summary_print(const struct summary *s, const struct generate *g,
 		line("kv disk", text);
 	}
 	line("peak memory", format_bytes(a, st.peak_bytes));
+	if (st.pool_bytes) {
+		snprintf(text, sizeof(text), "%s more for weights (vm.nr_hugepages)",
+			 format_bytes(a, st.pool_bytes));
+		line("page pool", text);
+	}
 	if (st.bytes_read && st.read_ns)
 		snprintf(text, sizeof(text), "%s, %.2f GB/s (%s, %s%s)",
 			 format_bytes(a, st.bytes_read),
@@ -346,6 +353,7 @@ int summary_write(const struct summary *s, const struct generate *g,
 	json_put(o, "engine", json_text(info.engine));
 	json_put(o, "isa", json_text(info.isa));
 	json_put(o, "n_threads", json_integer(info.n_threads));
+	json_put(o, "n_nodes", json_integer(info.n_nodes));
 	json_put(o, "load_s", json_number(seconds(s->start_ns, s->opened_ns)));
 	json_put(o, "first_token_s", g->n_tokens ?
 		 json_number(seconds(s->start_ns, g->first_ns)) : json_null());
@@ -370,6 +378,7 @@ int summary_write(const struct summary *s, const struct generate *g,
 	json_put(o, "kv_bytes_read", json_integer((json_int_t)st.kv_read));
 	json_put(o, "kv_rejected_files", json_integer(st.kv_rejected));
 	json_put(o, "peak_bytes", json_integer((json_int_t)st.peak_bytes));
+	json_put(o, "pool_bytes", json_integer((json_int_t)st.pool_bytes));
 	json_put(o, "shared_bytes", json_integer((json_int_t)st.shared_bytes));
 	json_put(o, "bytes_read", json_integer((json_int_t)st.bytes_read));
 	json_put(o, "read_s", json_number((double)st.read_ns / 1e9));

@@ -131,6 +131,7 @@ static int print_json(const struct linnet_model *m, const char *path, const char
 	json_put(o, "engine", json_text(info.engine));
 	json_put(o, "isa", json_text(info.isa));
 	json_put(o, "n_threads", json_integer(info.n_threads));
+	json_put(o, "n_nodes", json_integer(info.n_nodes));
 	json_put(o, "n_params", json_integer((json_int_t)info.n_params));
 	json_put(o, "weight_bytes", json_integer((json_int_t)info.weight_bytes));
 	json_put(o, "file_bytes", json_integer((json_int_t)info.file_bytes));
@@ -260,8 +261,11 @@ static int print_text(const struct linnet_model *m, const char *path, const char
 		print_name(refused);
 		out_printf("\n");
 	} else {
-		out_printf("runs          on %s (%s, %u thread%s)\n", info.engine, info.isa,
+		out_printf("runs          on %s (%s, %u thread%s", info.engine, info.isa,
 			   info.n_threads, info.n_threads == 1 ? "" : "s");
+		if (info.n_nodes > 1)
+			out_printf(", %u memory nodes", info.n_nodes);
+		out_printf(")\n");
 	}
 
 	if (mem) {

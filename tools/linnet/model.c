@@ -17,6 +17,8 @@
 
 const char *const engine_names[] = { "auto", "host", "accel", NULL };
 
+const char *const numa_names[] = { "auto", "off", NULL };
+
 const char *const kv_type_names[] = {
 	[LINNET_KV_F16] = "f16",
 	[LINNET_KV_Q8_0] = "q8_0",
@@ -72,6 +74,7 @@ int model_open(struct linnet_model **out, struct model_args *args, bool vocab_on
 	opts.no_direct_io = args->no_direct_io;
 	opts.no_io_uring = args->no_io_uring;
 	opts.memory_bytes = args->memory;
+	opts.no_numa = args->numa;
 	if (args->share) {
 		opts.share_dir = getenv("XDG_RUNTIME_DIR");
 		if (!opts.share_dir || !*opts.share_dir) {

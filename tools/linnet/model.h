@@ -13,6 +13,7 @@ struct model_args {
 	int engine;		/* index in engine_names */
 	bool no_direct_io;
 	bool no_io_uring;
+	int numa;		/* index in numa_names */
 	bool share;
 	uint64_t memory;	/* bytes; 0: automatic */
 	uint64_t read_bandwidth;	/* bytes per second; 0: no bound */
@@ -31,6 +32,7 @@ struct session_args {
 };
 
 extern const char *const engine_names[];
+extern const char *const numa_names[];
 extern const char *const kv_type_names[];	/* by enum linnet_kv_type */
 
 #define OPTS_MODEL_FILE(a)							\
@@ -68,6 +70,11 @@ extern const char *const kv_type_names[];	/* by enum linnet_kv_type */
 	OPTS_ENGINE(a),								\
 	{ OPT_INT, 't', "threads", "N", "threads that compute (default: one for each CPU)",	\
 	  &(a)->threads, 1, 1024 },						\
+	{ OPT_CHOICE, 0, "numa", "MODE",						\
+	  "on machines of several memory nodes: auto spreads the\n"		\
+	  "weights over them and keeps each thread on one; off\n"		\
+	  "leaves that to the kernel (default: auto)", &(a)->numa,		\
+	  .choices = numa_names },						\
 	OPTS_READING(a),							\
 	{ OPT_FLAG, 0, "share", NULL, "hold the weights once, together with other processes\n"	\
 	  "that share the same file; they find each other in\n"		\

@@ -73,7 +73,7 @@ static struct speed measure(const struct linnet_model *m, const struct linnet_pl
 }
 
 static int print_json(const struct linnet_plan *p, const struct linnet_memory_info *mem,
-		      const struct speed *s, const char *path)
+		      const struct speed *s, const char *path, unsigned n_nodes)
 {
 	struct linnet_plan_unit u = LINNET_INIT(u);
 	json_t *o = json_new_object(), *list = json_new_array(), *j;
@@ -103,6 +103,7 @@ static int print_json(const struct linnet_plan *p, const struct linnet_memory_in
 		json_add(list, j);
 	}
 	json_put(o, "units", list);
+	json_put(o, "n_nodes", json_integer(n_nodes));
 	if (s) {
 		json_put(o, "disk_bytes_per_second", json_number(s->disk));
 		json_put(o, "memory_bytes_per_second", json_number(s->memory));
@@ -168,7 +169,7 @@ static void picture(const struct linnet_plan *p)
 }
 
 static int print_text(const struct linnet_plan *p, const struct linnet_memory_info *mem,
-		      const struct speed *s, const char *path)
+		      const struct speed *s, const char *path, unsigned n_nodes)
 {
 	char a[32], b[32];
 
@@ -194,6 +195,9 @@ static int print_text(const struct linnet_plan *p, const struct linnet_memory_in
 		row("  read per token", mem->experts_read);
 		out_printf("  (if all were used equally; the more some are preferred, the less is read)\n");
 	}
+	if (n_nodes > 1)
+		out_printf("  weights are spread over %u memory nodes, which all threads use alike\n",
+			   n_nodes);
 	if (s) {
 		out_printf("\n  disk %s/s, memory %s/s: at most %.3g tokens/s, bound by %s\n",
 			   format_bytes(a, (uint64_t)s->disk), format_bytes(b, (uint64_t)s->memory),
@@ -250,9 +254,11 @@ int cmd_plan(int argc, char **argv)
 	if (!no_probe)
 		speed = measure(m, p, &mem, &margs);
 	if (json)
-		status = print_json(p, &mem, no_probe ? NULL : &speed, margs.path);
+		status = print_json(p, &mem, no_probe ? NULL : &speed, margs.path,
+				    model_info(m).n_nodes);
 	else
-		status = print_text(p, &mem, no_probe ? NULL : &speed, margs.path);
+		status = print_text(p, &mem, no_probe ? NULL : &speed, margs.path,
+				    model_info(m).n_nodes);
 	linnet_plan_destroy(p);
 	linnet_model_close(m);
 	return status;

@@ -79,6 +79,7 @@ struct linnet_model_options {
 	 * with nobody.
 	 */
 	const char *share_dir;
+	bool no_numa;		/* on machines of several memory nodes, place nothing */
 };
 
 /*
@@ -115,6 +116,9 @@ struct linnet_model_info {
 	uint32_t n_vocab, n_ctx_train, n_embd, n_layer, n_head, n_head_kv;
 	uint32_t n_expert, n_expert_used;
 	unsigned n_threads;
+	/* Memory nodes that weights are spread over and threads are kept on; 1: there is one, or
+	 * nothing is placed (no_numa, a policy of the caller's own, a library without libnuma). */
+	unsigned n_nodes;
 };
 
 /* Set info->size before. Strings live as long as the model. */
@@ -417,6 +421,7 @@ struct linnet_stats {
 	char kv_note[160];		/* empty, or what was wrong with the last one */
 	uint64_t shared_bytes;		/* weights that another process has read for us */
 	uint64_t kv_written, kv_read;	/* bytes of the KV cache's part on disk */
+	uint64_t pool_bytes;		/* memory of weights that is pages of vm.nr_hugepages */
 };
 /* May be called from another thread while a decode runs: bytes_read then says how
  * far the reading is. */

@@ -1,0 +1,170 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+# What the host engine does with memory and disks that only a guest has: several memory
+# nodes, a pool of huge pages. Prints TAP. Debian's own kernel, in QEMU.
+#
+# usage: sh tests/vm/memory.sh
+set -eu
+cd "$(dirname "$0")/../.."
+. tests/vm/lib.sh
+
+build=${LINNET_BUILD:-${O:-build}}
+case $build in
+/*) ;;
+*) build=$PWD/$build ;;
+esac
+linnet=$build/linnet
+mkdir -p "$VM_OUT"
+dir=$(mktemp -d "$VM_OUT/memory.XXXXXX")
+trap 'rm -rf "$dir"' EXIT
+n=0 failed=0
+
+result()
+{
+	n=$((n + 1))
+	if [ "$1" = 0 ]; then
+		echo "ok $n - $2"
+	else
+		failed=1
+		echo "not ok $n - $2"
+	fi
+}
+
+# explain FILE...
+explain()
+{
+	for f; do
+		[ ! -s "$f" ] || tail -n 60 "$f" | sed 's/^/# /'
+	done
+}
+
+skip_all()
+{
+	echo "1..0 # SKIP $*"
+	exit 77
+}
+
+# check NAME: a result of the guest's, a file with its status in it
+check()
+{
+	status=1
+	[ ! -s "$dir/out/$1" ] || status=$(cat "$dir/out/$1")
+	result "$status" "$2"
+	[ "$status" = 0 ] || explain "$dir/out/$1.why"
+}
+
+stock=$(sh tests/vm/stock.sh 2>"$dir/stock.err") ||
+	skip_all "Debian's kernel cannot be fetched ($(tail -n 1 "$dir/stock.err"))"
+model=$dir/model.gguf
+"${PYTHON:-/usr/bin/python3}" tests/tools/make_model.py --preset llama --type q8_0 --layers 4 \
+	--embd 512 --ff 1024 -o "$model" >/dev/null 2>"$dir/make_model" ||
+	skip_all "models cannot be made ($(tail -n 1 "$dir/make_model"))"
+least=$("$linnet" plan -m "$model" --memory 1M -c 256 2>&1 |
+	sed -n 's/.*at least \([0-9]*\) are needed.*/\1/p')
+run="run -m $model -p a -n 24 -c 256 --temp 0 --ignore-eos"
+# shellcheck disable=SC2086
+"$linnet" $run -q >"$dir/text" 2>/dev/null
+
+# ----------------------------------------------------------------- memory nodes
+cat >"$dir/numa" <<END
+linnet='$linnet' run='$run' dir='$dir' least=$least
+END
+cat >>"$dir/numa" <<'END'
+# look NAME OPTION...: a text, and what the kernel says of the process in the middle of it
+look()
+{
+	name=$1
+	shift
+	rm -f /tmp/text
+	: >/tmp/text
+	"$linnet" $run -t 4 --stats /tmp/stats "$@" >/tmp/text 2>/tmp/err &
+	pid=$!
+	while [ ! -s /tmp/text ] && kill -0 $pid 2>/dev/null; do sleep 0.1; done
+	sleep 1
+	cat /proc/$pid/numa_maps >/tmp/maps
+	# the kernel's threads, which read for us, are its own affair
+	for task in /proc/$pid/task/*; do
+		grep -q iou- $task/comm || sed -n 's/^Cpus_allowed_list:.//p' $task/status
+	done | sort >/tmp/cpus
+	wait $pid
+	cmp /tmp/text $dir/text >/tmp/cmp
+	say $? $name-text /tmp/err /tmp/cmp
+}
+
+# say STATUS NAME FILE...
+say()
+{
+	[ "$1" = 0 ] || cat $3 $4 >/vm/out/$2.why
+	echo $1 >/vm/out/$2
+}
+
+# pages of ranges with the policy: on the first node, on the second; in kB
+spread()
+{
+	awk '/ interleave:0-1 / {
+		size = 4
+		for (i = 1; i <= NF; i++)
+			if ($i ~ /^kernelpagesize_kB=/) size = substr($i, 19)
+		for (i = 1; i <= NF; i++) {
+			if ($i ~ /^N0=/) a += substr($i, 4) * size
+			if ($i ~ /^N1=/) b += substr($i, 4) * size
+		}
+	} END { print a + 0, b + 0 }' /tmp/maps
+}
+
+# both nodes have at least $1 kB, and neither has 4 MB more than the other
+even()
+{
+	set -- $1 $(spread)
+	echo "$2 and $3 kB, at least $1" >/tmp/spread
+	[ $2 -ge $1 ] && [ $3 -ge $1 ] && [ $(($2 - $3)) -le 4096 ] && [ $(($3 - $2)) -le 4096 ]
+}
+
+"$linnet" info $dir/model.gguf >/tmp/info
+grep -q '2 memory nodes' /tmp/info
+say $? info /tmp/info
+
+look auto
+even 4000; say $? auto-spread /tmp/maps /tmp/spread
+# the caller's own thread, and three that are kept: on nodes 1, 0, 1
+printf '0\n0-1\n1\n1\n' | cmp - /tmp/cpus >/tmp/cmp; say $? auto-threads /tmp/cpus
+grep -q '"n_nodes": 2' /tmp/stats; say $? auto-stats /tmp/stats
+
+look streamed --memory $((least + 65536))
+even 1000; say $? streamed-spread /tmp/maps /tmp/spread
+
+look off --numa off
+[ "$(spread)" = "0 0" ] && printf '0-1\n0-1\n0-1\n0-1\n' | cmp - /tmp/cpus >/tmp/cmp
+say $? off-nothing /tmp/maps /tmp/cpus
+
+echo 3 >/proc/sys/vm/nr_hugepages
+look pool
+awk '/ huge / { for (i = 1; i <= NF; i++) if ($i ~ /^N[01]=/) n += substr($i, 4) } END { exit n < 3 }' /tmp/maps
+say $? pool-used /tmp/maps
+grep -q '"pool_bytes": 6291456' /tmp/stats; say $? pool-stats /tmp/stats
+look pool-streamed --memory $((least + 65536))
+grep -q '^HugePages_Free: *3$' /proc/meminfo; say $? pool-back /proc/meminfo
+exit 0
+END
+status=0
+sh tests/vm/guest.sh --kernel stock --nodes 2 --see "$dir" --dir "$dir/out" --seconds 900 \
+	". $dir/numa" >"$dir/said" 2>&1 || status=$?
+result $status "a guest with two memory nodes comes to its end"
+[ $status = 0 ] || explain "$dir/said"
+check info "linnet info tells of two memory nodes"
+check auto-text "memory nodes: the text of a machine of one"
+check auto-spread "memory nodes: weights are on both, evenly"
+check auto-threads "memory nodes: each thread but the caller's stays on the processors of one"
+check auto-stats "memory nodes: the summary tells"
+check streamed-text "memory nodes: the same text when weights are streamed"
+check streamed-spread "memory nodes: the ring and what is resident are on both, evenly"
+check off-text "--numa off: the same text"
+check off-nothing "--numa off: no memory is spread, no thread is kept anywhere"
+check pool-text "a pool of huge pages: the same text"
+check pool-used "a pool of huge pages: weights take all of it, and other memory for the rest"
+check pool-stats "a pool of huge pages: the summary tells"
+check pool-streamed-text "a pool of huge pages: the same text when weights are streamed"
+check pool-back "a pool of huge pages: it is whole again afterwards"
+
+echo "1..$n"
+exit $failed
