@@ -14,13 +14,12 @@
 #define ALIGN 64
 
 /*
- * How a matrix product is cut. Many tokens: at least PIECES pieces for each thread. Few
- * tokens: memory is the limit, and starting in a new place costs a stretch of it at half
- * speed. So most of a matrix goes in pieces as long as they may be for threads of equal
- * speed, and the rest in short ones, for those that come first to the end. No piece is
- * shorter than PIECE_BYTES of weights; none is longer than keeps reads waiting for a poll.
+ * How a matrix product is cut: in pieces that become shorter towards the end, for those
+ * that come first to it. Few tokens: memory is the limit, and starting in a new place costs
+ * a stretch of it at half speed. So most of a matrix goes in pieces as long as they may be
+ * for threads of equal speed. No piece is shorter than PIECE_BYTES of weights; none is
+ * longer than keeps reads waiting for a poll.
  */
-#define PIECES 6
 #define PIECE_BYTES (96 << 10)
 #define PIECE_MAX (4 << 20)
 #define FEW_TOKENS 8
@@ -297,52 +296,93 @@ static void need_matmul(const struct linnet_op *op, const uint32_t *params,
 	}
 }
 
-/* `n` pieces of `rows` rows of a matrix, from row0 on; the last one may be shorter. */
+/*
+ * The pieces of an operation's matrices, in the order in which they are claimed. Every
+ * thread walks the same list: first the long pieces of all matrices, then the rests, each
+ * piece a share of the bytes that are left, so that threads end at the same time.
+ */
 struct cut {
-	uint32_t matrix, row0, end, rows;
-	uint64_t n;
+	uint32_t n, granule, threads;
+	uint64_t left;				/* bytes of the rests */
+	struct cut_matrix {
+		uint64_t row_bytes;
+		uint32_t rows, long_rows, long_end;
+	} m[LINNET_MATMUL_MAX];
+	/* the piece that the walk is at */
+	uint64_t piece;
+	uint32_t matrix, row0, row1;
+	bool rests;
 };
 
-static struct cut cut(uint32_t matrix, uint32_t row0, uint32_t end, uint64_t rows, uint32_t granule)
+static uint32_t round_rows(uint64_t rows, uint32_t granule)
 {
-	rows = (rows + granule - 1) / granule * granule;
-	rows = rows ? rows : granule;
-	return (struct cut){ matrix, row0, end, rows, (end - row0 + rows - 1) / rows };
+	return rows < granule ? granule : rows / granule * granule;
 }
 
-/* Cut n matrices into at most 2 * n kinds of pieces: the long ones come first. */
-static unsigned cut_matrices(const struct work *w, uint32_t n, uint32_t tokens, struct cut *c)
+/* From a place in the list to the piece that begins there; false: the end. */
+static bool cut_piece(struct cut *c)
 {
-	const uint32_t granule = w->x->k->row_granule, threads = w->x->team->n;
-	uint32_t rest[LINNET_MATMUL_MAX];
-	unsigned n_cuts = 0;
+	for (;;) {
+		const struct cut_matrix *m = &c->m[c->matrix];
+		const uint32_t end = c->rests ? m->rows : m->long_end;
+		uint64_t rows = m->long_rows;
 
+		if (c->row0 < end) {
+			if (c->rests) {
+				uint64_t bytes = c->left / (2 * c->threads);
+
+				bytes = bytes < PIECE_BYTES ? PIECE_BYTES : bytes;
+				bytes = bytes < PIECE_MAX ? bytes : PIECE_MAX;
+				rows = round_rows(bytes / m->row_bytes, c->granule);
+			}
+			c->row1 = end - c->row0 < rows ? end : c->row0 + rows;
+			return true;
+		}
+		if (++c->matrix == c->n) {
+			if (c->rests)
+				return false;
+			c->rests = true;
+			c->matrix = 0;
+		}
+		c->row0 = c->rests ? c->m[c->matrix].long_end : 0;
+	}
+}
+
+static bool cut_next(struct cut *c)
+{
+	if (c->rests)
+		c->left -= (uint64_t)(c->row1 - c->row0) * c->m[c->matrix].row_bytes;
+	c->row0 = c->row1;
+	c->piece++;
+	return cut_piece(c);
+}
+
+/* False: there are no pieces. */
+static bool cut_matrices(struct cut *c, const struct work *w, uint32_t n, uint32_t tokens)
+{
+	*c = (struct cut){ .n = n, .granule = w->x->k->row_granule, .threads = w->x->team->n };
 	for (uint32_t i = 0; i < n; i++) {
 		const struct linnet_operand *weight = &w->op->operand[2 + 3 * i];
-		const uint32_t n_rows = linnet_dim(weight->ne[1], w->x->params);
-		uint64_t rows = n_rows, most = PIECE_MAX / weight->nb[0];
+		struct cut_matrix *m = &c->m[i];
 
-		rest[i] = 0;
-		if (tokens > FEW_TOKENS)
-			continue;
-		if (threads > 1)
-			rows = rows * 3 / (4 * threads);
-		rows = (rows < most ? rows : most) / granule * granule;
-		if (rows * weight->nb[0] < PIECE_BYTES)
-			continue;
-		/* of what three quarters hold, or with one thread all, whole pieces alone */
-		rest[i] = (threads > 1 ? n_rows / 4 * 3 : n_rows) / rows * rows;
-		c[n_cuts++] = cut(i, 0, rest[i], rows, granule);
-	}
-	for (uint32_t i = 0; i < n; i++) {
-		const struct linnet_operand *weight = &w->op->operand[2 + 3 * i];
-		const uint32_t n_rows = linnet_dim(weight->ne[1], w->x->params);
-		uint64_t rows = n_rows / (threads * PIECES), least = PIECE_BYTES / weight->nb[0];
+		m->row_bytes = weight->nb[0];
+		m->rows = linnet_dim(weight->ne[1], w->x->params);
+		if (tokens <= FEW_TOKENS) {
+			const uint64_t most = PIECE_MAX / m->row_bytes;
+			uint64_t rows = m->rows;
 
-		if (rest[i] < n_rows)
-			c[n_cuts++] = cut(i, rest[i], n_rows, rows < least ? least : rows, granule);
+			if (c->threads > 1)
+				rows = rows * 3 / (4 * c->threads);
+			rows = (rows < most ? rows : most) / c->granule * c->granule;
+			/* of what three quarters hold, or with one thread all, whole pieces alone */
+			if (rows * m->row_bytes >= PIECE_BYTES) {
+				m->long_rows = rows;
+				m->long_end = (c->threads > 1 ? m->rows / 4 * 3 : m->rows) / rows * rows;
+			}
+		}
+		c->left += (uint64_t)(m->rows - m->long_end) * m->row_bytes;
 	}
-	return n_cuts;
+	return cut_piece(c);
 }
 
 static void run_matmul(struct work *w)
@@ -353,10 +393,9 @@ static void run_matmul(struct work *w)
 	const size_t granules = (tokens + k->act_granule - 1) / k->act_granule;
 	struct linnet_act_buf acts[LINNET_ACT_COUNT];
 	unsigned used[LINNET_ACT_COUNT], n_used = 0;
-	struct cut c[2 * LINNET_MATMUL_MAX];
-	unsigned n_cuts, at_cut = 0;
-	uint64_t first = 0;		/* piece of c[at_cut] */
 	char *buf = w->shared;
+	struct cut c;
+	bool more;
 
 	for (unsigned a = 0; a < LINNET_ACT_COUNT; a++) {
 		if (!act_used(op, a))
@@ -375,32 +414,28 @@ static void run_matmul(struct work *w)
 	if (!next_phase(w))
 		return;
 
-	n_cuts = cut_matrices(w, n, tokens, c);
+	more = cut_matrices(&c, w, n, tokens);
 	for_each_claim(w, piece, UINT64_MAX) {
 		const struct linnet_operand *weight;
 		struct linnet_matmul mm;
-		uint32_t m;
 
-		while (at_cut < n_cuts && piece - first >= c[at_cut].n)
-			first += c[at_cut++].n;
-		if (at_cut == n_cuts)
+		while (more && c.piece < piece)
+			more = cut_next(&c);
+		if (!more)
 			break;
-		m = c[at_cut].matrix;
-		weight = &op->operand[2 + 3 * m];
+		weight = &op->operand[2 + 3 * c.matrix];
 		mm = (struct linnet_matmul){
-			.y = row_f32(w, 1 + 3 * m, 0, 0),
-			.ldy = op->operand[1 + 3 * m].nb[0] / 4,
-			.w = at(w, 2 + 3 * m, 0, 0, 0),
+			.y = row_f32(w, 1 + 3 * c.matrix, 0, 0) + c.row0,
+			.ldy = op->operand[1 + 3 * c.matrix].nb[0] / 4,
+			.w = at(w, 2 + 3 * c.matrix, 0, 0, 0),
 			.row_bytes = weight->nb[0],
-			.n_rows = linnet_dim(weight->ne[1], w->x->params),
-			.row0 = c[at_cut].row0 + (piece - first) * c[at_cut].rows,
-			.bias = optional_f32(w, 3 + 3 * m),
+			.n_rows = c.m[c.matrix].rows,
+			.row0 = c.row0,
+			.row1 = c.row1,
+			.bias = optional_f32(w, 3 + 3 * c.matrix),
 			.act = &acts[linnet_type_info(weight->type)->act],
 			.scratch = w->own,
 		};
-		mm.y += mm.row0;
-		mm.row1 = c[at_cut].end - mm.row0 < c[at_cut].rows ? c[at_cut].end :
-								     mm.row0 + c[at_cut].rows;
 		k->matmul[weight->type](&mm);
 	}
 }
