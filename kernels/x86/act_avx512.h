@@ -9,7 +9,7 @@
 
 #include "kernels/act_layout.h"
 
-#define LINNET_Q32_FEW		8	/* tokens up to which the layout is "few" */
+#define LINNET_Q32_FEW		16	/* tokens up to which the layout is "few" */
 
 /*
  * Scratch of the products of many tokens: as many panels of 32 rows as fit well in

@@ -26,14 +26,26 @@ static const uint8_t nibbles_at[64] __attribute__((aligned(64))) = {
 	X16(2), X16(20), X16(38),
 };
 
-ALWAYS_INLINE void load4(const uint8_t *p, __m512i *lo, __m512i *hi)
+/* Nibbles of 4 blocks, a block in each lane */
+ALWAYS_INLINE __m512i nibbles4(const uint8_t *p)
 {
 	__m512i q = _mm512_permutexvar_epi8(_mm512_load_si512(nibbles_at),
 					    _mm512_loadu_si512(p));
 
-	q = _mm512_mask_broadcast_i32x4(q, 0xf000, load128(p + 56));
-	*lo = values(low_nibbles(q));
-	*hi = values(high_nibbles(q));
+	return _mm512_mask_broadcast_i32x4(q, 0xf000, load128(p + 56));
+}
+
+ALWAYS_INLINE void load4x4(__m512i q[8], const uint8_t *const p[4])
+{
+	__m512i z[4];
+
+	UNROLL
+	for (int r = 0; r < 4; r++)
+		z[r] = nibbles4(p[r]);
+	nibbles_of_lanes(q, z);
+	UNROLL
+	for (int k = 0; k < 8; k++)
+		q[k] = values(q[k]);
 }
 
 ALWAYS_INLINE __m512i scales4(__m512i sc, const uint8_t *p, int row)

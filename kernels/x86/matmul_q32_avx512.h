@@ -5,18 +5,20 @@
  *	BLOCK_BYTES
  *	BIAS_SHIFT	the weights' bias is 1 << BIAS_SHIFT; or
  *	HAS_MIN		the type has a minimum, and no bias
- *	load4(p, &lo, &hi)		4 blocks at p, first form of q32_avx512.h
+ *	load4x4(q, p)			4 blocks at p[0] to p[3], second form of q32_avx512.h
  *	scales4(sc, p, row)		sc with the scales of 4 blocks at p merged in
  *	scale_floats(sc, &d, &m)	dword r of lane i: scale (minimum) of row r, block i
- *	unpack16(q, &d, &m, p, at)	16 rows of a block, second form
+ *	unpack16(q, &d, &m, p, at)	16 rows of a block, first form
  *
- * includes this file and calls matmul_q32(). load4() and scales4() may read all of
- * the four blocks and nothing else.
+ * includes this file and calls matmul_q32(). load4x4() and scales4() may read all
+ * of the four blocks and nothing else.
  *
- * Few tokens: a step takes 4 rows times 4 blocks. Lane i is block i, and the chain of
- * the summation order at the same time; one conversion, one product of scales and one
- * fma serve 16 blocks. The 4 rows are a quarter of the range apart: four long streams
- * are what the memory likes most.
+ * Few tokens: a step takes 8 rows times 4 blocks, transposed so that a dword has a row of
+ * its own and sums need no horizontal step. Lane i is block i, and the chain of the
+ * summation order at the same time; one conversion, one product of scales and one fma serve
+ * 16 blocks. The weights stay in registers while all tokens meet them. The rows after these
+ * are prefetched into the second cache from front to back, as two streams through the
+ * range; from there into the first the processor finds its way.
  *
  * Many tokens: 32 rows are unpacked into a panel, chain after chain, and go through a
  * register tile of 32 rows times 8 tokens. The accumulators of a tile stay in
@@ -34,145 +36,159 @@
 /* -- few tokens ------------------------------------------------------------------ */
 
 #define STEP_BYTES	(4 * BLOCK_BYTES)
-/* Into the second cache well ahead, and from there on into the first. One prefetch into
- * the first cache alone has a sharp best distance, another one on every machine. */
-#define STEP_FAR	3072
-#define STEP_NEAR	512
-#define ROWS_SKEW	3	/* keeps the streams off the same cache sets */
+#define STEP_ROWS	8
+#define STREAMS		2
+#define STREAM_ROWS	(STEP_ROWS / STREAMS)
+#define STREAM_SKEW	3	/* rows; keeps the streams off the same cache sets */
 
-/* Every line of a step once, spread so that no line is skipped. */
-ALWAYS_INLINE void prefetch_step(const uint8_t *p)
-{
-	prefetch_t1(p + STEP_FAR);
-	prefetch_t0(p + STEP_NEAR);
-	UNROLL
-	for (int at = STEP_BYTES - 64; at > 0; at -= 64) {
-		prefetch_t1(p + STEP_FAR + at);
-		prefetch_t0(p + STEP_NEAR + at);
-	}
-}
-
-/* acc[t] += 4 blocks of the rows at p[] times the group of token t */
-ALWAYS_INLINE void step(__m512 *acc, const uint8_t *const p[4], const struct linnet_q32_group *g,
-			const int n_tok)
-{
-	const __m512i rep = _mm512_set_epi32(3, 3, 3, 3, 2, 2, 2, 2, 1, 1, 1, 1, 0, 0, 0, 0);
-	__m512i lo[4], hi[4], sc = _mm512_setzero_si512();
-	__m512 d, m;
-
-	UNROLL
-	for (int r = 0; r < 4; r++) {
-		load4(p[r], &lo[r], &hi[r]);
-		sc = scales4(sc, p[r], r);
-	}
-	scale_floats(sc, &d, &m);
-	UNROLL
-	for (int t = 0; t < n_tok; t++, g++) {
-		const __m512i alo = _mm512_load_si512(g->q), ahi = _mm512_load_si512(g->q + 64);
-		const __m512i meta = _mm512_load_si512(g->nsum);
-		__m512 da = _mm512_castsi512_ps(_mm512_permutexvar_epi32(
-			_mm512_add_epi32(rep, _mm512_set1_epi32(4)), meta));
-		__m512i c[4], s;
-
-		UNROLL
-		for (int r = 0; r < 4; r++) {
-			c[r] = _mm512_dpbusd_epi32(_mm512_setzero_si512(), lo[r], alo);
-			c[r] = _mm512_dpbusd_epi32(c[r], hi[r], ahi);
-		}
-		s = sum_lanes(c[0], c[1], c[2], c[3]);
-#if !HAS_MIN
-		s = _mm512_add_epi32(s, _mm512_slli_epi32(_mm512_permutexvar_epi32(rep, meta),
-							  BIAS_SHIFT));
-#endif
-		acc[t] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(s), _mm512_mul_ps(d, da), acc[t]);
+/* 4 blocks of 8 rows, second form */
+struct square {
+	__m512i q[2][8];
+	__m512 d[2];
 #if HAS_MIN
-		acc[t] = _mm512_fmadd_ps(m, _mm512_castsi512_ps(_mm512_permutexvar_epi32(
-			_mm512_add_epi32(rep, _mm512_set1_epi32(8)), meta)), acc[t]);
+	__m512 m[2];
+#endif
+};
+
+ALWAYS_INLINE void load_square(struct square *w, const uint8_t *const p[STEP_ROWS])
+{
+	UNROLL
+	for (int h = 0; h < 2; h++) {
+		__m512i sc = _mm512_setzero_si512();
+		__m512 m;
+
+		load4x4(w->q[h], p + 4 * h);
+		UNROLL
+		for (int r = 0; r < 4; r++)
+			sc = scales4(sc, p[4 * h + r], r);
+		scale_floats(sc, &w->d[h], &m);
+#if HAS_MIN
+		w->m[h] = m;
 #endif
 	}
 }
 
-/* n_tok (a constant) tokens from t0 on */
-ALWAYS_INLINE void few(const struct linnet_matmul *mm, size_t t0, const int n_tok)
+/* acc[h] += a square times the group of a token */
+ALWAYS_INLINE void step(__m512 acc[2], const struct square *w, const struct linnet_q32_group *g)
 {
-	const size_t n = mm->row1 - mm->row0, n_blocks = mm->act->n_cols / 32;
-	const size_t groups = linnet_q32_groups(mm->act->n_cols), tail_blocks = n_blocks % 4;
-	const size_t quarter = (n + 3) / 4 + (n >= 64 ? ROWS_SKEW : 0);
-	const uint8_t *w = (const uint8_t *)mm->w + mm->row0 * mm->row_bytes;
+	const __m512i rep = _mm512_set_epi32(FOUR(3), FOUR(2), FOUR(1), FOUR(0));
+	const __m512i half[2] = { _mm512_load_si512(g->q), _mm512_load_si512(g->q + 64) };
+	const __m512i meta = _mm512_load_si512(g->nsum);
+	const __m512 da = _mm512_castsi512_ps(_mm512_permutexvar_epi32(
+		_mm512_add_epi32(rep, _mm512_set1_epi32(4)), meta));
+	__m512i s0 = _mm512_setzero_si512(), s1;
 
-	for (size_t r = 0; r < quarter && r < n; r++) {
-		const struct linnet_q32_group *g = (const struct linnet_q32_group *)mm->act->buf + t0;
-		uint8_t tail[4][STEP_BYTES];
-		const uint8_t *p[4];
-		__m512 acc[LINNET_Q32_FEW];
+#if !HAS_MIN
+	s0 = _mm512_slli_epi32(_mm512_permutexvar_epi32(rep, meta), BIAS_SHIFT);
+#endif
+	s1 = s0;
+#define DOT(k)									\
+	do {									\
+		const __m512i b = _mm512_shuffle_epi32(half[(k) / 4], (k) % 4 * 0x55);	\
+										\
+		s0 = _mm512_dpbusd_epi32(s0, w->q[0][k], b);			\
+		s1 = _mm512_dpbusd_epi32(s1, w->q[1][k], b);			\
+	} while (0)
+	DOT(0);
+	DOT(1);
+	DOT(2);
+	DOT(3);
+	DOT(4);
+	DOT(5);
+	DOT(6);
+	DOT(7);
+#undef DOT
+	acc[0] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(s0), _mm512_mul_ps(w->d[0], da), acc[0]);
+	acc[1] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(s1), _mm512_mul_ps(w->d[1], da), acc[1]);
+#if HAS_MIN
+	const __m512 dsum = _mm512_castsi512_ps(_mm512_permutexvar_epi32(
+		_mm512_add_epi32(rep, _mm512_set1_epi32(8)), meta));
 
-		UNROLL
-		for (int i = 0; i < 4; i++)
-			p[i] = w + (r + i * quarter < n ? r + i * quarter : r) * mm->row_bytes;
-		UNROLL
-		for (int t = 0; t < n_tok; t++)
-			acc[t] = _mm512_setzero_ps();
-		for (size_t left = groups; left; left--, g += mm->act->n_tokens) {
-			if (left == 1 && tail_blocks) {
-				/* missing blocks: d and the activations are 0 */
-				memset(tail, 0, sizeof(tail));
-				for (int i = 0; i < 4; i++) {
-					memcpy(tail[i], p[i], tail_blocks * BLOCK_BYTES);
-					p[i] = tail[i];
-				}
-			}
-			UNROLL
-			for (int i = 0; i < 4; i++)
-				prefetch_step(p[i]);
-			step(acc, p, g, n_tok);
-			UNROLL
-			for (int i = 0; i < 4; i++)
-				p[i] += STEP_BYTES;
-		}
-		UNROLL
-		for (int t = 0; t < n_tok; t++) {
-			float *y = mm->y + (t0 + t) * mm->ldy, o[4];
-
-			_mm_storeu_ps(o, _mm_add_ps(_mm_add_ps(_mm_add_ps(
-				_mm512_castps512_ps128(acc[t]), _mm512_extractf32x4_ps(acc[t], 1)),
-				_mm512_extractf32x4_ps(acc[t], 2)),
-				_mm512_extractf32x4_ps(acc[t], 3)));
-			for (size_t i = 0; i < 4 && r + i * quarter < n; i++) {
-				size_t row = r + i * quarter;
-
-				y[row] = mm->bias ? o[i] + mm->bias[mm->row0 + row] : o[i];
-			}
-		}
-	}
+	acc[0] = _mm512_fmadd_ps(w->m[0], dsum, acc[0]);
+	acc[1] = _mm512_fmadd_ps(w->m[1], dsum, acc[1]);
+#endif
 }
 
-static void run_few(const struct linnet_matmul *mm)
+/* The sums of 4 rows: the lanes are chains. */
+ALWAYS_INLINE __m128 sum_chains(__m512 acc)
 {
-	switch (mm->act->n_tokens) {
-	case 1:
-		few(mm, 0, 1);
-		break;
-	case 2:
-		few(mm, 0, 2);
-		break;
-	case 3:
-		few(mm, 0, 3);
-		break;
-	case 4:
-		few(mm, 0, 4);
-		break;
-	case 5:
-		few(mm, 0, 5);
-		break;
-	case 6:
-		few(mm, 0, 6);
-		break;
-	case 7:
-		few(mm, 0, 7);
-		break;
-	case 8:
-		few(mm, 0, 8);
-		break;
+	return _mm_add_ps(_mm_add_ps(_mm_add_ps(
+		_mm512_castps512_ps128(acc), _mm512_extractf32x4_ps(acc, 1)),
+		_mm512_extractf32x4_ps(acc, 2)), _mm512_extractf32x4_ps(acc, 3));
+}
+
+static void few(const struct linnet_matmul *mm)
+{
+	const size_t n = mm->row1 - mm->row0, n_tok = mm->act->n_tokens;
+	const size_t steps = mm->act->n_cols / 128, tail_blocks = mm->act->n_cols / 32 % 4;
+	/* Where a stream is long its end overlaps the next one: these rows are made twice. */
+	const size_t stream = (n + STEP_ROWS - 1) / STEP_ROWS * STREAM_ROWS +
+			      (n >= 64 ? STREAM_SKEW : 0);
+	const size_t part = steps ? STREAM_ROWS * mm->row_bytes / steps : 0;
+	const uint8_t *w = (const uint8_t *)mm->w + mm->row0 * mm->row_bytes;
+	__m512 acc[LINNET_Q32_FEW][2];
+
+	for (size_t r = 0; r < stream && r < n; r += STREAM_ROWS) {
+		const struct linnet_q32_group *g = mm->act->buf;
+		const uint8_t *row[STEP_ROWS], *ahead[STREAMS];
+		struct square sq;
+		size_t at = 0, to = 0;
+
+		/* The asm keeps gcc from gathering pointers in vectors. */
+		for (size_t i = 0; i < STEP_ROWS; i++) {
+			size_t x = r + i / STREAM_ROWS * stream + i % STREAM_ROWS;
+
+			row[i] = w + (x < n ? x : r) * mm->row_bytes;
+			__asm__("" : "+r"(row[i]));
+		}
+		for (size_t i = 0; i < STREAMS; i++) {
+			size_t x = r + i * stream + STREAM_ROWS;
+
+			ahead[i] = x + STREAM_ROWS <= n ? w + x * mm->row_bytes : row[0];
+			__asm__("" : "+r"(ahead[i]));
+		}
+		for (size_t t = 0; t < n_tok; t++)
+			acc[t][0] = acc[t][1] = _mm512_setzero_ps();
+		for (size_t i = 0; i < steps; i++, at += STEP_BYTES, to += part) {
+			const uint8_t *const p[STEP_ROWS] = {
+				row[0] + at, row[1] + at, row[2] + at, row[3] + at,
+				row[4] + at, row[5] + at, row[6] + at, row[7] + at,
+			};
+
+			UNROLL
+			for (int k = 0; k < STREAMS; k++)
+				for (size_t l = 0; l < part; l += 64)
+					prefetch_t1(ahead[k] + to + l);
+			load_square(&sq, p);
+			for (size_t t = 0; t < n_tok; t++, g++)
+				step(acc[t], &sq, g);
+		}
+		if (tail_blocks) {
+			uint8_t tail[STEP_ROWS][STEP_BYTES];
+			const uint8_t *p[STEP_ROWS];
+
+			/* missing blocks: d and the activations are 0 */
+			memset(tail, 0, sizeof(tail));
+			for (int i = 0; i < STEP_ROWS; i++) {
+				memcpy(tail[i], row[i] + at, tail_blocks * BLOCK_BYTES);
+				p[i] = tail[i];
+			}
+			load_square(&sq, p);
+			for (size_t t = 0; t < n_tok; t++, g++)
+				step(acc[t], &sq, g);
+		}
+		for (size_t t = 0; t < n_tok; t++) {
+			float *y = mm->y + t * mm->ldy, o[STEP_ROWS];
+
+			_mm_storeu_ps(o, sum_chains(acc[t][0]));
+			_mm_storeu_ps(o + 4, sum_chains(acc[t][1]));
+			for (size_t i = 0; i < STEP_ROWS; i++) {
+				size_t x = r + i / STREAM_ROWS * stream + i % STREAM_ROWS;
+
+				if (x < n)
+					y[x] = mm->bias ? o[i] + mm->bias[mm->row0 + x] : o[i];
+			}
+		}
 	}
 }
 
@@ -395,7 +411,7 @@ static void many(const struct linnet_matmul *mm)
 static void matmul_q32(const struct linnet_matmul *mm)
 {
 	if (mm->act->n_tokens <= LINNET_Q32_FEW)
-		run_few(mm);
+		few(mm);
 	else
 		many(mm);
 }

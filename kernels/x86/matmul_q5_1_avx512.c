@@ -14,18 +14,32 @@ static const uint8_t nibbles_at[64] __attribute__((aligned(64))) = {
 	X16(0), X16(24), X16(48),
 };
 
-ALWAYS_INLINE void load4(const uint8_t *p, __m512i *lo, __m512i *hi)
+/* Nibbles of 4 blocks, a block in each lane */
+ALWAYS_INLINE __m512i nibbles4(const uint8_t *p)
 {
 	__m512i q = _mm512_permutexvar_epi8(_mm512_load_si512(nibbles_at),
 					    _mm512_loadu_si512(p + 8));
-	/* the fifth bits of a block in every dword of its lane */
-	__m512i bits = _mm512_permutexvar_epi32(
-		_mm512_set_epi32(FOUR(0), FOUR(13), FOUR(7), FOUR(1)), _mm512_loadu_si512(p));
 
-	bits = _mm512_mask_broadcastd_epi32(bits, 0xf000, _mm_loadu_si32(p + 76));
-	q = _mm512_mask_broadcast_i32x4(q, 0xf000, load128(p + 80));
-	*lo = or_fifth_bit(low_nibbles(q), fifth_bits_of_blocks(bits, 0));
-	*hi = or_fifth_bit(high_nibbles(q), fifth_bits_of_blocks(bits, 16));
+	return _mm512_mask_broadcast_i32x4(q, 0xf000, load128(p + 80));
+}
+
+ALWAYS_INLINE void load4x4(__m512i q[8], const uint8_t *const p[4])
+{
+	const __m512i at = _mm512_set_epi32(FOUR(0), FOUR(13), FOUR(7), FOUR(1));
+	__m512i z[4], bits = _mm512_setzero_si512();
+
+	UNROLL
+	for (int r = 0; r < 4; r++) {
+		z[r] = nibbles4(p[r]);
+		bits = _mm512_mask_permutexvar_epi32(bits, (__mmask16)(0x0111 << r), at,
+						     _mm512_loadu_si512(p[r]));
+		bits = _mm512_mask_broadcastd_epi32(bits, (__mmask16)(0x1000 << r),
+						    _mm_loadu_si32(p[r] + 76));
+	}
+	nibbles_of_lanes(q, z);
+	UNROLL
+	for (int k = 0; k < 8; k++)
+		q[k] = or_fifth_bit(q[k], fifth_bits_of_rows(bits, 4 * k));
 }
 
 /* Scale and minimum as one dword */

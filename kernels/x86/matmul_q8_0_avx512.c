@@ -29,6 +29,17 @@ ALWAYS_INLINE void load4(const uint8_t *p, __m512i *lo, __m512i *hi)
 	*hi = biased(_mm512_shuffle_i64x2(u, v, 0xdd));
 }
 
+ALWAYS_INLINE void load4x4(__m512i q[8], const uint8_t *const p[4])
+{
+	__m512i lo[4], hi[4];
+
+	UNROLL
+	for (int r = 0; r < 4; r++)
+		load4(p[r], &lo[r], &hi[r]);
+	transpose_lanes(q, lo);
+	transpose_lanes(q + 4, hi);
+}
+
 ALWAYS_INLINE __m512i scales4(__m512i sc, const uint8_t *p, int row)
 {
 	const __m512i at = _mm512_set_epi16(FOUR(0), FOUR(0), FOUR(0), FOUR(0), FOUR(17),

@@ -2,9 +2,9 @@
 /*
  * Pieces of the AVX-512 products of the Q32 types. Two forms of unpacked weights:
  *
- *	4 blocks of a row: 128-bit lane i of lo and hi has elements 0..15 and 16..31 of
- *	block i
  *	16 rows of a block: q[k] has elements 4k..4k+3 of row r in dword r
+ *	4 blocks of 4 rows: dword r of lane i of q[k] has elements 4k..4k+3 of block i of
+ *	row r
  *
  * Weights are unsigned bytes: the type's integer plus a bias, which the products take
  * off again as bias * (sum of the activations).
@@ -48,20 +48,9 @@ ALWAYS_INLINE __m512i or_fifth_bit(__m512i q, __m512i x)
 }
 
 /*
- * Fifth bits, in two forms. bits has the 32 bits of a block in each dword where they
- * are wanted; first is the bit that the lowest byte takes. Byte j of the result has
- * its bit in bit 4; its other bits are to be ignored.
+ * Fifth bits. bits has the 32 bits of a block in each dword; byte j of the result has bit
+ * first + j in bit 4; its other bits are to be ignored.
  */
-ALWAYS_INLINE __m512i fifth_bits_of_blocks(__m512i bits, int first)
-{
-	/* bytes 0..7 of a lane take bits 0..7, bytes 8..15 take 8..15, minus 4 mod 64 */
-	const __m512i at = _mm512_broadcast_i32x4(
-		_mm_setr_epi8(60, 61, 62, 63, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11));
-
-	return _mm512_multishift_epi64_epi8(_mm512_add_epi8(at, _mm512_set1_epi8((char)first)),
-					    bits);
-}
-
 ALWAYS_INLINE __m512i fifth_bits_of_rows(__m512i bits, int first)
 {
 	const __m512i at = _mm512_set1_epi64(0x1f1e1d1c3f3e3d3c);
@@ -70,21 +59,35 @@ ALWAYS_INLINE __m512i fifth_bits_of_rows(__m512i bits, int first)
 					    bits);
 }
 
-/* The sums of the lanes' dwords of 4 rows: dword r of lane i is row r, block i. */
-ALWAYS_INLINE __m512i sum_lanes(__m512i r0, __m512i r1, __m512i r2, __m512i r3)
+/* Of 4 rows whose lanes are blocks: dword r of lane i of d[k] is dword k of block i of row r. */
+ALWAYS_INLINE void transpose_lanes(__m512i d[4], const __m512i z[4])
 {
-	__m512i s01 = _mm512_add_epi32(_mm512_unpacklo_epi32(r0, r1),
-				       _mm512_unpackhi_epi32(r0, r1));
-	__m512i s23 = _mm512_add_epi32(_mm512_unpacklo_epi32(r2, r3),
-				       _mm512_unpackhi_epi32(r2, r3));
+	const __m512i a = _mm512_unpacklo_epi32(z[0], z[1]), b = _mm512_unpacklo_epi32(z[2], z[3]);
+	const __m512i c = _mm512_unpackhi_epi32(z[0], z[1]), e = _mm512_unpackhi_epi32(z[2], z[3]);
 
-	return _mm512_add_epi32(_mm512_unpacklo_epi64(s01, s23), _mm512_unpackhi_epi64(s01, s23));
+	d[0] = _mm512_unpacklo_epi64(a, b);
+	d[1] = _mm512_unpackhi_epi64(a, b);
+	d[2] = _mm512_unpacklo_epi64(c, e);
+	d[3] = _mm512_unpackhi_epi64(c, e);
+}
+
+/* The nibbles of such rows, as q[8] of the second form */
+ALWAYS_INLINE void nibbles_of_lanes(__m512i q[8], const __m512i z[4])
+{
+	__m512i d[4];
+
+	transpose_lanes(d, z);
+	UNROLL
+	for (int k = 0; k < 4; k++) {
+		q[k] = low_nibbles(d[k]);
+		q[k + 4] = high_nibbles(d[k]);
+	}
 }
 
 /* 16 bytes at p[r] + at of 16 rows: dword r of d[k] is bytes 4k..4k+3 of row r. */
 ALWAYS_INLINE void transpose_rows(__m512i d[4], const uint8_t *const *p, size_t at)
 {
-	__m512i z[4], a, b, c, e;
+	__m512i z[4];
 
 	UNROLL
 	for (int i = 0; i < 4; i++) {
@@ -93,14 +96,7 @@ ALWAYS_INLINE void transpose_rows(__m512i d[4], const uint8_t *const *p, size_t 
 		z[i] = _mm512_inserti32x4(z[i], load128(p[i + 8] + at), 2);
 		z[i] = _mm512_inserti32x4(z[i], load128(p[i + 12] + at), 3);
 	}
-	a = _mm512_unpacklo_epi32(z[0], z[1]);
-	b = _mm512_unpacklo_epi32(z[2], z[3]);
-	c = _mm512_unpackhi_epi32(z[0], z[1]);
-	e = _mm512_unpackhi_epi32(z[2], z[3]);
-	d[0] = _mm512_unpacklo_epi64(a, b);
-	d[1] = _mm512_unpackhi_epi64(a, b);
-	d[2] = _mm512_unpacklo_epi64(c, e);
-	d[3] = _mm512_unpackhi_epi64(c, e);
+	transpose_lanes(d, z);
 }
 
 /* Nibbles at p[r] + at of 16 rows, as q[8] of the second form */
