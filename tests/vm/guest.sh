@@ -4,7 +4,8 @@
 #
 # usage: sh tests/vm/guest.sh [OPTION]... COMMAND
 #
-#   --kernel NAME        the kernel: base, debug (default), or stock (Debian's own, in QEMU)
+#   --kernel NAME        the kernel: base, debug (default), or stock (Debian's own, in QEMU);
+#                        sid-base, sid-debug, sid-stock: of Debian's unstable suite
 #   --module FILE        load this module first, and unload it at the end
 #   --params TEXT        its parameters
 #   --device SOCKET:ID   a vhost-user device (may be repeated)
@@ -82,9 +83,10 @@ mkdir -p "$root/vm" "$root/dev"
 cp "$busybox" "$root/vm/busybox"
 cp tests/vm/init "$root/init"
 cp tests/vm/functions "$root/vm/functions"
+. tests/vm/functions
 chmod 755 "$root/init" "$root/vm/busybox"
 share=hostfs tty=ttyS0
-if [ "$flavour" = stock ]; then
+if vm_in_qemu "$flavour"; then
 	share=9p tty=ttyS1
 	mkdir "$root/vm/modules"
 	# modules, each after those that it needs
@@ -97,8 +99,7 @@ if [ "$flavour" = stock ]; then
 			tr -d : | awk '{ for (i = NF; i; i--) print $i }'
 	done | awk '!seen[$0]++' | while read -r file; do
 		n=$((n + 1))
-		xz -dc <"$kernel/modules/$file" >"$root/vm/modules/$n.ko" 2>/dev/null ||
-			cp "$kernel/modules/$file" "$root/vm/modules/$n.ko"
+		vm_unpack "$kernel/modules/$file" "$root/vm/modules/$n.ko"
 	done
 fi
 seen=
@@ -201,7 +202,7 @@ run_qemu()
 uml=$(mktemp -d "/tmp/linnet-uml.XXXXXX")
 trap 'rm -rf "$uml" $remove' EXIT
 run=run_uml
-[ "$flavour" != stock ] || run=run_qemu
+! vm_in_qemu "$flavour" || run=run_qemu
 if [ $mode = shell ]; then
 	saved=$(stty -g 2>/dev/null || :)
 	$run yes || :
@@ -210,7 +211,7 @@ if [ $mode = shell ]; then
 fi
 $run no || :
 # serial lines end lines in their own way
-[ "$flavour" != stock ] || sed -i 's/\r*$//' "$dir/log"
+! vm_in_qemu "$flavour" || sed -i 's/\r*$//' "$dir/log"
 
 # ---------------------------------------------------------------------- judge
 status=122

@@ -2,9 +2,11 @@
 # SPDX-License-Identifier: MIT
 # Make sure that a User-Mode Linux kernel is in the cache; print its build folder.
 #
-# usage: sh tests/vm/kernel.sh [base | debug]
+# usage: sh tests/vm/kernel.sh [base | debug | sid-base | sid-debug]
 #
-# The kernel is built from Debian's linux-source package with tests/vm/config. The name
+# The kernel is built from Debian's linux-source package with tests/vm/config: the installed
+# package of the series that the suite is for, or for sid-* the newest one of Debian's
+# unstable suite, which is unpacked into the cache and not installed. The name
 # of its folder is made of all that it depends on: the package's version, the compiler's,
 # the configuration. A folder with a file `complete` is never changed again, so any number
 # of checkouts share it; builders of the same kernel wait for each other. An interrupted
@@ -15,25 +17,49 @@ cd "$(dirname "$0")/../.."
 
 flavour=${1:-debug}
 case $flavour in
-base | debug) ;;
-*) vm_die "no such kernel ($flavour): base or debug" ;;
+base | debug) sid= ;;
+sid-base | sid-debug) sid=sid- ;;
+*) vm_die "no such kernel ($flavour): base, debug, sid-base or sid-debug" ;;
 esac
 
-package=linux-source-$VM_KERNEL_SERIES
-archive=/usr/src/$package.tar.xz
-[ -r "$archive" ] || vm_die "$archive is not there (Debian's package $package)"
-version=$(dpkg-query -W -f '${Version}' "$package" 2>/dev/null) ||
-	version=$(sha256sum "$archive" | cut -c 1-16)
-version=$(echo "$version" | tr -c 'A-Za-z0-9.\n-' _)
+# newest: the source package that unstable's linux-source is
+newest()
+{
+	package=$(apt-cache depends linux-source | sed -n 's/^ *Depends: \(linux-source-.*\)/\1/p')
+	version=$(apt-cache policy "$package" | sed -n 's/^ *Candidate: //p')
+	[ -n "$package" ] && [ -n "$version" ] || vm_die "Debian's unstable suite has no linux-source"
+}
+
+archive=
+if [ -n "$sid" ]; then
+	APT_CONFIG=$(sh tests/vm/sid.sh)
+	export APT_CONFIG
+	newest
+	if [ ! -e "$VM_CACHE/sid-source-$(vm_word "$version")/complete" ]; then
+		sh tests/vm/sid.sh --fresh >/dev/null
+		newest
+	fi
+	version=$(vm_word "$version")
+	source=$VM_CACHE/sid-source-$version
+else
+	package=linux-source-$VM_KERNEL_SERIES
+	archive=/usr/src/$package.tar.xz
+	[ -r "$archive" ] || vm_die "$archive is not there (Debian's package $package)"
+	version=$(dpkg-query -W -f '${Version}' "$package" 2>/dev/null) ||
+		version=$(sha256sum "$archive" | cut -c 1-16)
+	version=$(vm_word "$version")
+	source=$VM_CACHE/$package-$version
+fi
 
 fragments=tests/vm/config/base.config
-[ "$flavour" = base ] || fragments="$fragments tests/vm/config/$flavour.config"
+[ "$flavour" = "${sid}base" ] || fragments="$fragments tests/vm/config/debug.config"
+[ -z "$sid" ] || fragments="$fragments tests/vm/config/sid.config"
 # shellcheck disable=SC2086
 key=$({ ${CC:-gcc} --version | head -n 1; cat $fragments; } | sha256sum | cut -c 1-12)
-source=$VM_CACHE/$package-$version
-build=$VM_CACHE/um-$version-$flavour-$key
+build=$VM_CACHE/${sid}um-$version-${flavour#sid-}-$key
 
 if [ -e "$build/complete" ] && [ -e "$source/complete" ]; then
+	[ -z "$sid" ] || touch "$build/complete" "$source/complete"
 	echo "$build"
 	exit 0
 fi
@@ -44,12 +70,23 @@ exec 9>"$VM_CACHE/lock"
 flock 9
 
 if [ ! -e "$source/complete" ]; then
-	vm_say "unpacking $archive"
 	rm -rf "$source" "$source.new"
 	mkdir "$source.new"
+	if [ -n "$sid" ]; then
+		vm_forget_old
+		vm_say "downloading $package $version"
+		(cd "$source.new" && apt-get download -q "$package" 9>&-) >&2 ||
+			vm_die "$package cannot be downloaded"
+		deb=$(ls "$source.new"/*.deb)
+		archive=$source.new/archive
+		dpkg-deb --fsys-tarfile "$deb" | tar xO --wildcards './usr/src/*.tar.xz' >"$archive"
+		rm "$deb"
+	fi
+	vm_say "unpacking $package"
 	# a quarter of the source is the registers of one driver, which nothing here builds
 	tar xf "$archive" -C "$source.new" --strip-components=1 \
 		--exclude='*/drivers/gpu/drm/amd/include/asic_reg/*'
+	rm -f "$source.new/archive"
 	: >"$source.new/complete"
 	mv "$source.new" "$source"
 fi

@@ -22,12 +22,41 @@ vm_die()
 	exit 1
 }
 
+# vm_word TEXT: as part of a file's name
+vm_word()
+{
+	printf %s "$1" | tr -c 'A-Za-z0-9.-' _
+}
+
+# Kernels: base and debug are User-Mode Linux, stock is Debian's own in QEMU, all of the
+# series that the driver is first of all for. sid-NAME is the same of the newest kernel in
+# Debian's unstable suite.
+VM_KERNELS='base, debug, stock, sid-base, sid-debug or sid-stock'
+
+# vm_in_qemu NAME: is it one that needs an emulator?
+vm_in_qemu()
+{
+	case $1 in
+	*stock) return 0 ;;
+	esac
+	return 1
+}
+
 # vm_kernel NAME: make sure that it is there; print its folder
 vm_kernel()
 {
 	case $1 in
-	base | debug) sh tests/vm/kernel.sh "$1" ;;
-	stock) sh tests/vm/stock.sh ;;
-	*) vm_die "no such kernel ($1): base, debug or stock" ;;
+	base | debug | sid-base | sid-debug) sh tests/vm/kernel.sh "$1" ;;
+	stock | sid-stock) sh tests/vm/stock.sh "$1" ;;
+	*) vm_die "no such kernel ($1): $VM_KERNELS" ;;
 	esac
+}
+
+# vm_forget_old: what was made for kernels of unstable that nobody used for a week. They
+# change every week, and are large.
+vm_forget_old()
+{
+	find "$VM_CACHE" -maxdepth 2 -path '*/sid-*/complete' -mtime +7 | while read -r file; do
+		rm -rf "${file%/complete}"
+	done
 }

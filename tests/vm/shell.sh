@@ -2,9 +2,11 @@
 # SPDX-License-Identifier: MIT
 # An interactive guest with Linnet's module loaded.
 #
-# usage: sh tests/vm/shell.sh [--kernel base|debug] [--params TEXT] [--no-module] [--device]
+# usage: sh tests/vm/shell.sh [--kernel NAME] [--params TEXT] [--no-module] [--device]
 #        [guest.sh's options]
 #
+#   --kernel NAME  debug (default), base, or stock: Debian's own, in QEMU; sid-debug, sid-base
+#                  and sid-stock are those of Debian's unstable suite
 #   --params TEXT  parameters of the module (default sim=1; with --device none)
 #   --device       start a `linnet device` and connect the guest to it
 #   --no-module    load nothing
@@ -18,7 +20,7 @@ cd "$(dirname "$0")/../.."
 flavour=debug params='' module=yes device=no
 while [ $# -gt 0 ]; do
 	case $1 in
-	-h | --help)	sed -n '3,14s/^# \{0,1\}//p' tests/vm/shell.sh; exit 0 ;;
+	-h | --help)	sed -n '3,16s/^# \{0,1\}//p' tests/vm/shell.sh; exit 0 ;;
 	--kernel)	flavour=$2; shift ;;
 	--params)	params=$2; shift ;;
 	--no-module)	module=no ;;
