@@ -14,7 +14,6 @@
 #include <linux/version.h>
 
 #include <drm/drm_device.h>
-#include <drm/drm_drv.h>
 #include <drm/drm_gem.h>
 
 #define LINNET_KERNEL(major, minor) (LINUX_VERSION_CODE >= KERNEL_VERSION(major, minor, 0))
@@ -49,13 +48,6 @@ static inline int vfs_mmap(struct file *file, struct vm_area_struct *vma)
 #else
 #define LINNET_FOPS_EXTRA
 #define linnet_huge_mnt_create(drm)	((void)(drm))
-#endif
-
-/* Tell the administrator that the device could not be brought back. */
-#if LINNET_KERNEL(7, 0)
-#define linnet_wedged_event(drm)	drm_dev_wedged_event(drm, DRM_WEDGE_RECOVERY_REBIND, NULL)
-#else
-#define linnet_wedged_event(drm)	((void)(drm))
 #endif
 
 /*

@@ -72,12 +72,9 @@ static void linnet_device_reset(struct linnet_device *ldev, struct linnet_job *g
 		linnet_job_finish_locked(job, job == guilty ? -ETIMEDOUT : -EIO);
 	spin_unlock_irq(&ldev->queue_lock);
 
-	if (ret) {
+	if (ret)
 		drm_err(&ldev->drm, "reset failed (%d), device is not used any more\n", ret);
-		linnet_wedged_event(&ldev->drm);
-	} else {
-		queue_work(linnet_wq, &ldev->reap_work);
-	}
+	queue_work(linnet_wq, &ldev->reap_work);
 }
 
 /**
@@ -160,9 +157,8 @@ void linnet_device_error(struct linnet_device *ldev)
 }
 
 /* The device was reset: it uses none of the pages that it was said to use. */
-static void linnet_device_reap_work(struct work_struct *work)
+static void linnet_device_reap(struct linnet_device *ldev)
 {
-	struct linnet_device *ldev = container_of(work, struct linnet_device, reap_work);
 	struct linnet_attachment *att, *next;
 	LIST_HEAD(leaked);
 
@@ -173,6 +169,34 @@ static void linnet_device_reap_work(struct work_struct *work)
 		list_del(&att->node);
 		linnet_attachment_reap(att);
 	}
+}
+
+/*
+ * Tell the administrator that the device could not be brought back. This is what
+ * drm_dev_wedged_event() says, which knows of no accelerators: it takes the primary node,
+ * and these have none.
+ */
+static void linnet_device_wedged(struct linnet_device *ldev)
+{
+	char *envp[] = { "WEDGED=rebind", NULL };
+	int idx;
+
+	/* not for one that is being removed */
+	if (!drm_dev_enter(&ldev->drm, &idx))
+		return;
+	kobject_uevent_env(&ldev->drm.accel->kdev->kobj, KOBJ_CHANGE, envp);
+	drm_dev_exit(idx);
+}
+
+/* After a reset, where memory may be allocated. */
+static void linnet_device_reap_work(struct work_struct *work)
+{
+	struct linnet_device *ldev = container_of(work, struct linnet_device, reap_work);
+
+	if (READ_ONCE(ldev->gone) == -ENODEV)
+		linnet_device_wedged(ldev);
+	else
+		linnet_device_reap(ldev);
 }
 
 static void linnet_device_fini_wq(struct drm_device *drm, void *wq)
@@ -348,6 +372,6 @@ void linnet_device_unplug(struct linnet_device *ldev)
 	cancel_work_sync(&ldev->reset_work);
 	cancel_work_sync(&ldev->reap_work);
 	if (!ldev->stuck)
-		linnet_device_reap_work(&ldev->reap_work);
+		linnet_device_reap(ldev);
 	linnet_shrinker_fini(ldev);
 }

@@ -5,7 +5,10 @@
  */
 #include "dev.h"
 
+#include <linux/netlink.h>
 #include <liburing.h>
+#include <poll.h>
+#include <sys/socket.h>
 
 static struct io_uring ring;
 
@@ -239,9 +242,40 @@ TEST(unplug)
 }
 
 /* Neither context nor device can be stopped: it is not used again until it is rebound. */
+/* A socket that hears what udev hears. */
+static int uevents(void)
+{
+	struct sockaddr_nl address = { .nl_family = AF_NETLINK, .nl_groups = 1 };
+	int fd = socket(AF_NETLINK, SOCK_DGRAM | SOCK_CLOEXEC, NETLINK_KOBJECT_UEVENT);
+
+	CHECK(fd >= 0);
+	CHECK_EQ(bind(fd, (struct sockaddr *)&address, sizeof(address)), 0);
+	return fd;
+}
+
+/* Is there one with this line within a second? */
+static bool uevent_says(int fd, const char *line)
+{
+	struct pollfd ready = { .fd = fd, .events = POLLIN };
+	char text[4096];
+
+	while (poll(&ready, 1, 1000) > 0) {
+		ssize_t size = recv(fd, text, sizeof(text) - 1, 0);
+
+		if (size < 0)
+			continue;
+		text[size] = 0;
+		for (const char *at = text; at < text + size; at += strlen(at) + 1)
+			if (!strcmp(at, line))
+				return true;
+	}
+	return false;
+}
+
 TEST(wedged)
 {
 	char name[64];
+	int events = uevents();
 	int fd = dev_open();
 	uint32_t ctx = dev_ctx(fd), bo = dev_bo(fd, 65536), att = dev_attach(fd, ctx, bo);
 	uint32_t sync = dev_syncobj(fd);
@@ -256,7 +290,8 @@ TEST(wedged)
 	sub_sync(&j, DRM_LINNET_SYNC_SIGNAL, sync, 0);
 	CHECK_EQ(dev_submit_(fd, &j.args), 0);
 	CHECK_EQ(dev_sync_result(fd, sync), -ETIMEDOUT);
-	sleep_ms(100);
+	CHECK(uevent_says(events, "WEDGED=rebind"));
+	close(events);
 	CHECK_ERR(dev_submit_(fd, &j.args), ENODEV);
 	/* The pages stay with the device. */
 	CHECK_EQ(dev_detach_(fd, ctx, att), 0);
