@@ -27,7 +27,7 @@ newest()
 {
 	package=$(apt-cache depends linux-source | sed -n 's/^ *Depends: \(linux-source-.*\)/\1/p')
 	version=$(apt-cache policy "$package" | sed -n 's/^ *Candidate: //p')
-	[ -n "$package" ] && [ -n "$version" ] || vm_die "Debian's unstable suite has no linux-source"
+	[ -n "$package" ] && [ -n "$version" ] || vm_lack "Debian's unstable suite has no linux-source"
 }
 
 archive=
@@ -76,7 +76,7 @@ if [ ! -e "$source/complete" ]; then
 		vm_forget_old
 		vm_say "downloading $package $version"
 		(cd "$source.new" && apt-get download -q "$package" 9>&-) >&2 ||
-			vm_die "$package cannot be downloaded"
+			vm_lack "$package cannot be downloaded"
 		deb=$(ls "$source.new"/*.deb)
 		archive=$source.new/archive
 		dpkg-deb --fsys-tarfile "$deb" | tar xO --wildcards './usr/src/*.tar.xz' >"$archive"

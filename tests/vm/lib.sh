@@ -22,6 +22,13 @@ vm_die()
 	exit 1
 }
 
+# vm_lack TEXT: what is needed cannot be had here; status 77
+vm_lack()
+{
+	vm_say "$*"
+	exit 77
+}
+
 # vm_word TEXT: as part of a file's name
 vm_word()
 {

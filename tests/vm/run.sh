@@ -2,9 +2,11 @@
 # SPDX-License-Identifier: MIT
 # The driver's suite: what needs a kernel of its own, in guests. Prints TAP.
 #
-# usage: sh tests/vm/run.sh [--kernel base|debug] [NAME...]
+# usage: sh tests/vm/run.sh [--kernel base | debug | sid-base | sid-debug] [NAME...]
 #
-# NAME picks groups: bench, kunit, selftests, stock, model, virtio, memory. Without one, all run.
+# NAME picks groups: bench, kunit, selftests, stock, model, virtio, memory, sid, sid-long.
+# Without one, all run, but sid-long only with LINNET_TEST_LONG. --kernel is for those that
+# run in User-Mode Linux, and lets them run on another.
 # Packages of use `vm` are installed where that is possible; a machine without them, or one
 # that lets no guest run, skips and says why. Logs stay in $O/vm/logs, one folder for each guest.
 set -eu
@@ -19,7 +21,9 @@ if [ "${1:-}" = --kernel ]; then
 fi
 kunit=
 [ ! -d driver/tests ] || kunit=kunit
-groups=${*:-bench $kunit selftests stock model virtio memory}
+long=
+[ -z "${LINNET_TEST_LONG:-}" ] || long=sid-long
+groups=${*:-bench $kunit selftests stock model virtio memory sid $long}
 
 skip_all()
 {
@@ -39,7 +43,7 @@ if ! sh tools/packages.sh --check vm >"$logs/packages" 2>&1 &&
    ! sh tools/packages.sh vm >"$logs/packages" 2>&1; then
 	skip_all "packages of use vm are not there and cannot be installed ($(tail -n 1 "$logs/packages"))"
 fi
-kernel=$(vm_kernel "$flavour")
+vm_kernel "$flavour" >/dev/null
 
 n=0 failed=0
 
@@ -107,37 +111,44 @@ guest()
 }
 
 # ---------------------------------------------------------------------- bench
-# Does the bench itself notice what it is there to notice?
-group_bench()
+# Does the bench itself notice what it is there to notice? $1 is put before names.
+bench_tests()
 {
-	guest hello --no-leaks 'uname -r; test "$(cat tests/vm/run.sh | head -n 1)" = "#!/bin/sh"'
-	result $status "a guest boots, sees the checkout and ends"
+	guest "${1}hello" --no-leaks 'uname -r; test "$(cat tests/vm/run.sh | head -n 1)" = "#!/bin/sh"'
+	result $status "${1}a guest boots, sees the checkout and ends"
 	if [ $status != 0 ]; then
 		explain "$said"
 		return
 	fi
-	guest status --no-leaks 'exit 7'
-	[ $status = 7 ]; result $? "the exit status of a command comes out"
-	guest readonly --no-leaks 'if touch tests/x 2>/dev/null; then exit 1; fi; touch /tmp/x'
-	[ $status = 0 ]; result $? "the checkout cannot be written, /tmp can"
-	[ "$flavour" = debug ] || return 0
+	guest "${1}status" --no-leaks 'exit 7'
+	[ $status = 7 ]; result $? "${1}the exit status of a command comes out"
+	guest "${1}readonly" --no-leaks 'if touch tests/x 2>/dev/null; then exit 1; fi; touch /tmp/x'
+	[ $status = 0 ]; result $? "${1}the checkout cannot be written, /tmp can"
+	case $flavour in
+	*debug) ;;
+	*) return 0 ;;
+	esac
 
+	kernel=$(vm_kernel "$flavour")
 	splat=$(sh tests/vm/module.sh --kernel "$flavour" tests/vm/splat)/splat.ko
-	guest splat-none --module "$splat" true
-	result $status "a module without mistakes passes"
+	guest "${1}splat-none" --module "$splat" true
+	result $status "${1}a module without mistakes passes"
 	[ $status = 0 ] || explain "$said"
 	while read -r mistake expected; do
 		leaks=--no-leaks time=60
 		[ "$mistake" != leak ] || leaks=
 		[ "$mistake" != hang ] || time=6
+		case $expected in
+		KASAN*) grep -q '^CONFIG_KASAN=y' "$kernel/.config" || continue ;;
+		esac
 		want=123
 		case $mistake in
 		crash | hang) want=122 ;;
 		esac
 		# shellcheck disable=SC2086
-		guest "splat-$mistake" $leaks --seconds $time --module "$splat" --params "mistake=$mistake" true
+		guest "${1}splat-$mistake" $leaks --seconds $time --module "$splat" --params "mistake=$mistake" true
 		[ $status = $want ] && { [ -z "$expected" ] || grep -q -e "$expected" "$log"; } && found=0 || found=1
-		result $found "the bench reports a mistake ($mistake)"
+		result $found "${1}the bench reports a mistake ($mistake)"
 		[ $found = 0 ] || explain "$said"
 	done <<'END'
 slab KASAN: slab-out-of-bounds
@@ -158,9 +169,15 @@ hang
 END
 }
 
+group_bench()
+{
+	bench_tests ''
+}
+
 # ---------------------------------------------------------------------- kunit
 # Every module of the driver's build but linnet.ko itself is a set of KUnit tests.
-group_kunit()
+# kunit_tests NAME
+kunit_tests()
 {
 	folder=$(sh tests/vm/module.sh --kernel "$flavour")
 	tests=$(find "$folder/driver" -name '*.ko' ! -name linnet.ko)
@@ -168,17 +185,22 @@ group_kunit()
 		result 1 "there are KUnit tests"
 		return
 	fi
-	guest kunit --seconds 600 --module "$folder/driver/linnet.ko" --params sim=1 "
+	guest "$1" --seconds 600 --module "$folder/driver/linnet.ko" --params sim=1 "
 		for m in $(echo "$tests" | tr '\n' ' '); do vm_insmod \$m || exit 1; done
 		cat /sys/kernel/debug/kunit/*/results
 		for m in $(echo "$tests" | tr '\n' ' '); do rmmod \$(basename \$m .ko | tr - _) || exit 1; done"
-	result $status "KUnit tests run, and the kernel does not complain"
+	result $status "$1: KUnit tests run, and the kernel does not complain"
 	[ $status = 0 ] || explain "$said"
 	# one level down in KTAP: the cases of a suite
 	awk '/^    # Subtest: / { suite = $3 ": " }
 		/^    (ok|not ok) / { sub(/^ +/, ""); sub(/[0-9]+ -? */, "& " suite); print; n++ }
-		END { print "1.." n + 0 }' "$out" >"$logs/kunit/tap"
-	absorb kunit "$logs/kunit/tap"
+		END { print "1.." n + 0 }' "$out" >"$logs/$1/tap"
+	absorb "$1" "$logs/$1/tap"
+}
+
+group_kunit()
+{
+	kunit_tests kunit
 }
 
 # ------------------------------------------------------------------- selftests
@@ -235,25 +257,55 @@ group_selftests()
 	selftests selftests
 }
 
-# stock: what follows is for Debian's own kernel, until flavour=$saved
-stock()
+# on KERNEL: what follows is for this one, until flavour=$saved. Without its packages that is
+# skipped; a kernel that cannot be built of them is a failure.
+on()
 {
-	saved=$flavour
-	if sh tests/vm/stock.sh >"$logs/stock.folder" 2>"$logs/stock.err"; then
-		flavour=stock
-		return 0
-	fi
-	n=$((n + 1))
-	echo "ok $n - stock # SKIP Debian's kernel cannot be fetched ($(tail -n 1 "$logs/stock.err"))"
+	saved=$flavour cannot=0
+	vm_kernel "$1" >"$logs/$1.folder" 2>"$logs/$1.err" || cannot=$?
+	case $cannot in
+	0)	flavour=$1
+		return 0 ;;
+	77)	n=$((n + 1))
+		echo "ok $n - $1 # SKIP Debian's packages cannot be had ($(tail -n 1 "$logs/$1.err"))" ;;
+	*)	result 1 "$1: there is a kernel"
+		explain "$logs/$1.err" ;;
+	esac
 	return 1
 }
 
 # The same on Debian's own kernel, with two processors.
 group_stock()
 {
-	stock || return 0
+	on stock || return 0
 	selftests stock
 	flavour=$saved
+}
+
+# ------------------------------------------------------------------------ sid
+# The newest kernel of Debian's unstable suite, whose interfaces differ: KUnit, the programs
+# of tests/selftests. Group model runs models there.
+group_sid()
+{
+	on sid-debug || return 0
+	echo "# kernel: $(basename "$(cat "$logs/sid-debug.folder")")"
+	kunit_tests sid-kunit
+	selftests sid-selftests
+	flavour=$saved
+}
+
+# The rest: does this kernel report mistakes, devices that lie, and Debian's image in QEMU.
+group_sid_long()
+{
+	if on sid-debug; then
+		bench_tests sid-
+		virtio_tests sid-virtio
+		flavour=$saved
+	fi
+	if on sid-stock; then
+		selftests sid-stock
+		flavour=$saved
+	fi
 }
 
 # ---------------------------------------------------------------------- model
@@ -283,7 +335,7 @@ models_in_guest()
 	module=$(sh tests/vm/module.sh --kernel "$flavour")/driver/linnet.ko
 	# in QEMU the device has the id of a block device
 	params=
-	[ "$flavour" != stock ] || params=virtio_id=2
+	! vm_in_qemu "$flavour" || params=virtio_id=2
 	guest "$1" --module "$module" --params "$params" \
 		--device "$VM_DEVICE_SOCKET:$VM_DEVICE_ID" \
 		--disk "$VM_OUT/models.ext4" --seconds 900 "export LINNET=$LINNET
@@ -336,6 +388,8 @@ group_model()
 		for m in "$models"/*.gguf; do
 			name=$(basename "$m" .gguf)
 			echo "$name-text run -m \$models/$name.gguf -p '' -n 200 --temp 0 -q"
+			echo "$name-prompt run -m \$models/$name.gguf -p 'Once upon a time' -n 200 --temp 0 -q"
+			echo "$name-logits logits -m \$models/$name.gguf --tokens $ids --all --raw"
 		done
 		python=${PYTHON:-/usr/bin/python3}
 		while read -r preset type more; do
@@ -375,12 +429,15 @@ END
 	mke2fs -q -t ext4 -d "$models" "$VM_OUT/models.ext4" 96M >"$logs/mke2fs" 2>&1 ||
 		{ result 1 "a file system for the models"; explain "$logs/mke2fs"; return; }
 	models_in_guest model "$commands"
-	if stock; then
-		# every kind of job, not every type of weights again
-		grep -E '^(demo|stories260K|mixtral|qwen3moe|paged)' "$commands" >"$commands.stock"
-		models_in_guest stock-model "$commands.stock"
+	# every kind of job, not every type of weights again
+	grep -E '^(demo|stories260K|mixtral|qwen3moe|paged)' "$commands" >"$commands.some"
+	kernels='stock sid-debug'
+	[ -z "${LINNET_TEST_LONG:-}" ] || kernels="$kernels sid-stock"
+	for kernel in $kernels; do
+		on "$kernel" || continue
+		models_in_guest "$kernel-model" "$commands.some"
 		flavour=$saved
-	fi
+	done
 
 	module=$(sh tests/vm/module.sh --kernel "$flavour")/driver/linnet.ko
 	# a signal ends a text in the middle, and what the device still had is cancelled
@@ -411,7 +468,8 @@ END
 
 # --------------------------------------------------------------------- virtio
 # The transport's side of Documentation/device-spec.rst, with devices that lie.
-group_virtio()
+# virtio_tests NAME
+virtio_tests()
 {
 	# a device that lies, for tests alone
 	if ! make -s O="${O:-build}" "${O:-build}/tests/vm/liar" selftests >"$logs/liar.make" 2>&1; then
@@ -419,8 +477,13 @@ group_virtio()
 		explain "$logs/liar.make"
 		return
 	fi
-	sh tests/vm/virtio.sh --kernel "$flavour" >"$logs/virtio" 2>"$logs/virtio.err" || :
-	absorb virtio "$logs/virtio"
+	sh tests/vm/virtio.sh --kernel "$flavour" >"$logs/$1" 2>"$logs/$1.err" || :
+	absorb "$1" "$logs/$1"
+}
+
+group_virtio()
+{
+	virtio_tests virtio
 }
 
 # --------------------------------------------------------------------- memory
@@ -433,8 +496,9 @@ group_memory()
 
 for group in $groups; do
 	case $group in
-	bench | kunit | selftests | stock | model | virtio | memory) group_$group ;;
-	*) vm_die "no such group ($group): bench, kunit, selftests, stock, model, virtio or memory" ;;
+	bench | kunit | selftests | stock | model | virtio | memory | sid) group_$group ;;
+	sid-long) group_sid_long ;;
+	*) vm_die "no such group ($group): see the head of tests/vm/run.sh" ;;
 	esac
 done
 echo "1..$n"

@@ -9,7 +9,7 @@
 # and state lie in the cache, the mirror and the key are those of the machine's apt. Lists
 # are taken again when they are a day old; with --fresh, some minutes, for one who is about
 # to download what they name. Old lists are better than none: a machine that is offline
-# goes on with what the cache has.
+# goes on with what the cache has. Status 77 when there are none: the last line says why.
 set -eu
 cd "$(dirname "$0")/../.."
 . tests/vm/lib.sh
@@ -17,7 +17,7 @@ cd "$(dirname "$0")/../.."
 age=1440
 [ "${1:-}" != --fresh ] || age=10
 for tool in apt-get apt-cache dpkg dpkg-deb; do
-	command -v $tool >/dev/null || vm_die "$tool is not there"
+	command -v $tool >/dev/null || vm_lack "$tool is not there"
 done
 folder=$VM_CACHE/sid-apt
 conf=$folder/apt.conf
@@ -28,9 +28,9 @@ fi
 
 mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Origin: Debian' \
 	'Label: Debian' 2>/dev/null | head -n 1)
-[ -n "$mirror" ] || vm_die "this machine's apt has no lists of a Debian mirror"
+[ -n "$mirror" ] || vm_lack "this machine's apt has no lists of a Debian mirror"
 key=/usr/share/keyrings/debian-archive-keyring.gpg
-[ -r $key ] || vm_die "$key is not there (Debian's package debian-archive-keyring)"
+[ -r $key ] || vm_lack "$key is not there (Debian's package debian-archive-keyring)"
 
 mkdir -p "$folder"
 exec 9>"$folder/lock"
@@ -55,6 +55,6 @@ if APT_CONFIG=$conf apt-get update -q >"$folder/log" 2>&1 9>&- &&
 elif [ -e "$folder/updated" ]; then
 	vm_say "the lists of Debian's unstable suite are old, and there are no newer ones now"
 else
-	vm_die "no lists of Debian's unstable suite: $(grep '^[WE]:' "$folder/log" | head -n 1)"
+	vm_lack "no lists of Debian's unstable suite: $(grep '^[WE]:' "$folder/log" | head -n 1)"
 fi
 echo "$conf"

@@ -32,14 +32,14 @@ find_packages()
 	image=$(depends "linux-image-${series}amd64" 'linux-image-' | head -n 1)
 	headers=$(depends "linux-headers-${series}amd64" 'linux-headers-' | head -n 1)
 	[ -n "$image" ] && [ -n "$headers" ] ||
-		vm_die "apt knows no package linux-image-${series}amd64"
+		vm_lack "apt knows no package linux-image-${series}amd64"
 	release=${image#linux-image-}
 	version=$(apt-cache policy "$image" | sed -n 's/^ *Candidate: //p')
 	folder=$VM_CACHE/${sid}stock-$(vm_word "$version")
 }
 
 for tool in apt-get apt-cache dpkg-deb depmod; do
-	command -v $tool >/dev/null || vm_die "$tool is not there"
+	command -v $tool >/dev/null || vm_lack "$tool is not there"
 done
 if [ -n "$sid" ]; then
 	APT_CONFIG=$(sh tests/vm/sid.sh)
@@ -83,7 +83,7 @@ if [ ! -e "$folder/complete" ]; then
 	vm_say "downloading $image, $headers and what they are built with"
 	# shellcheck disable=SC2086
 	(cd "$new/debs" && apt-get download -q "$image" "$headers" $others 9>&-) >&2 ||
-		vm_die "$image cannot be downloaded"
+		vm_lack "$image cannot be downloaded"
 	for deb in "$new/debs"/*.deb; do
 		dpkg-deb -x "$deb" "$new"
 	done
@@ -107,7 +107,7 @@ if [ ! -e "$folder/complete" ]; then
 		vm_say "this machine's C library is too old for the kernel's build tools; fetching theirs"
 		mkdir "$new/debs" "$new/libs"
 		(cd "$new/debs" && apt-get download -q libc6 libelf1t64 libssl3t64 libzstd1 zlib1g 9>&-) >&2 ||
-			vm_die "the libraries of the kernel's build tools cannot be downloaded"
+			vm_lack "the libraries of the kernel's build tools cannot be downloaded"
 		for deb in "$new/debs"/*.deb; do
 			dpkg-deb -x "$deb" "$new/libs"
 		done
