@@ -27,11 +27,12 @@
 #include <time.h>
 #include <unistd.h>
 #include <xxhash.h>
-#include <xxhash.h>
 
 #define BLOCK LINNET_WEIGHTS_BLOCK
 /* Bytes of one request: huge-page sized requests reach the disk's rate. */
 #define REQUEST ((size_t)2 << 20)
+/* Slots that are large enough begin at huge pages, so that each can be cut short. */
+#define SLOT_ALIGN ((uint64_t)2 << 20)
 /* A hole between tensors that is cheaper to read than to seek over. */
 #define HOLE (64 << 10)
 /* Requests that are queued ahead of the disk: enough to keep it busy, and few enough to
@@ -51,6 +52,7 @@ struct place {
 	struct linnet_read *read;
 	size_t pending;
 	struct unit *unit;	/* what it holds or gets; NULL: nothing */
+	uint64_t touched;	/* of a slot: what lies behind has no memory */
 	int error;
 	bool checked;		/* against the checksums */
 };
@@ -81,9 +83,10 @@ struct linnet_weights {
 	unsigned n_slots;
 	struct linnet_region *resident, *ring;
 	struct linnet_share *share;	/* NULL: with nobody */
-	uint64_t resident_bytes, slot_bytes, pass_bytes;
+	uint64_t resident_bytes, pass_bytes;
+	uint64_t slot_bytes;	/* that a slot may take, by what is streamed */
+	uint64_t slot_stride;	/* for the largest unit that may ever be */
 	uint64_t touched;	/* of the resident region: what lies behind has no memory */
-	bool ring_touched;
 
 	/* the pass: its first unit that is not done with; the reader: what it looks at
 	 * next, from n_units on in the next pass */
@@ -192,6 +195,12 @@ static int unit_init(struct unit *u, const struct linnet_weight_unit *from)
 	return 0;
 }
 
+uint64_t linnet_weights_slot_bytes(uint64_t unit_bytes)
+{
+	return unit_bytes < SLOT_ALIGN ? unit_bytes :
+					 (unit_bytes + SLOT_ALIGN - 1) & ~(SLOT_ALIGN - 1);
+}
+
 int linnet_weights_measure(struct linnet_weight_unit *unit, size_t n_units)
 {
 	for (size_t i = 0; i < n_units; i++) {
@@ -295,6 +304,25 @@ static int lay_out(struct linnet_weights *w, const struct linnet_weight_unit *un
 	return 0;
 }
 
+/* What is resident, what is streamed, and what that needs of the ring. */
+static void count_units(struct linnet_weights *w)
+{
+	w->n_streamed = 0;
+	w->resident_bytes = w->pass_bytes = w->slot_bytes = 0;
+	for (size_t i = 0; i < w->n_units; i++) {
+		const struct unit *u = &w->unit[i];
+		const uint64_t bytes = linnet_weights_slot_bytes(u->bytes);
+
+		if (u->streamed) {
+			w->n_streamed++;
+			w->pass_bytes += u->bytes;
+			w->slot_bytes = bytes > w->slot_bytes ? bytes : w->slot_bytes;
+		} else if (!u->absent) {
+			w->resident_bytes += u->bytes;
+		}
+	}
+}
+
 /* Regions and places, when the units are laid out. */
 static int make_places(struct linnet_weights *w, const struct linnet_weight_unit *unit,
 		       struct linnet_error *err)
@@ -308,19 +336,15 @@ static int make_places(struct linnet_weights *w, const struct linnet_weight_unit
 	uint64_t all = 0;
 	int ret = lay_out(w, unit, &all);
 
+	count_units(w);
 	for (size_t i = 0; i < w->n_units; i++) {
 		struct unit *u = &w->unit[i];
+		const uint64_t bytes = linnet_weights_slot_bytes(u->bytes);
 
-		if (u->streamed) {
-			w->n_streamed++;
-			w->pass_bytes += u->bytes;
-		} else if (!u->absent) {
-			w->resident_bytes += u->bytes;
-		}
 		if (u->fixed || !(u->streamed || changes))
 			continue;
 		w->n_slots++;
-		w->slot_bytes = u->bytes > w->slot_bytes ? u->bytes : w->slot_bytes;
+		w->slot_stride = bytes > w->slot_stride ? bytes : w->slot_stride;
 		most_reads = u->n_reads > most_reads ? u->n_reads : most_reads;
 	}
 	if (w->n_slots > w->opts.n_slots)
@@ -332,14 +356,14 @@ static int make_places(struct linnet_weights *w, const struct linnet_weight_unit
 	if (!ret && w->resident_bytes && !w->resident)
 		ret = e->ops->region_create(e, &w->resident, w->resident_bytes, pages, err);
 	if (!ret && w->n_slots)
-		ret = e->ops->region_create(e, &w->ring, w->slot_bytes * w->n_slots, pages, err);
+		ret = e->ops->region_create(e, &w->ring, w->slot_stride * w->n_slots, pages, err);
 	if (ret)
 		return ret;
 	for (size_t i = 0; i < w->n_units && !ret; i++)
 		ret = make_place(&w->unit[i].own, w->resident, w->unit[i].own.at,
 				 w->unit[i].n_reads);
 	for (unsigned i = 0; i < w->n_slots && !ret; i++)
-		ret = make_place(&w->slot[i], w->ring, i * w->slot_bytes, most_reads);
+		ret = make_place(&w->slot[i], w->ring, i * w->slot_stride, most_reads);
 	return ret ? linnet_err(err, ret, "%s: out of memory", linnet_gguf_path(w->g)) : 0;
 }
 
@@ -540,12 +564,27 @@ static void leave(struct unit *u)
 		empty(&u->own);
 }
 
-/* Give back the memory behind the last resident unit, and that of a ring nobody needs. */
+/* Give back what a slot has too much for what is streamed now. */
+static void trim_slot(struct linnet_weights *w, struct place *p)
+{
+	struct linnet_engine *e = w->opts.engine;
+
+	if (p->touched <= w->slot_bytes || p->pending)
+		return;
+	if (p->unit && p->unit->bytes > w->slot_bytes) {
+		if (p->unit->users)
+			return;
+		empty(p);
+	}
+	e->ops->region_discard(e, w->ring, p->at + w->slot_bytes, p->touched - w->slot_bytes);
+	p->touched = w->slot_bytes;
+}
+
+/* Give back the memory behind the last resident unit, and that of the ring nobody needs. */
 static void trim(struct linnet_weights *w)
 {
 	struct linnet_engine *e = w->opts.engine;
 	uint64_t end = 0;
-	bool ring = w->n_streamed;
 
 	if (!e->ops->region_discard)
 		return;
@@ -563,11 +602,7 @@ static void trim(struct linnet_weights *w)
 		w->touched = end;
 	}
 	for (unsigned i = 0; i < w->n_slots; i++)
-		ring |= w->slot[i].unit || w->slot[i].pending;
-	if (!ring && w->ring_touched) {
-		e->ops->region_discard(e, w->ring, 0, w->ring->bytes);
-		w->ring_touched = false;
-	}
+		trim_slot(w, &w->slot[i]);
 }
 
 /* --------------------------------------------------------------------- the reader */
@@ -620,8 +655,8 @@ static void read_unit(struct linnet_weights *w, struct unit *u, struct place *p)
 		/* what was shared here cannot be written to */
 		if (w->share)
 			linnet_share_drop(w->share, u - w->unit);
-	} else {
-		w->ring_touched = true;
+	} else if (linnet_weights_slot_bytes(u->bytes) > p->touched) {
+		p->touched = linnet_weights_slot_bytes(u->bytes);
 	}
 	for (size_t i = 0; i < u->n_spans; i++) {
 		const struct span *s = &u->span[i];
@@ -884,23 +919,15 @@ void linnet_weights_place(struct linnet_weights *w, const struct linnet_weight_u
 
 	if (!w->opts.changes || !e->ops->region_discard)
 		return;
-	w->n_streamed = 0;
-	w->resident_bytes = w->pass_bytes = 0;
 	for (size_t i = 0; i < w->n_units; i++) {
 		struct unit *u = &w->unit[i];
-
 		const bool no_room = u->own.at + u->bytes > reserved;
 
 		u->streamed = u->n && !u->fixed && (unit[i].streamed || no_room);
 		u->absent = u->n && u->optional && (unit[i].absent || no_room);
-		if (u->streamed) {
-			w->n_streamed++;
-			w->pass_bytes += u->bytes;
-		} else if (!u->absent) {
-			w->resident_bytes += u->bytes;
-		}
 		leave(u);
 	}
+	count_units(w);
 	trim(w);
 	w->cursor = w->pos;
 	advance(w);

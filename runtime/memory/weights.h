@@ -69,6 +69,9 @@ struct linnet_weights_stats {
 	bool direct_io, huge_pages;
 };
 
+/* Of a slot of the ring that units of up to so many bytes fit in. */
+uint64_t linnet_weights_slot_bytes(uint64_t unit_bytes);
+
 /* Fill in the bytes of memory that each unit takes. -ENOMEM. */
 int linnet_weights_measure(struct linnet_weight_unit *unit, size_t n_units);
 

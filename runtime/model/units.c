@@ -10,6 +10,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Parts of less than a third of the largest would be many small reads. */
+#define EARLY_LEAST 3
+#define EARLY_MOST 5
+
 /* Part of a layer that uses a tensor, of LINNET_LAYER_PARTS. */
 static uint32_t part_of(enum linnet_role role)
 {
@@ -46,18 +50,40 @@ static void add(struct linnet_units *u, size_t unit, const struct linnet_gguf_te
 	w->tensor[w->n++] = t;
 }
 
+/*
+ * Parts that are streamed first: where they are a good deal smaller than the largest, a
+ * ring of their size is, too, and what that saves is resident.
+ */
+static bool goes_early(const struct linnet_units *u, uint32_t i, uint64_t largest)
+{
+	const uint64_t bytes = u->unit[LINNET_UNIT_LAYERS + i].bytes;
+
+	return bytes >= largest / EARLY_LEAST && bytes <= largest - largest / EARLY_MOST;
+}
+
 /* The units that are streamed first come last. Multiples of the golden ratio are spread
  * evenly, however many of them are taken. */
 static void give_ranks(struct linnet_units *u)
 {
 	const uint32_t n = u->n_units - 1 - LINNET_UNIT_LAYERS;
+	uint64_t largest = 0;
 
 	for (uint32_t i = 0; i < n; i++) {
+		const struct linnet_weight_unit *w = &u->unit[LINNET_UNIT_LAYERS + i];
+
+		if (!w->fixed && w->bytes > largest)
+			largest = w->bytes;
+	}
+	for (uint32_t i = 0; i < n; i++) {
 		const uint32_t key = i * 2654435769u;
+		const bool early = goes_early(u, i, largest);
 		uint32_t rank = 1;
 
-		for (uint32_t j = 0; j < n; j++)
-			rank += j * 2654435769u < key;
+		for (uint32_t j = 0; j < n; j++) {
+			const bool other = goes_early(u, j, largest);
+
+			rank += other == early ? j * 2654435769u < key : early;
+		}
 		u->unit[LINNET_UNIT_LAYERS + i].rank = rank;
 	}
 	/* experts go all together, and the embeddings before them */
@@ -147,10 +173,10 @@ int linnet_units_make(struct linnet_units **out, const struct linnet_model *m,
 	ret = measure_experts(u, m);
 	if (ret)
 		goto err_free;
-	give_ranks(u);
 	ret = linnet_weights_measure(u->unit, u->n_units);
 	if (ret)
 		goto err_free;
+	give_ranks(u);
 	*out = u;
 	return 0;
 
@@ -170,41 +196,36 @@ void linnet_units_free(struct linnet_units *u)
 	free(u);
 }
 
-/* Of a ring that any unit fits in which may be streamed. */
-static uint64_t ring_bytes(const struct linnet_units *u, unsigned n_slots)
-{
-	uint64_t slot = 0;
-
-	for (size_t i = 0; i < u->n_units; i++)
-		if (!u->unit[i].fixed && u->unit[i].bytes > slot)
-			slot = u->unit[i].bytes;
-	return slot * n_slots;
-}
-
 void linnet_units_memory(const struct linnet_units *u, unsigned n_slots, uint64_t *resident,
 			 uint64_t *ring)
 {
-	*resident = *ring = 0;
+	uint64_t largest = 0;
+
+	*resident = 0;
 	for (size_t i = 0; i < u->n_units; i++) {
 		const struct linnet_weight_unit *w = &u->unit[i];
 
 		if (w->streamed)
-			*ring = ring_bytes(u, n_slots);
+			largest = w->bytes > largest ? w->bytes : largest;
 		else if (!w->absent)
 			*resident += w->bytes;
 	}
+	*ring = linnet_weights_slot_bytes(largest) * n_slots;
 }
 
 uint64_t linnet_units_least(const struct linnet_units *u, unsigned n_slots, uint64_t rows_bytes)
 {
-	uint64_t bytes = ring_bytes(u, n_slots) + u->least_places * u->place_bytes;
+	uint64_t bytes = u->least_places * u->place_bytes, largest = 0;
 
 	for (size_t i = 0; i < u->n_units; i++) {
 		const struct linnet_weight_unit *w = &u->unit[i];
 
-		if (w->fixed && !w->optional)
+		if (!w->fixed)
+			largest = w->bytes > largest ? w->bytes : largest;
+		else if (!w->optional)
 			bytes += w->bytes;
 	}
+	bytes += linnet_weights_slot_bytes(largest) * n_slots;
 	return bytes + (u->unit[LINNET_UNIT_EMBEDDINGS].optional ? rows_bytes : 0);
 }
 
@@ -233,7 +254,7 @@ int linnet_units_choose(struct linnet_units *u, uint64_t bytes, unsigned n_slots
 			uint64_t rows_bytes, uint64_t *least)
 {
 	const uint32_t all = u->unit[LINNET_UNIT_EMBEDDINGS].rank;
-	uint32_t low = 0, high = all;
+	uint32_t high = all;
 	uint64_t took;
 
 	*least = linnet_units_least(u, n_slots, rows_bytes);
@@ -243,17 +264,11 @@ int linnet_units_choose(struct linnet_units *u, uint64_t bytes, unsigned n_slots
 		if (took <= bytes)
 			goto out_places;
 	}
-	while (low < high) {
-		const uint32_t mid = high - (high - low) / 2;
-
-		if (try_rank(u, mid, n_slots, rows_bytes) <= bytes)
-			low = mid;
-		else
-			high = mid - 1;
-	}
-	took = try_rank(u, low, n_slots, rows_bytes);
-	if (took > bytes)
-		return -ENOSPC;
+	/* one by one: with the first of the large units the ring grows, and may take more than
+	 * the unit gives */
+	while ((took = try_rank(u, high, n_slots, rows_bytes)) > bytes)
+		if (!high--)
+			return -ENOSPC;
 out_places:
 	if (u->n_places) {
 		const uint64_t more = (bytes - took) / u->place_bytes;

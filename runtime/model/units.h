@@ -2,9 +2,10 @@
 /*
  * The model's tensors as units of weights, in the order of a pass: tables of rotary
  * angles, embeddings, each layer in LINNET_LAYER_PARTS, the output. Which of them are
- * resident follows from the memory there is: units go in a fixed order, each that goes
- * far from the ones before, so that for any amount of memory those that are streamed are
- * spread evenly over the pass and the disk works all the time.
+ * resident follows from the memory there is: units go in a fixed order, smaller kinds
+ * before the largest, and each that goes far from the ones before, so that for any amount
+ * of memory those that are streamed are spread evenly over the pass, the disk works all
+ * the time, and the ring is no larger than they need.
  *
  * Experts of a mixture are in memory all together, or the cache of experts has what memory
  * is left (runtime/memory/experts.h), and their units are absent.

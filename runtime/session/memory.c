@@ -22,8 +22,10 @@
 #include <string.h>
 #include <time.h>
 
-/* Page tables, sockets, rings: what a control group is charged beside pages. */
+/* What a control group is charged beside pages: stacks, sockets, rings; and page tables,
+ * of which a huge page has one in reserve. */
 #define KERNEL_BYTES (8u << 20)
+#define PAGE_TABLE_PART 512
 
 /* How often an automatic budget looks for pressure, and at the numbers. */
 #define LOOK_NS 10000000u
@@ -68,7 +70,7 @@ uint64_t linnet_model_automatic_budget(const struct linnet_model *m)
 	if (m->engine && m->engine->ops->regions_are_private && !m->opts.no_huge_pages &&
 	    !m->share_dir)
 		bytes += linnet_region_pool_free(m->root) + pool_taken(m);
-	limits -= limits / 64;
+	limits -= limits / PAGE_TABLE_PART;
 	limits -= limits > KERNEL_BYTES ? KERNEL_BYTES : limits;
 	return (limits < bytes ? limits : bytes) + linnet_budget_resident();
 }

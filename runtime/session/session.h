@@ -11,8 +11,9 @@
 #include "runtime/model/graph.h"
 #include "runtime/model/units.h"
 
-/* Slots of the ring: one in use, two on their way. */
-#define LINNET_RING_SLOTS 3
+/* Slots of the ring: one in use, or waiting to be, and one on its way. A third would let
+ * the disk run further ahead, but be read anew in every pass for want of its memory. */
+#define LINNET_RING_SLOTS 2
 
 /*
  * Options with the defaults filled in, and what follows from them: what is resident,
