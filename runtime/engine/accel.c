@@ -562,6 +562,7 @@ static void accel_info(const struct linnet_engine *e, struct linnet_engine_info 
 
 const struct linnet_engine_ops linnet_engine_accel = {
 	.name = "accel",
+	.together = 24,
 	.open = accel_open,
 	.close = accel_close,
 	.info = accel_info,

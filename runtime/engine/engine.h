@@ -59,6 +59,9 @@ struct linnet_engine_ops {
 	const char *name;
 	/* Regions are private memory of the process, which it may map other memory over. */
 	bool regions_are_private;
+	/* Jobs that are sent together where they are short: the way to the engine and back
+	 * is what costs. 0: one by one, as soon as each can be. */
+	unsigned together;
 	int (*open)(struct linnet_engine **out, const struct linnet_engine_options *opts,
 		    struct linnet_error *err);
 	/* No job may be pending. */

@@ -218,9 +218,10 @@ static bool finish(struct linnet_queue *q, struct linnet_read *r, int *result)
 	return false;
 }
 
-static bool deliver(struct linnet_queue *q, bool block)
+/* Deliver one end, if there is one; with n, wait for it, or until there are n. */
+static bool deliver(struct linnet_queue *q, unsigned n)
 {
-	struct linnet_read *r = q->ops->reap(q->backend, block);
+	struct linnet_read *r = q->ops->reap(q->backend, n);
 	int result;
 
 	if (!r)
@@ -253,7 +254,7 @@ void linnet_queue_poll(struct linnet_queue *q)
 	if (q->tick)
 		q->tick(q->tick_ctx);
 	q->delivering = true;
-	while (deliver(q, false))
+	while (deliver(q, 0))
 		;
 	start(q, &until);
 	q->delivering = false;
@@ -272,7 +273,7 @@ static void sleep_until(uint64_t until)
 	nanosleep(&ts, NULL);
 }
 
-int linnet_queue_wait(struct linnet_queue *q)
+int linnet_queue_wait_many(struct linnet_queue *q, unsigned n)
 {
 	uint64_t until = UINT64_MAX;
 	bool some = false;
@@ -281,7 +282,7 @@ int linnet_queue_wait(struct linnet_queue *q)
 		q->tick(q->tick_ctx);
 	q->delivering = true;
 	start(q, &until);
-	while (deliver(q, false))
+	while (deliver(q, 0))
 		some = true;
 	if (some)
 		start(q, &until);
@@ -298,10 +299,20 @@ int linnet_queue_wait(struct linnet_queue *q)
 		return 0;
 	}
 	q->delivering = true;
-	deliver(q, true);
+	/* a read that ends may be waited for by another */
+	if (q->in_flight || q->first || !n)
+		n = 1;
+	else if (n > q->commands)
+		n = q->commands;
+	deliver(q, n);
 	start(q, &until);
 	q->delivering = false;
 	return 0;
+}
+
+int linnet_queue_wait(struct linnet_queue *q)
+{
+	return linnet_queue_wait_many(q, 1);
 }
 
 void linnet_queue_set_worker(struct linnet_queue *q, bool (*run)(void *ctx), void *ctx)

@@ -89,6 +89,12 @@ void linnet_queue_poll(struct linnet_queue *q);
  */
 int linnet_queue_wait(struct linnet_queue *q);
 
+/*
+ * The same for a caller who can do nothing before n commands have ended: it may sleep until
+ * then, which saves waking for each of them. Reads in flight make it an ordinary wait.
+ */
+int linnet_queue_wait_many(struct linnet_queue *q, unsigned n);
+
 bool linnet_queue_is_io_uring(const struct linnet_queue *q);
 /* Why io_uring is not used: 0 (it is, or was not wanted) or -errno of its set-up. */
 int linnet_queue_refused(const struct linnet_queue *q);
@@ -106,8 +112,8 @@ struct linnet_queue_backend {
 	/* Make the kernel see what was started. What it refuses for good ends with an error. */
 	void (*flush)(void *b);
 	/* Take one end: the read with ->result set (bytes or -errno), or NULL when there
-	 * is none; block: wait for one (NULL after a signal). */
-	struct linnet_read *(*reap)(void *b, bool block);
+	 * is none; with n, wait for one, or until there are n (NULL after a signal). */
+	struct linnet_read *(*reap)(void *b, unsigned n);
 	void (*destroy)(void *b);
 };
 

@@ -93,13 +93,13 @@ static void threads_flush(void *b)
 {
 }
 
-static struct linnet_read *threads_reap(void *b, bool block)
+static struct linnet_read *threads_reap(void *b, unsigned n)
 {
 	struct threads *t = b;
 	struct linnet_read *r;
 
 	pthread_mutex_lock(&t->lock);
-	while (!(r = list_take(&t->done)) && block)
+	while (!(r = list_take(&t->done)) && n)
 		pthread_cond_wait(&t->ended, &t->lock);
 	pthread_mutex_unlock(&t->lock);
 	return r;

@@ -72,7 +72,7 @@ static void uring_start(void *b, struct linnet_read *r)
 	}
 }
 
-static struct linnet_read *uring_reap(void *b, bool block)
+static struct linnet_read *uring_reap(void *b, unsigned n)
 {
 	struct uring *u = b;
 	struct io_uring_cqe *cqe;
@@ -84,14 +84,14 @@ static struct linnet_read *uring_reap(void *b, bool block)
 		r->result = u->broken;
 		return r;
 	}
-	if (block) {
+	if (n) {
 		uring_flush(u);
 		if (u->first) {
 			/* no room in the kernel: what it has may not be ours */
 			usleep(1000);
 			return NULL;
 		}
-		if (io_uring_wait_cqe(&u->ring, &cqe))
+		if (io_uring_wait_cqes(&u->ring, &cqe, n, NULL, NULL))
 			return NULL;
 	} else if (io_uring_peek_cqe(&u->ring, &cqe)) {
 		return NULL;

@@ -17,6 +17,9 @@
  * that most of the weights are free to go when memory is wanted back. */
 #define MOST_PENDING 4
 
+/* Tokens of a pass whose jobs are short. */
+#define SHORT_PASS 8
+
 /* The job that begins with unit number i is number i. */
 struct linnet_pass_job {
 	struct linnet_job job;
@@ -119,12 +122,19 @@ static int wait(struct linnet_session *s, struct linnet_error *err)
 	return 0;
 }
 
+/* Jobs that go to the engine together, or 0: one by one. */
+static unsigned together(const struct linnet_session *s)
+{
+	return s->n_tokens <= SHORT_PASS ? s->m->engine->ops->together : 0;
+}
+
 /* Room for another job. */
 static int make_room(struct linnet_session *s, struct linnet_error *err)
 {
+	const unsigned most = together(s) ? together(s) : MOST_PENDING;
 	int ret = 0;
 
-	while (s->pending >= MOST_PENDING && !ret)
+	while (s->pending >= most && !ret)
 		ret = wait(s, err);
 	return ret;
 }
@@ -377,7 +387,8 @@ int linnet_pass_run(struct linnet_session *s, uint32_t n, uint32_t n_outputs,
 	ret = submit_embed(s, err);
 	for (uint32_t i = 0; i < m->hp.n_layer && !ret; i++) {
 		ret = submit_layer(s, i, err);
-		linnet_queue_poll(m->queue);
+		if (!together(s))
+			linnet_queue_poll(m->queue);
 	}
 	if (!ret && n_outputs)
 		ret = submit_output(s, n_outputs, err);
@@ -386,7 +397,7 @@ int linnet_pass_run(struct linnet_session *s, uint32_t n, uint32_t n_outputs,
 	while (s->pending) {
 		if (s->interrupt)
 			s->stop = 1;
-		linnet_queue_wait(m->queue);
+		linnet_queue_wait_many(m->queue, together(s) ? s->pending : 1);
 	}
 	/* rows that nobody waits for any more */
 	while (s->gathering && !linnet_gather_ready(s->gather, NULL))

@@ -188,6 +188,30 @@ static void softmax(struct linnet_sampler *s, size_t n, double temperature)
 		s->prob[i] /= sum;
 }
 
+/* The lowest id of the best logits, or -EINVAL: there is none. */
+static int32_t best_of(const float *logits, uint32_t n)
+{
+	enum { LANES = 16 };
+	float best[LANES], max = -INFINITY;
+	uint32_t i, k;
+
+	/* in lanes: one comparison need not wait for the one before */
+	for (k = 0; k < LANES; k++)
+		best[k] = -INFINITY;
+	for (i = 0; i + LANES <= n; i += LANES)
+		for (k = 0; k < LANES; k++)
+			best[k] = logits[i + k] > best[k] ? logits[i + k] : best[k];
+	for (; i < n; i++)
+		max = logits[i] > max ? logits[i] : max;
+	for (k = 0; k < LANES; k++)
+		max = best[k] > max ? best[k] : max;
+	if (max == -INFINITY)
+		return -EINVAL;
+	for (i = 0; logits[i] != max; i++)
+		;
+	return (int32_t)i;
+}
+
 int32_t linnet_sampler_sample(struct linnet_sampler *s, const float *logits)
 {
 	const struct linnet_sampler_options *o = &s->opts;
@@ -195,6 +219,13 @@ int32_t linnet_sampler_sample(struct linnet_sampler *s, const float *logits)
 	bool any = false;
 	double at, sum;
 
+	if (o->temperature == 0 && (o->repeat_penalty == 0 || o->repeat_penalty == 1)) {
+		const int32_t id = best_of(logits, s->n_vocab);
+
+		if (id >= 0)
+			linnet_sampler_accept(s, id);
+		return id;
+	}
 	for (i = 0; i < n; i++) {
 		bool bad = isnan(logits[i]);
 

@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: MIT
 /*
- * What a job costs: the smallest job of the simulated device (one byte is written), by
- * ioctl and by io_uring command, one at a time and many in flight. Prints a table: time
- * per job, and CPU time of the process per job. Run it with the module loaded (sim=1); what
- * workers of the kernel do is in the first figure alone.
+ * What a job costs: the smallest job of the device, by ioctl and by io_uring command, one
+ * at a time and many in flight. Prints a table, for each job: the time, the CPU time of
+ * the process, and that of the whole machine, which has the kernel's workers in it; and
+ * jobs per second. Run it with the module loaded: on the simulated device (sim=1), or on
+ * the one that LINNET_TEST_NODE names, where one at a time is a round trip to it.
  *
  * usage: submit [JOBS]
  */
 #include "../selftests/dev.h"
 
-#include <liburing.h>
 #include <sys/resource.h>
 
 #define DEPTH 64
@@ -28,19 +28,17 @@ static unsigned long long cpu_ns(void)
 	       (u.ru_utime.tv_usec + u.ru_stime.tv_usec) * 1000ull;
 }
 
-static void prep(unsigned int i)
+/* Of all processors of the machine, in ns; it counts ticks. */
+static unsigned long long machine_ns(void)
 {
-	struct io_uring_sqe *sqe = io_uring_get_sqe(&ring);
-	struct drm_linnet_uring_cmd payload = {
-		.ptr = (uintptr_t)&job[i].args, .size = sizeof(job[i].args),
-	};
+	unsigned long long user, nice, system, idle, iowait, irq, softirq;
+	FILE *f = fopen("/proc/stat", "r");
 
-	CHECK(sqe);
-	memset(sqe, 0, sizeof(*sqe));
-	sqe->opcode = IORING_OP_URING_CMD;
-	sqe->fd = fd;
-	sqe->cmd_op = DRM_LINNET_URING_SUBMIT;
-	memcpy(sqe->cmd, &payload, sizeof(payload));
+	CHECK(f);
+	CHECK_EQ(fscanf(f, "cpu %llu %llu %llu %llu %llu %llu %llu", &user, &nice, &system, &idle,
+			&iowait, &irq, &softirq), 7);
+	fclose(f);
+	return (user + nice + system + irq + softirq) * (1000000000ull / sysconf(_SC_CLK_TCK));
 }
 
 static void reap(unsigned int n)
@@ -68,7 +66,8 @@ static void by_uring(unsigned int depth)
 	unsigned int i;
 
 	for (i = 0; i < depth; i++)
-		prep(i);
+		CHECK(dev_prep(&ring, fd, DRM_LINNET_URING_SUBMIT, &job[i].args,
+			       sizeof(job[i].args)));
 	CHECK_EQ(io_uring_submit_and_wait(&ring, depth), (int)depth);
 	reap(depth);
 }
@@ -76,22 +75,27 @@ static void by_uring(unsigned int depth)
 static void measure(const char *name, void (*round)(unsigned int), unsigned int depth,
 		    unsigned int jobs)
 {
-	unsigned long long wall, cpu;
+	unsigned long long wall, cpu, machine;
 	unsigned int done;
 
 	round(depth);
 	wall = now_ns();
+	machine = machine_ns();
 	cpu = cpu_ns();
 	for (done = 0; done < jobs; done += depth)
 		round(depth);
 	wall = now_ns() - wall;
 	cpu = cpu_ns() - cpu;
-	printf("%-24s %5u %10.2f %10.2f\n", name, depth, wall / 1e3 / done, cpu / 1e3 / done);
+	machine = machine_ns() - machine;
+	printf("%-24s %5u %10.2f %10.2f %10.2f %10.0f\n", name, depth, wall / 1e3 / done,
+	       cpu / 1e3 / done, machine / 1e3 / done, done * 1e9 / wall);
 	fflush(stdout);
 }
 
 static void all(unsigned int jobs)
 {
+	static uint64_t data[64];
+	struct drm_linnet_dev_info info;
 	uint32_t ctx, stream, att, i;
 	struct sim s;
 
@@ -99,15 +103,21 @@ static void all(unsigned int jobs)
 	ctx = dev_ctx(fd);
 	bo = dev_bo(fd, 4096);
 	att = dev_attach(fd, ctx, bo);
-	sim_init(&s, 1);
-	sim_fill(&s, 0, 1, 1);
-	stream = sim_create(fd, ctx, &s);
+	dev_info(fd, &info);
+	if (info.engine == DRM_LINNET_ENGINE_SIM) {
+		sim_init(&s, 1);
+		sim_fill(&s, 0, 1, 1);
+		stream = sim_create(fd, ctx, &s);
+	} else {
+		CHECK_EQ(dev_stream_(fd, ctx, data, dev_any_stream(fd, data), &stream), 0);
+	}
 	for (i = 0; i < DEPTH; i++) {
 		sub_init(&job[i], ctx, stream);
 		sub_bind(&job[i], 0, att, 0, 4096);
 	}
 	CHECK_EQ(io_uring_queue_init(DEPTH, &ring, 0), 0);
-	printf("%-24s %5s %10s %10s\n", "submitted by", "depth", "us per job", "CPU us");
+	printf("%-24s %5s %10s %10s %10s %10s\n", "submitted by", "depth", "us per job",
+	       "process us", "machine us", "jobs/s");
 	measure("ioctl, BO_WAIT", by_ioctl, 1, jobs);
 	measure("io_uring", by_uring, 1, jobs);
 	measure("ioctl, BO_WAIT", by_ioctl, DEPTH, jobs);

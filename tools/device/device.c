@@ -10,26 +10,28 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-/* Lines about one guest. */
+/* Lines about one guest, and with -v. */
 #define MAX_SAID 64
+#define MAX_SAID_VERBOSE 4096
 
 /* Mappings that are left for all but resources. */
 #define OTHER_MAPS 1024
 
 void device_say(struct device *d, const char *fmt, ...)
 {
+	const unsigned max = d->opts.verbose ? MAX_SAID_VERBOSE : MAX_SAID;
 	unsigned n = atomic_fetch_add(&d->n_said, 1);
 	char line[256];
 	va_list ap;
 
-	if (!d->opts.say || n > MAX_SAID) {
-		atomic_store(&d->n_said, MAX_SAID + 1);
+	if (!d->opts.say || n > max) {
+		atomic_store(&d->n_said, max + 1);
 		return;
 	}
 	va_start(ap, fmt);
 	vsnprintf(line, sizeof(line), fmt, ap);
 	va_end(ap);
-	d->opts.say(d->opts.say_ctx, n < MAX_SAID ? line : "no more is said about this guest");
+	d->opts.say(d->opts.say_ctx, n < max ? line : "no more is said about this guest");
 }
 
 static unsigned map_limit(void)

@@ -60,6 +60,7 @@ struct device_stream {
 struct device_ctx {
 	struct device_resource *resource[DEVICE_MAX_RESOURCES];
 	struct device_stream *stream[DEVICE_MAX_STREAMS];
+	uint64_t n_jobs, ns;		/* executed, and the time that took */
 };
 
 /* A submission that was taken from the ring. */

@@ -29,6 +29,7 @@ static uint64_t now_ns(void)
 
 /* What a job that runs holds on to. */
 struct bound {
+	struct device_ctx *ctx;
 	struct device_stream *stream;
 	struct device_resource *resource[VIRTIO_LINNET_MAX_BINDINGS];
 	unsigned n;
@@ -67,9 +68,9 @@ static enum virtio_linnet_status prepare(struct device *d, const struct device_j
 {
 	const struct virtio_linnet_submit *q = &job->request.head;
 	const uint32_t n = le32toh(q->n_bindings), id = le32toh(q->stream);
-	const struct device_ctx *ctx;
 	const struct linnet_stream *s;
 	struct linnet_exec *x = &d->exec;
+	struct device_ctx *ctx;
 	enum virtio_linnet_status st;
 	uint64_t slots = 0;
 
@@ -78,6 +79,7 @@ static enum virtio_linnet_status prepare(struct device *d, const struct device_j
 	    job->chain.out_bytes != sizeof(*q) + n * sizeof(struct virtio_linnet_binding))
 		return VIRTIO_LINNET_S_INVALID;
 	ctx = le32toh(q->ctx) < DEVICE_MAX_CONTEXTS ? d->ctx[le32toh(q->ctx)] : NULL;
+	bound->ctx = ctx;
 	bound->stream = ctx && id < DEVICE_MAX_STREAMS ? ctx->stream[id] : NULL;
 	if (!bound->stream || !bound->stream->s)
 		return VIRTIO_LINNET_S_NOENT;
@@ -222,6 +224,8 @@ bool device_job_run(struct device *d)
 
 		pthread_mutex_lock(&d->lock);
 		d->running = NULL;
+		bound.ctx->n_jobs++;
+		bound.ctx->ns += ns;
 		bound.stream->busy--;
 		for (unsigned i = 0; i < bound.n; i++)
 			bound.resource[i]->busy--;

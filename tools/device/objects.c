@@ -139,6 +139,9 @@ static response ctx_destroy(struct device *d, struct request *r, uint32_t n)
 		return status(VIRTIO_LINNET_S_INVALID);
 	pthread_mutex_lock(&d->lock);
 	device_jobs_cancel_ctx(d, n);
+	if (d->opts.verbose)
+		device_say(d, "context %u: %llu jobs took %.3f ms", n,
+			   (unsigned long long)d->ctx[n]->n_jobs, (double)d->ctx[n]->ns / 1e6);
 	ctx_free(d, n);
 	pthread_mutex_unlock(&d->lock);
 	return status(VIRTIO_LINNET_S_OK);
