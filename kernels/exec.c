@@ -3,6 +3,11 @@
  * Executes streams, keeps exec.h. An operation is one or more phases; in each, the
  * threads claim pieces of work until none is left, then meet at a barrier. How the
  * work is cut depends on the number of threads, what a piece computes does not.
+ *
+ * What is one piece of work, as most small operations on a single token are, has no
+ * phase of its own: whoever comes last to the barrier before it does it, up to the next
+ * shared operation, and then lets the others go. Those fetch what they will read of the
+ * next matrix meanwhile.
  */
 #include "exec.h"
 #include "ref/math.h"
@@ -57,6 +62,9 @@ struct work {
 	uint32_t op_index, phase;
 	unsigned thread;
 	char *shared, *own;
+	bool alone;			/* no other thread works: claims are its own */
+	bool packed;			/* the activations of a product are packed already */
+	uint64_t next;			/* claim, when alone */
 };
 
 static size_t align_up(size_t n)
@@ -102,15 +110,21 @@ static bool interrupted(const struct work *w)
 }
 
 /* An operation can be long: who is interrupted leaves the rest of its work undone. */
-static uint64_t claim(struct work *w)
+static bool goes_on(struct work *w)
 {
 	if (!w->thread && w->x->poll)
 		w->x->poll(w->x->poll_ctx);
-	if (interrupted(w)) {
-		fail(w, -EINTR);
-		return UINT64_MAX;
-	}
-	return linnet_team_claim(w->x->team);
+	if (!interrupted(w))
+		return true;
+	fail(w, -EINTR);
+	return false;
+}
+
+static uint64_t claim(struct work *w)
+{
+	if (w->alone)
+		return w->next++;
+	return goes_on(w) ? linnet_team_claim(w->x->team) : UINT64_MAX;
 }
 
 #define for_each_claim(w, i, n) for (uint64_t i = claim(w); i < (n); i = claim(w))
@@ -358,15 +372,17 @@ static bool cut_next(struct cut *c)
 }
 
 /* False: there are no pieces. */
-static bool cut_matrices(struct cut *c, const struct work *w, uint32_t n, uint32_t tokens)
+static bool cut_matrices(struct cut *c, const struct linnet_exec *x, const struct linnet_op *op)
 {
-	*c = (struct cut){ .n = n, .granule = w->x->k->row_granule, .threads = w->x->team->n };
-	for (uint32_t i = 0; i < n; i++) {
-		const struct linnet_operand *weight = &w->op->operand[2 + 3 * i];
+	const uint32_t tokens = linnet_dim(op->operand[0].ne[1], x->params);
+
+	*c = (struct cut){ .n = op->attr[0], .granule = x->k->row_granule, .threads = x->team->n };
+	for (uint32_t i = 0; i < c->n; i++) {
+		const struct linnet_operand *weight = &op->operand[2 + 3 * i];
 		struct cut_matrix *m = &c->m[i];
 
 		m->row_bytes = weight->nb[0];
-		m->rows = linnet_dim(weight->ne[1], w->x->params);
+		m->rows = linnet_dim(weight->ne[1], x->params);
 		if (tokens <= FEW_TOKENS) {
 			const uint64_t most = PIECE_MAX / m->row_bytes;
 			uint64_t rows = m->rows;
@@ -385,37 +401,60 @@ static bool cut_matrices(struct cut *c, const struct work *w, uint32_t n, uint32
 	return cut_piece(c);
 }
 
-static void run_matmul(struct work *w)
+/* Lay out the packed activations of a product in the shared scratch; returns how many. */
+static unsigned matmul_acts(const struct work *w, struct linnet_act_buf acts[LINNET_ACT_COUNT],
+			    unsigned used[LINNET_ACT_COUNT])
 {
-	const struct linnet_kernels *k = w->x->k;
-	const struct linnet_op *op = w->op;
-	const uint32_t cols = dim(w, 0, 0), tokens = dim(w, 0, 1), n = op->attr[0];
-	const size_t granules = (tokens + k->act_granule - 1) / k->act_granule;
-	struct linnet_act_buf acts[LINNET_ACT_COUNT];
-	unsigned used[LINNET_ACT_COUNT], n_used = 0;
+	const uint32_t cols = dim(w, 0, 0), tokens = dim(w, 0, 1);
 	char *buf = w->shared;
-	struct cut c;
-	bool more;
+	unsigned n = 0;
 
 	for (unsigned a = 0; a < LINNET_ACT_COUNT; a++) {
-		if (!act_used(op, a))
+		if (!act_used(w->op, a))
 			continue;
 		acts[a] = (struct linnet_act_buf){ buf, cols, tokens };
-		buf += align_up(k->act_bytes(a, cols, tokens));
-		used[n_used++] = a;
+		buf += align_up(w->x->k->act_bytes(a, cols, tokens));
+		used[n++] = a;
 	}
-	for_each_claim(w, i, n_used * granules) {
+	return n;
+}
+
+static void matmul_pack(struct work *w, const struct linnet_act_buf *acts, const unsigned *used,
+			unsigned n)
+{
+	const struct linnet_kernels *k = w->x->k;
+	const uint32_t tokens = dim(w, 0, 1);
+	const size_t granules = (tokens + k->act_granule - 1) / k->act_granule;
+
+	for_each_claim(w, i, n * granules) {
 		unsigned a = used[i / granules];
 		size_t t0 = i % granules * k->act_granule;
 		size_t t1 = t0 + k->act_granule < tokens ? t0 + k->act_granule : tokens;
 
-		k->act_pack(a, &acts[a], row_f32(w, 0, 0, 0), op->operand[0].nb[0] / 4, t0, t1);
+		k->act_pack(a, &acts[a], row_f32(w, 0, 0, 0), w->op->operand[0].nb[0] / 4, t0, t1);
 	}
-	if (!next_phase(w))
-		return;
+}
 
-	more = cut_matrices(&c, w, n, tokens);
-	for_each_claim(w, piece, UINT64_MAX) {
+static void run_matmul(struct work *w)
+{
+	const struct linnet_kernels *k = w->x->k;
+	const struct linnet_op *op = w->op;
+	struct linnet_act_buf acts[LINNET_ACT_COUNT];
+	unsigned used[LINNET_ACT_COUNT];
+	const unsigned n_used = matmul_acts(w, acts, used);
+	/* a thread's first piece is known beforehand, so that it can be fetched ahead */
+	uint64_t piece = w->thread;
+	struct cut c;
+	bool more;
+
+	if (!w->packed) {
+		matmul_pack(w, acts, used, n_used);
+		if (!next_phase(w))
+			return;
+	}
+
+	more = cut_matrices(&c, w->x, op);
+	for (bool going = goes_on(w); going; going = goes_on(w)) {
 		const struct linnet_operand *weight;
 		struct linnet_matmul mm;
 
@@ -437,6 +476,7 @@ static void run_matmul(struct work *w)
 			.scratch = w->own,
 		};
 		k->matmul[weight->type](&mm);
+		piece = w->x->team->n + linnet_team_claim(w->x->team);
 	}
 }
 
@@ -1112,6 +1152,8 @@ int linnet_exec_begin(struct linnet_exec *x)
 		if (x->params[i] > x->s->param_max[i])
 			return -EINVAL;
 	atomic_init(&x->failure, 0);
+	atomic_init(&x->begun, 0);
+	atomic_init(&x->begun_sleepers, 0);
 	return 0;
 }
 
@@ -1125,23 +1167,160 @@ int linnet_exec_result(struct linnet_exec *x, uint32_t *op)
 	return -(int)(uint32_t)failure;
 }
 
+/* -------------------------------------------------------- operations of one thread */
+
+/* Operations [from, to), and the packing of the product `to`, that one thread does. */
+struct section {
+	uint32_t from, to;
+	bool pack;
+};
+
+/* One piece of work, and a short one: sharing it would take longer. */
+static bool is_short(const struct linnet_op *op, const uint32_t *params)
+{
+	const struct linnet_operand *dst = &op->operand[0];
+	uint32_t tokens = linnet_dim(dst->ne[1], params);
+
+	switch (op->code) {
+	case LINNET_OP_RMS_NORM:
+	case LINNET_OP_ROPE:
+		if (dst->n_dims == 3)
+			tokens = linnet_dim(dst->ne[2], params);
+		return tokens == 1;
+	case LINNET_OP_KV_WRITE:
+		return linnet_dim(op->operand[1].ne[2], params) == 1;
+	case LINNET_OP_GET_ROWS:
+	case LINNET_OP_ROPE_TABLE:
+	case LINNET_OP_ADD:
+	case LINNET_OP_SOFTCAP:
+	case LINNET_OP_ROUTE:
+	case LINNET_OP_COMBINE:
+		return tokens == 1;
+	default:
+		return false;
+	}
+}
+
+static bool has_room(const struct linnet_exec *x, const struct linnet_op *op, struct need *need)
+{
+	*need = op_need(op, x->params, x->k, x->team->n);
+	return need_total(need, x->team->n) <= x->scratch_bytes;
+}
+
+static struct section section(const struct linnet_exec *x, uint32_t from)
+{
+	struct section sec = { from, from, false };
+	const struct linnet_op *op;
+	struct need need;
+
+	while (sec.to < x->s->n_ops && is_short(&x->s->op[sec.to], x->params))
+		sec.to++;
+	if (sec.to < x->s->n_ops) {
+		op = &x->s->op[sec.to];
+		sec.pack = op->code == LINNET_OP_MATMUL && has_room(x, op, &need) &&
+			   linnet_dim(op->operand[0].ne[1], x->params) == 1;
+	}
+	return sec;
+}
+
+static void run_section(struct linnet_exec *x, const struct section *sec, unsigned thread)
+{
+	struct work w = { .x = x, .thread = thread, .alone = true, .shared = x->scratch };
+
+	for (w.op_index = sec->from; w.op_index < sec->to; w.op_index++) {
+		w.op = &x->s->op[w.op_index];
+		w.next = 0;
+		if (interrupted(&w))
+			fail(&w, -EINTR);
+		if (atomic_load_explicit(&x->failure, memory_order_relaxed))
+			return;
+		run[w.op->code](&w);
+	}
+	if (sec->pack) {
+		struct linnet_act_buf acts[LINNET_ACT_COUNT];
+		unsigned used[LINNET_ACT_COUNT];
+
+		w.op = &x->s->op[sec->to];
+		w.next = 0;
+		matmul_pack(&w, acts, used, matmul_acts(&w, acts, used));
+	}
+}
+
+/* False: it failed up to the end of the section. */
+static bool section_passed(struct linnet_exec *x, const struct section *sec)
+{
+	const uint64_t failure = atomic_load(&x->failure);
+
+	return !failure || failure >> 32 > (uint64_t)sec->to * PHASES + sec->pack;
+}
+
+/* What the thread will read first of the next product, when that is read once: of few tokens. */
+static void look_ahead(const struct linnet_exec *x, unsigned thread, uint32_t op,
+		       struct linnet_ahead *ahead, uint32_t *ahead_op)
+{
+	const struct linnet_operand *weight;
+	struct cut c;
+	bool more;
+
+	if (!x->team->ahead_bytes)
+		return;
+	while (op < x->s->n_ops && x->s->op[op].code != LINNET_OP_MATMUL)
+		op++;
+	if (op == *ahead_op || op == x->s->n_ops)
+		return;
+	*ahead_op = op;
+	ahead->bytes = 0;
+	if (linnet_dim(x->s->op[op].operand[0].ne[1], x->params) > FEW_TOKENS)
+		return;
+	more = cut_matrices(&c, x, &x->s->op[op]);
+	while (more && c.piece < thread)
+		more = cut_next(&c);
+	if (!more)
+		return;
+	weight = &x->s->op[op].operand[2 + 3 * c.matrix];
+	ahead->p = x->base[weight->slot] + weight->offset + c.row0 * weight->nb[0];
+	ahead->bytes = (c.row1 - c.row0) * weight->nb[0];
+	if (ahead->bytes > x->team->ahead_bytes)
+		ahead->bytes = x->team->ahead_bytes;
+}
+
 void linnet_exec_run(struct linnet_exec *x, unsigned thread)
 {
-	for (uint32_t i = 0; i < x->s->n_ops; i++) {
-		struct work w = { .x = x, .op = &x->s->op[i], .op_index = i, .thread = thread };
-		struct need need = op_need(w.op, x->params, x->k, x->team->n);
+	struct linnet_ahead ahead = { 0 };
+	uint32_t ahead_op = UINT32_MAX, generation;
+	struct section sec = section(x, 0);
+
+	look_ahead(x, thread, sec.to, &ahead, &ahead_op);
+	/* nobody has to have come for this */
+	if (!thread) {
+		run_section(x, &sec, thread);
+		atomic_store(&x->begun, 1);
+		linnet_team_wake(&x->begun, &x->begun_sleepers);
+	} else {
+		linnet_team_wait(&x->begun, 0, &x->begun_sleepers, &ahead);
+	}
+	while (section_passed(x, &sec) && sec.to < x->s->n_ops) {
+		struct work w = { .x = x, .op = &x->s->op[sec.to], .op_index = sec.to,
+				  .phase = sec.pack, .thread = thread, .packed = sec.pack };
+		struct need need;
 
 		if (!thread && interrupted(&w))
 			fail(&w, -EINTR);
 		/* every thread comes to the same verdict */
-		if (need_total(&need, x->team->n) > x->scratch_bytes) {
-			fail(&w, -ENOSPC);
-		} else {
+		if (has_room(x, w.op, &need)) {
 			w.shared = x->scratch;
 			w.own = x->scratch + need.shared + thread * need.thread;
 			run[w.op->code](&w);
+		} else {
+			fail(&w, -ENOSPC);
 		}
-		if (!next_phase(&w))
-			return;
+		sec = section(x, sec.to + 1);
+		look_ahead(x, thread, sec.to, &ahead, &ahead_op);
+		if (linnet_team_arrive(x->team, &generation)) {
+			run_section(x, &sec, thread);
+			linnet_team_release(x->team);
+		} else {
+			linnet_team_await(x->team, generation, &ahead);
+		}
 	}
 }

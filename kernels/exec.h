@@ -28,6 +28,8 @@ struct linnet_exec {
 	const _Atomic int *interrupt;
 
 	_Atomic uint64_t failure;		/* see linnet_exec_result() */
+	/* set when the operations before the first shared one are done */
+	_Atomic uint32_t begun, begun_sleepers;
 };
 
 /* Scratch for any parameters within their maxima. */

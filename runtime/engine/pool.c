@@ -75,7 +75,7 @@ static void *member_main(void *arg)
 
 	linnet_numa_pin(p->numa, m->index);
 	for (;;) {
-		linnet_team_wait(&p->job, seen, &p->sleepers);
+		linnet_team_wait(&p->job, seen, &p->sleepers, NULL);
 		seen++;
 		if (!p->exec)
 			return NULL;
