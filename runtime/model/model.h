@@ -123,6 +123,7 @@ struct linnet_model {
 	struct linnet_tokenizer *tokenizer;	/* NULL: the file has none */
 	const char *type_name;			/* prevailing weight type */
 	uint64_t n_params, weight_bytes, file_bytes;
+	uint64_t token_bytes, token_products, output_products;	/* see linnet_model_info */
 	char *arch, *name;			/* for linnet_model_info() */
 	char *share_dir;
 

@@ -2,7 +2,8 @@
 /*
  * Keeps linnet_kernels_measure(): one product as a stream, executed by the host engine's
  * threads, in turn with a plain read of the same weights and with products of registers,
- * so that a machine whose speed drifts slows all.
+ * so that a machine whose speed drifts slows all. And linnet_machine_measure(), the latter
+ * two alone.
  */
 #include "kernels/exec.h"
 #include "runtime/engine/pool.h"
@@ -220,11 +221,10 @@ static void fill(struct measure *m)
 		x[i] = (float)((int)(i * 7919 % 2001) - 1000) / 1000;
 }
 
-static int open_measure(struct measure *m, const struct linnet_kernels_options *opts,
-			struct linnet_error *err)
+static int open_level(struct measure *m, const struct linnet_kernels_options *opts,
+		      struct linnet_error *err)
 {
 	const char *isa = opts->isa ? opts->isa : getenv("LINNET_CPU");
-	size_t y = WEIGHT_BYTES / 1024 * sizeof(float) * 8;	/* rows of 1 KiB, 8 tokens */
 	int ret = linnet_kernels_init(&m->k, isa);
 
 	if (ret)
@@ -232,6 +232,17 @@ static int open_measure(struct measure *m, const struct linnet_kernels_options *
 				  "no such instruction set" : "not an instruction set of this CPU",
 				  isa);
 	m->n_threads = opts->n_threads ? opts->n_threads : linnet_pool_cores();
+	return 0;
+}
+
+static int open_measure(struct measure *m, const struct linnet_kernels_options *opts,
+			struct linnet_error *err)
+{
+	size_t y = WEIGHT_BYTES / 1024 * sizeof(float) * 8;	/* rows of 1 KiB, 8 tokens */
+	int ret = open_level(m, opts, err);
+
+	if (ret)
+		return ret;
 	ret = linnet_pool_create(&m->pool, m->n_threads, NULL);
 	if (ret)
 		return linnet_err(err, ret, "kernels: cannot start threads (n_threads, %u)",
@@ -289,4 +300,38 @@ int linnet_kernels_measure(const struct linnet_kernels_options *user,
 				 opts.type);
 	close_measure(&m);
 	return ret;
+}
+
+int linnet_machine_measure(const struct linnet_kernels_options *user,
+			   struct linnet_machine_rates *rates, struct linnet_error *err)
+{
+	struct linnet_machine_rates full = { .size = rates->size };
+	struct linnet_kernels_options opts = { 0 };
+	struct measure m = { 0 };
+	double end, rate;
+	int ret;
+
+	if (user)
+		memcpy(&opts, user, user->size < sizeof(opts) ? user->size : sizeof(opts));
+	ret = open_level(&m, &opts, err);
+	if (!ret)
+		ret = linnet_region_host_create(&m.w, WEIGHT_BYTES, LINNET_PAGES_HUGE, err);
+	if (ret)
+		return ret;
+	/* pages that nobody wrote to are one and the same */
+	for (size_t i = 0; i < WEIGHT_BYTES; i += 4096)
+		m.w->addr[i] = 1;
+	end = now() + (opts.ms ? opts.ms : 50) / 1e3;
+	do {
+		rate = limit_rate(&m, m.w->addr, WEIGHT_BYTES);
+		full.read = rate > full.read ? rate : full.read;
+		if (!m.k.limits.int8)
+			continue;
+		rate = limit_rate(&m, NULL, 0);
+		full.int8 = rate > full.int8 ? rate : full.int8;
+	} while (now() < end);
+	linnet_region_host_destroy(m.w);
+	memcpy(rates, &full, rates->size < sizeof(full) ? rates->size : sizeof(full));
+	return full.read > 0 ? 0 : linnet_err(err, -EAGAIN, "kernels: cannot start threads "
+					      "(n_threads, %u)", m.n_threads);
 }

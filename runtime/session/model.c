@@ -42,6 +42,35 @@ static void count(struct linnet_model *m)
 	m->type_name = m->weight_bytes ? linnet_type_info(best)->name : "";
 }
 
+/* What of a layer's tensor a token uses: of experts, those that are chosen. */
+static uint64_t used(const struct linnet_model *m, enum linnet_role role, uint64_t n)
+{
+	if (role >= LINNET_FFN_GATE_EXPS && role <= LINNET_FFN_DOWN_EXPS)
+		return n / m->hp.n_expert * m->hp.n_expert_used;
+	return n;
+}
+
+/* What a token costs. */
+static void count_token(struct linnet_model *m)
+{
+	const struct linnet_gguf_tensor *out = m->global[LINNET_OUTPUT];
+
+	for (uint32_t i = 0; i < m->hp.n_layer; i++) {
+		for (unsigned role = 0; role < LINNET_LAYER_ROLES; role++) {
+			const struct linnet_gguf_tensor *t = m->layer[i].tensor[role];
+
+			if (!t)
+				continue;
+			m->token_bytes += used(m, role, t->bytes);
+			if (t->ne[1] > 1)
+				m->token_products += used(m, role, t->ne[0] * t->ne[1] * t->ne[2]);
+		}
+	}
+	out = out ? out : m->global[LINNET_TOKEN_EMBD];
+	m->token_bytes += out->bytes;
+	m->output_products = out->ne[0] * out->ne[1];
+}
+
 /* Everything that computing needs: hyperparameters, tensors, engine. */
 static int open_weights(struct linnet_model *m, struct linnet_error *err)
 {
@@ -63,6 +92,7 @@ static int open_weights(struct linnet_model *m, struct linnet_error *err)
 		ret = linnet_tensors_read(m, err);
 	if (ret)
 		return ret;
+	count_token(m);
 	if (m->tokenizer && linnet_tokenizer_n_vocab(m->tokenizer) > m->hp.n_vocab)
 		return linnet_err(err, -EINVAL,
 				  "%s: more tokens than embeddings (tokenizer.ggml.tokens, %u of %u)",
@@ -223,6 +253,9 @@ int linnet_model_info(const struct linnet_model *m, struct linnet_model_info *in
 		.n_expert_used = m->hp.n_expert_used,
 		.n_threads = engine.n_threads,
 		.n_nodes = engine.n_nodes,
+		.token_bytes = m->token_bytes,
+		.token_products = m->token_products,
+		.output_products = m->output_products,
 	};
 	if (!full.n_vocab && m->tokenizer)
 		full.n_vocab = linnet_tokenizer_n_vocab(m->tokenizer);

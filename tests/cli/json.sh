@@ -33,6 +33,9 @@ holds "bench json: a test is of one kind" "all((t['n_prompt'] == 0) != (t['n_gen
 holds "bench json: mean of the samples" "all(abs(sum(t['samples_ts']) / 3 / t['avg_ts'] - 1) < 1e-6 for t in d)"
 holds "bench json: speed is tokens by time" "all(abs((t['n_prompt'] + t['n_gen']) * 1e9 / n / s - 1) < 1e-4 for t in d for n, s in zip(t['samples_ns'], t['samples_ts']))"
 holds "bench json: threads and depths" "{(t['n_threads'], t['n_depth']) for t in d} == {(1, 0), (1, 8), (2, 0), (2, 8)}"
+holds "bench json: limits were measured" "all(t['read_bytes_per_s'] > 1e8 and t['token_bytes'] > 0 and t['token_ops'] > 0 for t in d)"
+holds "bench json: generation is held against reading" "all(abs(t['avg_ts'] * t['token_bytes'] / t['read_bytes_per_s'] / t['share_of_read'] - 1) < .5 and t['share_of_int8'] is None for t in d if t['n_gen'])"
+holds "bench json: a prompt is held against products" "all(t['share_of_read'] is None and (t['int8_ops_per_s'] is None or 0 < t['share_of_int8'] < 2) for t in d if t['n_prompt'])"
 expect 0 "bench -o jsonl" bench -m "$demo" -p 16 -n 4 -r 1 -o jsonl
 check "bench jsonl: an object on each line" "$python" -c "
 import json

@@ -39,6 +39,9 @@ struct result {
 	char time[32];
 	double *ns;		/* one for each repetition */
 	size_t n;
+	/* What the machine could do, sums over the repetitions; 0: not measured. The share of
+	 * it that was reached: of memory's speed by generation, of int8's by prompts. */
+	double read, int8, share;
 };
 
 static double mean(const double *v, size_t n)
@@ -86,6 +89,12 @@ static char *model_type(char buf[static 128], const struct linnet_model_info *in
 	return buf;
 }
 
+/* Mean of what was measured with each repetition */
+static json_t *rate_json(double sum, size_t n)
+{
+	return sum > 0 ? json_number(sum / (double)n) : json_null();
+}
+
 static json_t *result_json(const struct bench *b, const struct result *r)
 {
 	json_t *o = json_new_object(), *ns = json_new_array(), *ts = json_new_array();
@@ -124,21 +133,31 @@ static json_t *result_json(const struct bench *b, const struct result *r)
 	json_put(o, "stddev_ts", json_number(deviation(speed, r->n)));
 	json_put(o, "samples_ns", ns);
 	json_put(o, "samples_ts", ts);
+	json_put(o, "token_bytes", json_integer((json_int_t)r->info.token_bytes));
+	json_put(o, "token_ops", json_integer((json_int_t)(2 * r->info.token_products)));
+	json_put(o, "read_bytes_per_s", rate_json(r->read, r->n));
+	json_put(o, "int8_ops_per_s", rate_json(r->int8, r->n));
+	json_put(o, r->n_prompt ? "share_of_int8" : "share_of_read", rate_json(r->share, r->n));
+	json_put(o, r->n_prompt ? "share_of_read" : "share_of_int8", json_null());
 	free(speed);
 	return o;
 }
 
 static void print_md(const struct bench *b, const struct result *r, const json_t *o, bool first)
 {
-	char type[128], size[32], test[64], count[32];
+	char type[128], size[32], test[64], count[32], limit[32] = "";
 	int n;
 
 	if (first)
-		out_printf("| %-24s | %10s | %9s | %-7s | %7s | %7s | %14s | %20s |\n"
+		out_printf("| %-24s | %10s | %9s | %-7s | %7s | %7s | %14s | %20s | %9s |\n"
 			   "| :----------------------- | ---------: | --------: | :------ | "
-			   "------: | ------: | -------------: | -------------------: |\n",
+			   "------: | ------: | -------------: | -------------------: | "
+			   "--------: |\n",
 			   "model", "size", "params", "engine", "threads", "kv type", "test",
-			   "t/s");
+			   "t/s", "of limit");
+	if (r->share > 0)
+		snprintf(limit, sizeof(limit), "%.0f %% %s", 100 * r->share / (double)r->n,
+			 r->n_prompt ? "int8" : "read");
 	n = snprintf(test, sizeof(test), "%s%u", r->n_prompt ? "pp" : "tg",
 		     r->n_prompt ? r->n_prompt : r->n_gen);
 	if (r->n_seqs > 1)
@@ -149,11 +168,11 @@ static void print_md(const struct bench *b, const struct result *r, const json_t
 		snprintf(count, sizeof(count), "%.2f B", (double)r->info.n_params / 1e9);
 	else
 		snprintf(count, sizeof(count), "%.2f M", (double)r->info.n_params / 1e6);
-	out_printf("| %-24s | %10s | %9s | %-7s | %7u | %7s | %14s | %11.2f ± %6.2f |\n",
+	out_printf("| %-24s | %10s | %9s | %-7s | %7u | %7s | %14s | %11.2f ± %6.2f | %9s |\n",
 		   model_type(type, &r->info), format_bytes(size, r->info.weight_bytes), count,
 		   r->info.isa, r->info.n_threads, kv_type_names[b->sargs.kv_type], test,
 		   json_real_value(json_object_get(o, "avg_ts")),
-		   json_real_value(json_object_get(o, "stddev_ts")));
+		   json_real_value(json_object_get(o, "stddev_ts")), limit);
 }
 
 static void print_result(const struct bench *b, const struct result *r, bool first)
@@ -233,8 +252,44 @@ static int once(struct linnet_session *s, const struct result *r, const int32_t 
 	return ret;
 }
 
+/*
+ * Whether the machine's limits say something about a test: the host computes, all weights
+ * stay in memory, and each pass of a generation is one token.
+ */
+static bool has_limits(struct linnet_model *m, const struct result *r)
+{
+	struct linnet_memory_info mem = LINNET_INIT(mem);
+
+	return !strcmp(r->info.engine, "host") && r->n_seqs == 1 &&
+	       !linnet_model_memory(m, NULL, &mem, NULL) && !mem.streamed && !mem.experts;
+}
+
+/* Hold a repetition against the machine's limits, measured before and after it. */
+static void add_limits(struct result *r, double ns, const struct linnet_machine_rates *before,
+		       const struct linnet_machine_rates *after)
+{
+	const double read = (before->read + after->read) / 2, int8 = (before->int8 + after->int8) / 2;
+	const double s = ns / 1e9;
+	double ops;
+
+	r->read += read;
+	r->int8 += int8;
+	ops = 2 * ((double)r->n_prompt * (double)r->info.token_products +
+		   (double)r->info.output_products);
+	/* only products of integers can be held against those of registers */
+	if (r->n_prompt && strchr("FB", r->info.type_name[0]))
+		return;
+	if (r->n_gen)
+		r->share += (double)r->n_gen * (double)r->info.token_bytes / s / read;
+	else if (int8 > 0)
+		r->share += ops / s / int8;
+}
+
 static int measure(struct bench *b, struct linnet_model *m, struct result *r, bool first)
 {
+	struct linnet_kernels_options limits = LINNET_INIT(limits);
+	struct linnet_machine_rates before = LINNET_INIT(before), after = LINNET_INIT(after);
+	bool limited;
 	uint32_t n = r->n_depth + r->n_prompt + r->n_gen;
 	int32_t *ids = tool_alloc(n * sizeof(*ids));
 	struct session_args sargs = b->sargs;
@@ -267,6 +322,8 @@ static int measure(struct bench *b, struct linnet_model *m, struct result *r, bo
 		if (ret)
 			goto err_message;
 	}
+	limits.n_threads = r->info.n_threads;
+	limited = has_limits(m, r) && !linnet_machine_measure(&limits, &before, NULL);
 	for (int64_t i = 0; i < b->reps; i++) {
 		snprintf(text, sizeof(text), "%s%u, repetition %lld of %lld",
 			 r->n_prompt ? "pp" : "tg", r->n_prompt ? r->n_prompt : r->n_gen,
@@ -276,7 +333,13 @@ static int measure(struct bench *b, struct linnet_model *m, struct result *r, bo
 		if (ret)
 			goto err_message;
 		r->n = (size_t)i + 1;
+		limited = limited && !linnet_machine_measure(&limits, &after, NULL);
+		if (limited)
+			add_limits(r, r->ns[i], &before, &after);
+		before = after;
 	}
+	if (!limited)
+		r->read = r->int8 = r->share = 0;
 	print_result(b, r, first);
 	status = TOOL_OK;
 	goto out;

@@ -119,6 +119,11 @@ struct linnet_model_info {
 	/* Memory nodes that weights are spread over and threads are kept on; 1: there is one, or
 	 * nothing is placed (no_numa, a policy of the caller's own, a library without libnuma). */
 	unsigned n_nodes;
+	/* Of a token that is written: bytes of weights that are read, of experts those used. */
+	uint64_t token_bytes;
+	/* Multiplications with weights, without attention: of each token, and of those alone
+	 * whose logits are wanted. */
+	uint64_t token_products, output_products;
 };
 
 /* Set info->size before. Strings live as long as the model. */
@@ -540,6 +545,21 @@ struct linnet_kernels_row {
 int linnet_kernels_measure(const struct linnet_kernels_options *opts,
 			   int (*row)(void *ctx, const struct linnet_kernels_row *r), void *ctx,
 			   struct linnet_error *err);
+
+/* What the machine can do by itself at this moment, the best of a few tries. */
+struct linnet_machine_rates {
+	size_t size;
+	double read;		/* bytes a second of a plain read of memory */
+	double int8;		/* int8 operations a second of registers; 0: not known */
+};
+
+/*
+ * Measure them with the host engine's instructions and as many threads, for opts->ms or
+ * 50 ms; about 100 MB. Machines whose speed drifts are measured before and after what is
+ * held against them.
+ */
+int linnet_machine_measure(const struct linnet_kernels_options *opts,
+			   struct linnet_machine_rates *rates, struct linnet_error *err);
 
 #ifdef __cplusplus
 }
