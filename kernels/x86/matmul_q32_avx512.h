@@ -5,13 +5,16 @@
  *	BLOCK_BYTES
  *	BIAS_SHIFT	the weights' bias is 1 << BIAS_SHIFT; or
  *	HAS_MIN		the type has a minimum, and no bias
+ *	load4(p, &lo, &hi)		see one_q32_avx512.h
  *	load4x4(q, p)			4 blocks at p[0] to p[3], second form of q32_avx512.h
  *	scales4(sc, p, row)		sc with the scales of 4 blocks at p merged in
  *	scale_floats(sc, &d, &m)	dword r of lane i: scale (minimum) of row r, block i
  *	unpack16(q, &d, &m, p, at)	16 rows of a block, first form
  *
- * includes this file and calls matmul_q32(). load4x4() and scales4() may read all
- * of the four blocks and nothing else.
+ * includes this file and calls matmul_q32(). load4(), load4x4() and scales4() may read
+ * all of the four blocks and nothing else.
+ *
+ * One token: one_q32_avx512.h.
  *
  * Few tokens: a step takes 8 rows times 4 blocks, transposed so that a dword has a row of
  * its own and sums need no horizontal step. Lane i is block i, and the chain of the
@@ -32,6 +35,8 @@
 #ifndef HAS_MIN
 #define HAS_MIN		0
 #endif
+
+#include "kernels/x86/one_q32_avx512.h"
 
 /* -- few tokens ------------------------------------------------------------------ */
 
@@ -107,14 +112,6 @@ ALWAYS_INLINE void step(__m512 acc[2], const struct square *w, const struct linn
 	acc[0] = _mm512_fmadd_ps(w->m[0], dsum, acc[0]);
 	acc[1] = _mm512_fmadd_ps(w->m[1], dsum, acc[1]);
 #endif
-}
-
-/* The sums of 4 rows: the lanes are chains. */
-ALWAYS_INLINE __m128 sum_chains(__m512 acc)
-{
-	return _mm_add_ps(_mm_add_ps(_mm_add_ps(
-		_mm512_castps512_ps128(acc), _mm512_extractf32x4_ps(acc, 1)),
-		_mm512_extractf32x4_ps(acc, 2)), _mm512_extractf32x4_ps(acc, 3));
 }
 
 static void few(const struct linnet_matmul *mm)
@@ -410,7 +407,9 @@ static void many(const struct linnet_matmul *mm)
 
 static void matmul_q32(const struct linnet_matmul *mm)
 {
-	if (mm->act->n_tokens <= LINNET_Q32_FEW)
+	if (mm->act->n_tokens == 1)
+		one(mm);
+	else if (mm->act->n_tokens <= LINNET_Q32_FEW)
 		few(mm);
 	else
 		many(mm);

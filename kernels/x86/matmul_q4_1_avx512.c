@@ -23,6 +23,14 @@ ALWAYS_INLINE __m512i nibbles4(const uint8_t *p)
 	return _mm512_mask_broadcast_i32x4(q, 0xf000, load128(p + 64));
 }
 
+ALWAYS_INLINE void load4(const uint8_t *p, __m512i *lo, __m512i *hi)
+{
+	const __m512i q = nibbles4(p);
+
+	*lo = low_nibbles(q);
+	*hi = high_nibbles(q);
+}
+
 ALWAYS_INLINE void load4x4(__m512i q[8], const uint8_t *const p[4])
 {
 	__m512i z[4];

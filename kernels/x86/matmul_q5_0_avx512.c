@@ -30,6 +30,16 @@ ALWAYS_INLINE __m512i nibbles4(const uint8_t *p)
 	return _mm512_mask_broadcast_i32x4(q, 0xf000, load128(p + 72));
 }
 
+ALWAYS_INLINE void load4(const uint8_t *p, __m512i *lo, __m512i *hi)
+{
+	const __m512i q = nibbles4(p);
+	__m512i bits = _mm512_permutexvar_epi8(_mm512_load_si512(bits_at), _mm512_loadu_si512(p));
+
+	bits = _mm512_mask_broadcastd_epi32(bits, 0xf000, _mm_loadu_si32(p + 68));
+	*lo = or_fifth_bit(low_nibbles(q), fifth_bits_of_blocks(bits, 0));
+	*hi = or_fifth_bit(high_nibbles(q), fifth_bits_of_blocks(bits, 16));
+}
+
 ALWAYS_INLINE void load4x4(__m512i q[8], const uint8_t *const p[4])
 {
 	__m512i z[4], bits = _mm512_setzero_si512();

@@ -23,6 +23,18 @@ ALWAYS_INLINE __m512i nibbles4(const uint8_t *p)
 	return _mm512_mask_broadcast_i32x4(q, 0xf000, load128(p + 80));
 }
 
+ALWAYS_INLINE void load4(const uint8_t *p, __m512i *lo, __m512i *hi)
+{
+	const __m512i q = nibbles4(p);
+	/* the fifth bits of a block in every dword of its lane */
+	__m512i bits = _mm512_permutexvar_epi32(
+		_mm512_set_epi32(FOUR(0), FOUR(13), FOUR(7), FOUR(1)), _mm512_loadu_si512(p));
+
+	bits = _mm512_mask_broadcastd_epi32(bits, 0xf000, _mm_loadu_si32(p + 76));
+	*lo = or_fifth_bit(low_nibbles(q), fifth_bits_of_blocks(bits, 0));
+	*hi = or_fifth_bit(high_nibbles(q), fifth_bits_of_blocks(bits, 16));
+}
+
 ALWAYS_INLINE void load4x4(__m512i q[8], const uint8_t *const p[4])
 {
 	const __m512i at = _mm512_set_epi32(FOUR(0), FOUR(13), FOUR(7), FOUR(1));

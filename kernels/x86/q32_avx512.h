@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Pieces of the AVX-512 products of the Q32 types. Two forms of unpacked weights:
+ * Pieces of the AVX-512 products of the Q32 types. Three forms of unpacked weights:
  *
  *	16 rows of a block: q[k] has elements 4k..4k+3 of row r in dword r
  *	4 blocks of 4 rows: dword r of lane i of q[k] has elements 4k..4k+3 of block i of
  *	row r
+ *	4 blocks of a row: lane i of lo and hi has elements 0..15 and 16..31 of block i
  *
  * Weights are unsigned bytes: the type's integer plus a bias, which the products take
  * off again as bias * (sum of the activations).
@@ -48,9 +49,20 @@ ALWAYS_INLINE __m512i or_fifth_bit(__m512i q, __m512i x)
 }
 
 /*
- * Fifth bits. bits has the 32 bits of a block in each dword; byte j of the result has bit
- * first + j in bit 4; its other bits are to be ignored.
+ * Fifth bits, in two forms. bits has the 32 bits of a block in each dword where they
+ * are wanted; first is the bit that the lowest byte takes. Byte j of the result has
+ * its bit in bit 4; its other bits are to be ignored.
  */
+ALWAYS_INLINE __m512i fifth_bits_of_blocks(__m512i bits, int first)
+{
+	/* bytes 0..7 of a lane take bits 0..7, bytes 8..15 take 8..15, minus 4 mod 64 */
+	const __m512i at = _mm512_broadcast_i32x4(
+		_mm_setr_epi8(60, 61, 62, 63, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11));
+
+	return _mm512_multishift_epi64_epi8(_mm512_add_epi8(at, _mm512_set1_epi8((char)first)),
+					    bits);
+}
+
 ALWAYS_INLINE __m512i fifth_bits_of_rows(__m512i bits, int first)
 {
 	const __m512i at = _mm512_set1_epi64(0x1f1e1d1c3f3e3d3c);
@@ -82,6 +94,25 @@ ALWAYS_INLINE void nibbles_of_lanes(__m512i q[8], const __m512i z[4])
 		q[k] = low_nibbles(d[k]);
 		q[k + 4] = high_nibbles(d[k]);
 	}
+}
+
+/* The sums of the lanes' dwords of 4 rows: dword r of lane i is row r, block i. */
+ALWAYS_INLINE __m512i sum_lanes(__m512i r0, __m512i r1, __m512i r2, __m512i r3)
+{
+	__m512i s01 = _mm512_add_epi32(_mm512_unpacklo_epi32(r0, r1),
+				       _mm512_unpackhi_epi32(r0, r1));
+	__m512i s23 = _mm512_add_epi32(_mm512_unpacklo_epi32(r2, r3),
+				       _mm512_unpackhi_epi32(r2, r3));
+
+	return _mm512_add_epi32(_mm512_unpacklo_epi64(s01, s23), _mm512_unpackhi_epi64(s01, s23));
+}
+
+/* The sums of 4 rows: the lanes are chains. */
+ALWAYS_INLINE __m128 sum_chains(__m512 acc)
+{
+	return _mm_add_ps(_mm_add_ps(_mm_add_ps(
+		_mm512_castps512_ps128(acc), _mm512_extractf32x4_ps(acc, 1)),
+		_mm512_extractf32x4_ps(acc, 2)), _mm512_extractf32x4_ps(acc, 3));
 }
 
 /* 16 bytes at p[r] + at of 16 rows: dword r of d[k] is bytes 4k..4k+3 of row r. */
