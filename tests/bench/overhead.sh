@@ -36,7 +36,7 @@ while getopts m:n:t:j: opt; do
 done
 [ -n "$threads" ] || threads=$(($(nproc) > 1 ? $(nproc) - 1 : 1))
 build=${LINNET_BUILD:-${O:-build}}
-make -s O="$build" selftests >&2
+[ -x "$build/tests/bench/submit" ] || make -s O="$build" selftests >&2
 module=$(sh tests/vm/module.sh --kernel base)/driver/linnet.ko
 dir=$(mktemp -d "${TMPDIR:-/tmp}/linnet-overhead.XXXXXX")
 trap 'vm_device_stop; rm -rf "$dir"' EXIT
@@ -50,7 +50,7 @@ fi
 guest()
 {
 	$first sh tests/vm/guest.sh --kernel base --no-leaks --module "$module" --memory 2G --see "$dir" \
-		--see "$(dirname "$model")" --dir "$dir/out" "$@"
+		--see "$(dirname "$model")" --see "$build" --dir "$dir/out" "$@"
 }
 
 echo "A job of the simulated device:"
