@@ -4,7 +4,8 @@
 #
 # usage: sh tests/vm/run.sh [--kernel base | debug | sid-base | sid-debug] [NAME...]
 #
-# NAME picks groups: bench, kunit, selftests, stock, model, virtio, memory, sid, sid-long.
+# NAME picks groups: bench, kunit, selftests, stock, model, virtio, kills, memory, sid,
+# sid-long.
 # Without one, all run, but sid-long only with LINNET_TEST_LONG. --kernel is for those that
 # run in User-Mode Linux, and lets them run on another.
 # Packages of use `vm` are installed where that is possible; a machine without them, or one
@@ -23,7 +24,7 @@ kunit=
 [ ! -d driver/tests ] || kunit=kunit
 long=
 [ -z "${LINNET_TEST_LONG:-}" ] || long=sid-long
-groups=${*:-bench $kunit selftests stock model virtio memory sid $long}
+groups=${*:-bench $kunit selftests stock model virtio kills memory sid $long}
 
 skip_all()
 {
@@ -494,9 +495,16 @@ group_memory()
 	absorb memory "$logs/memory"
 }
 
+# ---------------------------------------------------------------------- kills
+group_kills()
+{
+	sh tests/vm/kills.sh --kernel "$flavour" >"$logs/kills" 2>"$logs/kills.err" || :
+	absorb kills "$logs/kills"
+}
+
 for group in $groups; do
 	case $group in
-	bench | kunit | selftests | stock | model | virtio | memory | sid) group_$group ;;
+	bench | kunit | selftests | stock | model | virtio | kills | memory | sid) group_$group ;;
 	sid-long) group_sid_long ;;
 	*) vm_die "no such group ($group): see the head of tests/vm/run.sh" ;;
 	esac
