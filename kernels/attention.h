@@ -19,15 +19,19 @@
  *       dot = fma(q[d], k_p[d], dot) over d in order, from 0;
  *       out[d] = fma(e_p, v_p[d], out[d]) over p in order, from 0
  * Q8_0, Q4_0: dot runs over blocks b of 32 dimensions in order, from 0:
- *       dot = fma(fma((float)lo, 1/254, (float)hi), dk_p[b] * dq[b], dot)
- *       where dq[b] = a / 127 for the block's largest magnitude a, and hi, lo are exact
- *       int32 products of the 32 k with two digits of the query: x = q * (127 / a),
- *       hi digit = round_to_even(x), lo digit = round_to_even((x - hi digit) * 254).
- *       The query's error is at most a / 64516 for each value;
- *       out[d] = fma(e_p * dv_p[d / 32], (float)v_p[d], out[d]) over p in order
+ *       dot = fma((float)(sum over d of Q[d] * k_p[d], exact int32), dk_p[b] * dq[b], dot)
+ *       where dq[b] = a / 16256 for the query block's largest magnitude a and
+ *       Q[d] = round_to_even(q[d] * (16256 / a)). The query's error is at most a / 32512
+ *       for each value.
+ *       For each block of 32 dimensions w_p = e_p * dv_p[b], where Q8_0 takes the scale's
+ *       magnitude; with their largest magnitude a: W_p = round_to_even(w_p * (16256 / a)),
+ *       out[d] = (float)(sum over p of W_p * v_p[d], exact int32) * (a / 16256).
+ *       A weight's error is at most a / 32512.
+ * 16256 is 127 * 128: such an integer is two digits, each of which a byte holds, so that
+ * products of bytes make these sums
  *
- * A block of 32 is quantized, for a query and on writing to such a cache, with largest
- * magnitude a: zero when a < 1e-30; NaN (scale NaN, integers 0) when a value is
+ * A block of 32 is quantized, for a query and on writing to such a cache, and so are the
+ * weights w_p, with largest magnitude a: zero when a < 1e-30; NaN (scale NaN, integers 0) when a value is
  * infinite or NaN. A Q8_0 cache takes a / 127 rounded to half precision as its scale
  * and round_to_even(x * (127 / a)) as its integers. A Q4_0 cache takes m / -8 rounded to
  * half precision, where m is -a when that is among the values, else a, and the least of 7

@@ -13,5 +13,7 @@
 #define SCORE8_TILES(nq)	1
 #define VALUE_QUERIES		2
 #define VALUE_VECTORS		2
+#define VALUE8_QUERIES		2
+#define VALUE8_VECTORS		1
 
 #include "kernels/lanes/attention.h"

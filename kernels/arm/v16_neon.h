@@ -99,21 +99,6 @@ V16_INLINE void v16_store_f16_n(void *p, v16 a, size_t n)
 	memcpy(p, h, 2 * n);
 }
 
-V16_INLINE v16 v16_from_i8(int8x16_t b)
-{
-	int16x8_t lo = vmovl_s8(vget_low_s8(b)), hi = vmovl_s8(vget_high_s8(b));
-
-	return (v16) { {
-		vcvtq_f32_s32(vmovl_s16(vget_low_s16(lo))), vcvtq_f32_s32(vmovl_s16(vget_high_s16(lo))),
-		vcvtq_f32_s32(vmovl_s16(vget_low_s16(hi))), vcvtq_f32_s32(vmovl_s16(vget_high_s16(hi))),
-	} };
-}
-
-V16_INLINE v16 v16_load_i8(const int8_t *p)
-{
-	return v16_from_i8(vld1q_s8(p));
-}
-
 V16_INLINE int8x16_t v16_low_nibbles(uint8x16_t a)
 {
 	return vreinterpretq_s8_u8(vsubq_u8(vandq_u8(a, vdupq_n_u8(15)), vdupq_n_u8(8)));
@@ -122,14 +107,6 @@ V16_INLINE int8x16_t v16_low_nibbles(uint8x16_t a)
 V16_INLINE int8x16_t v16_high_nibbles(uint8x16_t a)
 {
 	return vreinterpretq_s8_u8(vsubq_u8(vshrq_n_u8(a, 4), vdupq_n_u8(8)));
-}
-
-V16_INLINE void v16_load_i4(v16 *low, v16 *high, const void *p)
-{
-	uint8x16_t a = vld1q_u8(p);
-
-	*low = v16_from_i8(v16_low_nibbles(a));
-	*high = v16_from_i8(v16_high_nibbles(a));
 }
 
 V16_INLINE void v16_store_i8(int8_t *p, v16 a)
@@ -246,6 +223,14 @@ V16_INLINE v16 v16_copysign(v16 a, v16 sign)
 	return a;
 }
 
+V16_INLINE v16 v16_larger_magnitude(v16 max, v16 a)
+{
+	V16_EACH(i)
+		max.v[i] = vreinterpretq_f32_u32(vmaxq_u32(vreinterpretq_u32_f32(max.v[i]),
+					vreinterpretq_u32_f32(vabsq_f32(a.v[i]))));
+	return max;
+}
+
 V16_INLINE uint32_t v16_max_magnitude(v16 a, v16 b)
 {
 	uint32x4_t m = vdupq_n_u32(0);
@@ -317,12 +302,7 @@ V16_INLINE v16_bytes v16_load_high(const void *p)
 	return r;
 }
 
-V16_INLINE v16_int v16_dot_begin(int32_t digit_sum)
-{
-	int32x4_t z = vdupq_n_s32(0);
-
-	return (v16_int) { { z, z, z, z } };
-}
+#define V16_DOT_BEGIN	0
 
 V16_INLINE v16_int v16_dot(v16_int acc, v16_bytes a, int32_t digits)
 {
@@ -331,6 +311,74 @@ V16_INLINE v16_int v16_dot(v16_int acc, v16_bytes a, int32_t digits)
 	V16_EACH(i)
 		acc.v[i] = dot4(acc.v[i], a.v[i], d);
 	return acc;
+}
+
+V16_INLINE v16_bytes v16_load_signed(const void *p) { return v16_load_bytes(p); }
+
+V16_INLINE v16_bytes v16_load_low_nibbles(const void *p)
+{
+	v16_bytes r;
+
+	V16_EACH(i)
+		r.v[i] = vreinterpretq_s8_u8(vandq_u8(vld1q_u8((const uint8_t *)p + 16 * i),
+						      vdupq_n_u8(15)));
+	return r;
+}
+
+V16_INLINE v16_bytes v16_load_high_nibbles(const void *p)
+{
+	v16_bytes r;
+
+	V16_EACH(i)
+		r.v[i] = vreinterpretq_s8_u8(vshrq_n_u8(vld1q_u8((const uint8_t *)p + 16 * i), 4));
+	return r;
+}
+
+V16_INLINE v16_bytes v16_four_bytes(const void *p)
+{
+	int8x16_t a;
+	int32_t x;
+
+	memcpy(&x, p, sizeof(x));
+	a = vreinterpretq_s8_s32(vdupq_n_s32(x));
+	return (v16_bytes) { { a, a, a, a } };
+}
+
+V16_INLINE v16_int v16_int_set(int32_t x)
+{
+	int32x4_t a = vdupq_n_s32(x);
+
+	return (v16_int) { { a, a, a, a } };
+}
+
+V16_INLINE int32_t v16_int_sum(v16_int a)
+{
+	return vaddvq_s32(vaddq_s32(vaddq_s32(a.v[0], a.v[1]), vaddq_s32(a.v[2], a.v[3])));
+}
+
+V16_INLINE v16_int v16_dot_7x8(v16_int acc, v16_bytes u, v16_bytes s)
+{
+	V16_EACH(i)
+		acc.v[i] = dot4(acc.v[i], u.v[i], s.v[i]);
+	return acc;
+}
+
+V16_INLINE v16_int v16_join_digits(v16_int high, v16_int low)
+{
+	V16_EACH(i)
+		low.v[i] = vaddq_s32(low.v[i], vshlq_n_s32(high.v[i], 7));
+	return low;
+}
+
+V16_INLINE void v16_store_digits(int8_t *high, int8_t *low, v16 a)
+{
+	int16x8_t x = vcombine_s16(vmovn_s32(vcvtnq_s32_f32(a.v[0])),
+				   vmovn_s32(vcvtnq_s32_f32(a.v[1])));
+	int16x8_t y = vcombine_s16(vmovn_s32(vcvtnq_s32_f32(a.v[2])),
+				   vmovn_s32(vcvtnq_s32_f32(a.v[3])));
+
+	vst1q_s8(high, vcombine_s8(vshrn_n_s16(x, 7), vshrn_n_s16(y, 7)));
+	vst1q_s8(low, vandq_s8(vcombine_s8(vmovn_s16(x), vmovn_s16(y)), vdupq_n_s8(127)));
 }
 
 V16_INLINE v16 v16_from_int(v16_int a)

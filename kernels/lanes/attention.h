@@ -10,7 +10,8 @@
  *
  * SCORE_QUERIES, SCORE_TILES(nq)	F16 and F32 scores: queries at once, and tiles: 1, 2 or 4
  * SCORE8_QUERIES, SCORE8_TILES(nq)	Q8_0 and Q4_0 scores
- * VALUE_QUERIES, VALUE_VECTORS		values: queries at once, and vectors: 2 or 4
+ * VALUE_QUERIES, VALUE_VECTORS		F16 and F32 values: queries at once, and vectors: 2 or 4
+ * VALUE8_QUERIES, VALUE8_VECTORS	Q8_0 and Q4_0 values; vectors: 1 or 2
  *
  * At decode memory is what counts: K and V are walked in address order as far as the
  * blocks allow and one stream of prefetches runs ahead of the reads, over K, V and the
@@ -38,8 +39,8 @@ static bool is_quantized(uint32_t type)
 
 /*
  * Packed queries, F16 and F32: float [n][dk].
- * Q8_0 and Q4_0, each: float scale [dk / 32], int32 sum of digits [dk / 32][high, low], then digits
- * int8 [dk / 4][high, low][4].
+ * Q8_0 and Q4_0, each: float scale [dk / 32], int32 [dk / 32][high, low] what sums begin with,
+ * then digits int8 [dk / 4][high, low][4].
  */
 static size_t query_stride(uint32_t type, size_t dk)
 {
@@ -76,22 +77,21 @@ static void prep_digits(uint8_t *buf, const float *src, size_t dk)
 	uint8_t *digits = (uint8_t *)(sum + 2 * (dk / 32));
 
 	for (size_t b = 0; b < dk / 32; b++) {
-		int8_t high[32], low[32];
+		int8_t high[32] = { 0 }, low[32] = { 0 };
 		float id;
 
-		scale[b] = v16_quant8_scale(&id, src + 32 * b);
-		for (size_t i = 0; i < 32; i += 16) {
-			v16 x = id ? v16_mul(v16_load(src + 32 * b + i), v16_set(id)) : v16_zero();
-			v16 r = v16_rint(x);
-
-			v16_store_i8(high + i, r);
-			v16_store_i8(low + i, v16_mul(v16_sub(x, r), v16_set(254)));
-		}
+		scale[b] = linnet_digits_step(&id, v16_max_magnitude(v16_load(src + 32 * b),
+								      v16_load(src + 32 * b + 16)));
+		for (size_t i = 0; id && i < 32; i += 16)
+			v16_store_digits(high + i, low + i,
+					 v16_mul(v16_load(src + 32 * b + i), v16_set(id)));
 		sum[2 * b] = sum[2 * b + 1] = 0;
 		for (int i = 0; i < 32; i++) {
 			sum[2 * b] += high[i];
 			sum[2 * b + 1] += low[i];
 		}
+		sum[2 * b] *= V16_DOT_BEGIN;
+		sum[2 * b + 1] *= V16_DOT_BEGIN;
 		for (size_t i = 0; i < 8; i++) {
 			memcpy(digits + 64 * b + 8 * i, high + 4 * i, 4);
 			memcpy(digits + 64 * b + 8 * i + 4, low + 4 * i, 4);
@@ -111,12 +111,6 @@ static void prep(const struct linnet_attn_query *q, const float *const *src)
 		else
 			memcpy(buf, src[i], stride);
 	}
-}
-
-/* float [n][PAGE]: scores, then exp of them */
-static size_t page_scratch(uint32_t type, uint32_t n, uint32_t dk, uint32_t dv)
-{
-	return (size_t)n * PAGE * sizeof(float);
 }
 
 /* The bytes that will be read, in order. */
@@ -187,19 +181,19 @@ V16_INLINE void scores_quantized(float *s, const uint8_t *q, size_t dk, const ui
 	const float *steps = (const float *)q;
 	const int32_t *sums = (const int32_t *)(q + 4 * (dk / 32));
 	const int32_t *digits = sums + 2 * (dk / 32);
-	v16 acc[MAX_SUMS], step[GROUP];
+	v16 acc[MAX_SUMS / 2], step[GROUP];
 
 	stride /= 4;	/* of floats and of int32 */
 	UNROLL
 	for (int j = 0; j < nq * m; j++)
 		acc[j] = v16_zero();
 	for (size_t b = 0; b < dk / 32; b++) {
-		v16_int high[MAX_SUMS], low[MAX_SUMS];
+		v16_int high[MAX_SUMS / 2], low[MAX_SUMS / 2];
 
 		UNROLL
 		for (int j = 0; j < nq * m; j++) {
-			high[j] = v16_dot_begin(sums[j / m * stride + 2 * b]);
-			low[j] = v16_dot_begin(sums[j / m * stride + 2 * b + 1]);
+			high[j] = v16_int_set(sums[j / m * stride + 2 * b]);
+			low[j] = v16_int_set(sums[j / m * stride + 2 * b + 1]);
 		}
 		UNROLL
 		for (int t = 0; t < m; t++) {
@@ -228,10 +222,9 @@ V16_INLINE void scores_quantized(float *s, const uint8_t *q, size_t dk, const ui
 		}
 		UNROLL
 		for (int j = 0; j < nq * m; j++) {
-			v16 dot = v16_fma(v16_from_int(low[j]), v16_set(1 / 254.0f),
-					  v16_from_int(high[j]));
+			v16 scale_of = v16_mul(step[j % m], v16_set(steps[j / m * stride + b]));
 
-			acc[j] = v16_fma(dot, v16_mul(step[j % m], v16_set(steps[j / m * stride + b])),
+			acc[j] = v16_fma(v16_from_int(v16_join_digits(high[j], low[j])), scale_of,
 					 acc[j]);
 		}
 	}
@@ -310,54 +303,114 @@ V16_INLINE void values_floats(float *out, size_t ld, const float *e, size_t n, c
 	}
 }
 
-/* Positions [lo, hi) of a head's block v; dimensions d0 and up, 16 * m of them. bits: of an
- * integer, 8 or 4. */
-V16_INLINE void values_quantized(float *out, size_t ld, const float *e, size_t lo, size_t hi,
-				 const uint8_t *v, size_t dv, size_t d0, const uint8_t *ahead,
-				 const int bits, const int nq, const int m)
+/* A query's weights of a block of V as digits W = 128 * high + low, low in 0..127. */
+struct weights {
+	int8_t high[PAGE], low[PAGE];
+	float step;
+	int32_t begin;		/* of a sum of W times nibbles: what takes 8 off each */
+	int32_t unused[14];
+};
+
+/* Weights of positions [lo, hi) for a block of V, 0 for the rest of [first, last), which are
+ * whole tiles. */
+V16_INLINE void weights_of(struct weights *w, const float *e, size_t lo, size_t hi, size_t first,
+			   size_t last, const uint8_t *scales, const bool q8)
 {
-	const size_t row_bytes = dv * bits / 8, tile_bytes = dv + TILE * row_bytes;
-	v16 acc[MAX_SUMS], x[GROUP];
+	v16 max = v16_zero();
+	_Alignas(64) float x[PAGE];
+	float id;
+
+	for (size_t t = first; t < last; t += TILE) {
+		v16 y = v16_load_f16(scales + 2 * t);
+
+		if (q8)
+			y = v16_abs(y);
+		if (t >= lo && t + TILE <= hi)
+			y = v16_mul(v16_load(e + t), y);
+		else if (t < hi && t + TILE > lo)
+			y = v16_select(v16_range(t < lo ? lo - t : 0, hi - t < TILE ? hi - t : TILE),
+				       v16_mul(v16_load(e + t), y), v16_zero());
+		else
+			y = v16_zero();
+		max = v16_larger_magnitude(max, y);
+		v16_store(x + t, y);
+	}
+	w->step = linnet_digits_step(&id, v16_max_magnitude(max, max));
+	if (id) {
+		for (size_t t = first; t < last; t += TILE)
+			v16_store_digits(w->high + t, w->low + t,
+					 v16_mul(v16_load(x + t), v16_set(id)));
+	} else {
+		memset(w->high + first, 0, last - first);
+		memset(w->low + first, 0, last - first);
+	}
+	w->begin = 0;
+	if (!q8 && id) {
+		static const int8_t ones[4] = { 1, 1, 1, 1 };
+		v16_int high = v16_int_set(0), low = high;
+		size_t t = first;
+
+		/* sums of 64 digits, but not beyond the last */
+		for (; t + 64 <= last; t += 64) {
+			high = v16_dot_7x8(high, v16_four_bytes(ones), v16_load_signed(w->high + t));
+			low = v16_dot_7x8(low, v16_four_bytes(ones), v16_load_signed(w->low + t));
+		}
+		w->begin = v16_int_sum(v16_join_digits(high, low));
+		for (; t < last; t++)
+			w->begin += 128 * w->high[t] + w->low[t];
+		w->begin *= -8;
+	}
+}
+
+/* float [n][PAGE]: scores, then exp of them; struct weights [n] for quantized types */
+static size_t page_scratch(uint32_t type, uint32_t n, uint32_t dk, uint32_t dv)
+{
+	return n * (PAGE * sizeof(float) + (is_quantized(type) ? sizeof(struct weights) : 0));
+}
+
+/* Groups [g0, g1) of four positions of a block of V, m vectors of its 32 dimensions from the
+ * v0th on, for nq queries. bits: of an integer, 8 or 4. */
+V16_INLINE void values_quantized(float *out, size_t ld, const struct weights *w, size_t g0,
+				 size_t g1, const uint8_t *values, const uint8_t *ahead,
+				 const int bits, const int nq, const int m, const int v0)
+{
+	v16_int high[MAX_SUMS / 2], low[MAX_SUMS / 2];
 
 	UNROLL
-	for (int j = 0; j < nq * m; j++)
-		acc[j] = v16_load(out + j / m * ld + 16 * (j % m));
-	for (size_t t = lo / TILE * TILE; t < hi; t += TILE) {
-		const uint8_t *tile = v + t / TILE * tile_bytes;
-		const uint8_t *row = tile + dv + d0 * bits / 8;
-		size_t first = t < lo ? lo - t : 0, last = hi - t < TILE ? hi - t : TILE;
-		float w[MAX_SUMS / 2][TILE];	/* e_p * dv_p, a row for two vectors */
+	for (int j = 0; j < nq * m; j++) {
+		high[j] = v16_int_set(0);
+		low[j] = v16_int_set(w[j / m].begin);
+	}
+	for (size_t g = g0; g < g1; g++) {
+		v16_bytes x[2];
 
 		UNROLL
-		for (int j = 0; j < nq * m / 2; j++)
-			v16_store(w[j], v16_mul(v16_load(e + 2 * j / m * PAGE + t),
-						v16_load_f16(tile + 2 * TILE *
-							     (d0 / 32 + j % (m / 2)))));
-		v16_prefetch(ahead);
-		v16_prefetch(ahead + 64);
-		ahead += 32 * m;
-		for (size_t p = first; p < last; p++) {
-			UNROLL
-			for (int i = 0; i < m; i += 2) {
-				const uint8_t *at = row + p * row_bytes + 2 * bits * i;
+		for (int t = 0; t < m; t++) {
+			if (bits == 8)
+				x[t] = v16_load_signed(values + 128 * g + 64 * (v0 + t));
+			else if (v0 + t == 0)
+				x[t] = v16_load_low_nibbles(values + 64 * g);
+			else
+				x[t] = v16_load_high_nibbles(values + 64 * g);
+			if (bits == 8 || !t)
+				v16_prefetch(ahead + 16 * bits * g + 64 * t);
+		}
+		UNROLL
+		for (int j = 0; j < nq * m; j++) {
+			v16_bytes h = v16_four_bytes(w[j / m].high + 4 * g);
+			v16_bytes l = v16_four_bytes(w[j / m].low + 4 * g);
 
-				if (bits == 4) {
-					v16_load_i4(&x[i], &x[i + 1], at);
-				} else {
-					x[i] = v16_load_i8((const int8_t *)at);
-					x[i + 1] = v16_load_i8((const int8_t *)at + 16);
-				}
-			}
-			v16_prefetch(ahead);
-			ahead += 2 * bits * m;
-			UNROLL
-			for (int j = 0; j < nq * m; j++)
-				acc[j] = v16_fma(v16_set(w[j / 2][p]), x[j % m], acc[j]);
+			high[j] = bits == 8 ? v16_dot_7x8(high[j], h, x[j % m]) :
+					      v16_dot_7x8(high[j], x[j % m], h);
+			low[j] = bits == 8 ? v16_dot_7x8(low[j], l, x[j % m]) :
+					     v16_dot_7x8(low[j], x[j % m], l);
 		}
 	}
 	UNROLL
 	for (int j = 0; j < nq * m; j++)
-		v16_store(out + j / m * ld + 16 * (j % m), acc[j]);
+		v16_store(out + j / m * ld + 16 * (v0 + j % m),
+			  v16_mul(v16_from_int(v16_join_digits(high[j], low[j])),
+				  v16_set(w[j / m].step)));
 }
 
 /* ---- blocks of queries ---- */
@@ -447,16 +500,27 @@ static void group_q4_0(float *s, const uint8_t *buf, size_t dk, const uint8_t *k
 #define VALUES_F32(nq) VALUES_FLOATS(nq, 4)
 
 #define VALUES_QUANTIZED(nq, bits) do {							\
-	for (; d + 16 * VALUE_VECTORS <= dv; d += 16 * VALUE_VECTORS) {			\
-		values_quantized(out + d, ld, e, lo, hi, v, dv, d, ahead, bits, nq,	\
-				 VALUE_VECTORS);					\
-		ahead += (2 * bits + 1) * VALUE_VECTORS * (hi - lo);			\
-	}										\
-	for (; d < dv; d += 32)								\
-		values_quantized(out + d, ld, e, lo, hi, v, dv, d, ahead, bits, nq, 2);	\
+	values_quantized(out, ld, w, g0, g1, values, ahead, bits, nq, VALUE8_VECTORS, 0);	\
+	if (VALUE8_VECTORS == 1)							\
+		values_quantized(out, ld, w, g0, g1, values, values, bits, nq, 1, 1);	\
 } while (0)
 #define VALUES_Q8_0(nq) VALUES_QUANTIZED(nq, 8)
 #define VALUES_Q4_0(nq) VALUES_QUANTIZED(nq, 4)
+
+/* Products of weights and 32 dimensions of nq queries. */
+__attribute__((noinline))
+static void values_q8_0(float *out, size_t ld, const struct weights *w, size_t g0, size_t g1,
+			const uint8_t *values, const uint8_t *ahead, uint32_t nq)
+{
+	EACH_NQ(nq, VALUE8_QUERIES, VALUES_Q8_0);
+}
+
+__attribute__((noinline))
+static void values_q4_0(float *out, size_t ld, const struct weights *w, size_t g0, size_t g1,
+			const uint8_t *values, const uint8_t *ahead, uint32_t nq)
+{
+	EACH_NQ(nq, VALUE8_QUERIES, VALUES_Q4_0);
+}
 
 /* Add positions [lo, hi) to nq queries. */
 __attribute__((noinline))
@@ -475,24 +539,6 @@ static void add_f32(float *out, size_t ld, const float *e, size_t lo, size_t hi,
 	size_t d = 0;
 
 	EACH_NQ(nq, VALUE_QUERIES, VALUES_F32);
-}
-
-__attribute__((noinline))
-static void add_q8_0(float *out, size_t ld, const float *e, size_t lo, size_t hi,
-		     const uint8_t *v, size_t dv, const uint8_t *ahead, uint32_t nq)
-{
-	size_t d = 0;
-
-	EACH_NQ(nq, VALUE_QUERIES, VALUES_Q8_0);
-}
-
-__attribute__((noinline))
-static void add_q4_0(float *out, size_t ld, const float *e, size_t lo, size_t hi,
-		     const uint8_t *v, size_t dv, const uint8_t *ahead, uint32_t nq)
-{
-	size_t d = 0;
-
-	EACH_NQ(nq, VALUE_QUERIES, VALUES_Q4_0);
 }
 
 /* What queries [i, i + n) see: all of [lo, hi) some of them, all of [all_lo, all_hi)
@@ -554,15 +600,44 @@ static void page_scores(const struct linnet_attn_query *q, const struct linnet_a
 	}
 }
 
+static void page_values_quantized(const struct linnet_attn_query *q,
+				  const struct linnet_attn_page *p, const struct ahead *ahead,
+				  const struct sight *page)
+{
+	const bool q8 = q->type == LINNET_TYPE_Q8_0;
+	const size_t block_bytes = PAGE * row_bytes_of(q->type, 32);
+	const size_t first = page->lo / TILE * TILE, last = (page->hi + TILE - 1) / TILE * TILE;
+	struct weights *w = (struct weights *)((float *)p->scratch + (size_t)q->n * PAGE);
+
+	for (size_t b = 0; b < q->dv / 32; b++) {
+		const uint8_t *block = (const uint8_t *)p->v + b * block_bytes;
+		const uint8_t *values = block + 2 * PAGE;
+		const uint8_t *next = ahead_of(ahead, ahead->k_bytes + b * block_bytes + 2 * PAGE);
+
+		for (uint32_t i = 0; i < q->n; i++) {
+			const float *e = (const float *)p->scratch + (size_t)i * PAGE;
+
+			if (q8)
+				weights_of(&w[i], e, p->lo[i], p->hi[i], first, last, block, true);
+			else
+				weights_of(&w[i], e, p->lo[i], p->hi[i], first, last, block, false);
+		}
+		for (uint32_t i = 0, n; i < q->n; i += n) {
+			n = block_of(q->n - i, VALUE8_QUERIES);
+			(q8 ? values_q8_0 : values_q4_0)(p->out + i * p->ld_out + 32 * b, p->ld_out,
+							 &w[i], page->lo / 4, (page->hi + 3) / 4,
+							 values, next, n);
+			next = values;
+		}
+	}
+}
+
 static void page_values(const struct linnet_attn_query *q, const struct linnet_attn_page *p,
 			const struct ahead *ahead, const struct sight *page)
 {
 	size_t row_bytes = row_bytes_of(q->type, q->dv), step = q->n > 8 ? 128 : 32;
 	void (*const add)(float *, size_t, const float *, size_t, size_t, const uint8_t *, size_t,
-			  const uint8_t *, uint32_t) =
-		q->type == LINNET_TYPE_Q8_0 ? add_q8_0 :
-		q->type == LINNET_TYPE_Q4_0 ? add_q4_0 :
-		q->type == LINNET_TYPE_F32 ? add_f32 : add_f16;
+			  const uint8_t *, uint32_t) = q->type == LINNET_TYPE_F32 ? add_f32 : add_f16;
 
 	/* A few rows at a time, which stay near while blocks of queries and of dimensions
 	 * go over them. */
@@ -622,7 +697,10 @@ static void page(const struct linnet_attn_query *q, const struct linnet_attn_pag
 		if (p->lo[i] < p->hi[i])
 			soften((float *)p->scratch + (size_t)i * PAGE, p->lo[i], p->hi[i],
 			       q->softcap, &p->state[i]);
-	page_values(q, p, &ahead, &see);
+	if (is_quantized(q->type) && see.lo < see.hi)
+		page_values_quantized(q, p, &ahead, &see);
+	else
+		page_values(q, p, &ahead, &see);
 }
 
 /* ---- combining ---- */

@@ -124,34 +124,34 @@ static void axpy(float *acc, float w, const float *src, size_t n)
 		store(acc + i, v16_fma(v16_set(w), load(src + i, m), load(acc + i, m)), m);
 }
 
-/* Scales and integers of a row, see put_q8_0() of the reference. */
-V16_INLINE void quantize(uint8_t *tile, int8_t *q, const float *src, size_t b, size_t p)
+/* The integers of a block of 32 at q, its scale at *scale. */
+V16_INLINE void quantize(uint8_t *scale, int8_t *q, const float *src)
 {
-	float id, scale = v16_quant8_scale(&id, src + 32 * b);
-	uint16_t h = linnet_f32_to_f16(scale);
+	float id, step = v16_quant8_scale(&id, src);
+	uint16_t h = linnet_f32_to_f16(step);
 
-	memcpy(tile + 2 * (LINNET_KV_TILE * b + p), &h, sizeof(h));
+	memcpy(scale, &h, sizeof(h));
 	if (id) {
-		v16_store_i8(q, v16_mul(v16_load(src + 32 * b), v16_set(id)));
-		v16_store_i8(q + 16, v16_mul(v16_load(src + 32 * b + 16), v16_set(id)));
+		v16_store_i8(q, v16_mul(v16_load(src), v16_set(id)));
+		v16_store_i8(q + 16, v16_mul(v16_load(src + 16), v16_set(id)));
 	} else {
 		memset(q, 0, 32);
 	}
 }
 
-/* The integers of a block, 0..15. */
-V16_INLINE void quantize4(uint8_t *tile, uint8_t *q, const float *src, size_t b, size_t p)
+/* The same for Q4_0: 0..15. */
+V16_INLINE void quantize4(uint8_t *scale, uint8_t *q, const float *src)
 {
-	float id, scale = v16_quant4_scale(&id, src + 32 * b);
-	uint16_t h = linnet_f32_to_f16(scale);
+	float id, step = v16_quant4_scale(&id, src);
+	uint16_t h = linnet_f32_to_f16(step);
 
-	memcpy(tile + 2 * (LINNET_KV_TILE * b + p), &h, sizeof(h));
+	memcpy(scale, &h, sizeof(h));
 	if (!id) {
 		memset(q, 8, 32);
 		return;
 	}
 	for (size_t i = 0; i < 32; i += 16) {
-		v16 x = v16_rint(v16_mul(v16_load(src + 32 * b + i), v16_set(id)));
+		v16 x = v16_rint(v16_mul(v16_load(src + i), v16_set(id)));
 
 		x = v16_select(v16_lt(v16_set(7), x), v16_set(7), x);
 		v16_store_i8((int8_t *)q + i, v16_add(x, v16_set(8)));
@@ -163,21 +163,10 @@ static void put_k_q4_0(uint8_t *tile, const float *src, size_t d, size_t p)
 	for (size_t b = 0; b < d / 32; b++) {
 		uint8_t *at = tile + d + LINNET_KV_TILE * 16 * b + 4 * p, q[32];
 
-		quantize4(tile, q, src, b, p);
+		quantize4(tile + 2 * (LINNET_KV_TILE * b + p), q, src + 32 * b);
 		for (size_t i = 0; i < 16; i++)
 			at[4 * LINNET_KV_TILE * (i / 4) + i % 4] =
 				(uint8_t)(q[i / 4 * 8 + i % 4] | q[i / 4 * 8 + 4 + i % 4] << 4);
-	}
-}
-
-static void put_v_q4_0(uint8_t *tile, const float *src, size_t d, size_t p)
-{
-	for (size_t b = 0; b < d / 32; b++) {
-		uint8_t *at = tile + d + d / 2 * p + 16 * b, q[32];
-
-		quantize4(tile, q, src, b, p);
-		for (size_t i = 0; i < 16; i++)
-			at[i] = (uint8_t)(q[i] | q[16 + i] << 4);
 	}
 }
 
@@ -198,7 +187,7 @@ static void kv_put_k(uint32_t type, void *block, const float *src, size_t d, siz
 			uint8_t *at = tile + d + LINNET_KV_TILE * 32 * b + 4 * p;
 			int8_t q[32];
 
-			quantize(tile, q, src, b, p);
+			quantize(tile + 2 * (LINNET_KV_TILE * b + p), q, src + 32 * b);
 			for (size_t i = 0; i < 8; i++)
 				memcpy(at + 4 * LINNET_KV_TILE * i, q + 4 * i, 4);
 		}
@@ -222,16 +211,21 @@ static void kv_put_v(uint32_t type, void *block, const float *src, size_t d, siz
 {
 	uint8_t *row;
 
-	if (type == LINNET_TYPE_Q8_0) {
-		row = (uint8_t *)block + p / LINNET_KV_TILE * LINNET_KV_TILE * (d / 32 * 34);
-		p %= LINNET_KV_TILE;
-		for (size_t b = 0; b < d / 32; b++)
-			quantize(row, (int8_t *)row + d + d * p + 32 * b, src, b, p);
-		return;
-	}
-	if (type == LINNET_TYPE_Q4_0) {
-		put_v_q4_0((uint8_t *)block + p / LINNET_KV_TILE * LINNET_KV_TILE * (d / 32 * 18),
-			   src, d, p % LINNET_KV_TILE);
+	if (type == LINNET_TYPE_Q8_0 || type == LINNET_TYPE_Q4_0) {
+		const bool q8 = type == LINNET_TYPE_Q8_0;
+
+		for (size_t b = 0; b < d / 32; b++) {
+			uint8_t *scale = (uint8_t *)block + LINNET_KV_PAGE * (q8 ? 34 : 18) * b;
+			uint8_t *at = scale + 2 * LINNET_KV_PAGE + p / 4 * (q8 ? 128 : 64) + p % 4;
+			uint8_t q[32];
+
+			if (q8)
+				quantize(scale + 2 * p, (int8_t *)q, src + 32 * b);
+			else
+				quantize4(scale + 2 * p, q, src + 32 * b);
+			for (size_t i = 0; i < (q8 ? 32 : 16); i++)
+				at[4 * i] = q8 ? q[i] : (uint8_t)(q[i] | q[16 + i] << 4);
+		}
 		return;
 	}
 	if (type == LINNET_TYPE_F32) {

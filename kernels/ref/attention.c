@@ -18,7 +18,7 @@ static bool is_quantized(uint32_t type)
 
 /*
  * A packed query, F16 and F32: float [dk].
- * Q8_0 and Q4_0: float scale [dk / 32], int8 high digit [dk], int8 low digit [dk].
+ * Q8_0 and Q4_0: float scale [dk / 32], int16 [dk].
  */
 static size_t query_stride(uint32_t type, uint32_t dk)
 {
@@ -30,21 +30,17 @@ static size_t query_bytes(uint32_t type, uint32_t n, uint32_t dk)
 	return n * query_stride(type, dk);
 }
 
-static void prep_digits(uint8_t *buf, const float *src, uint32_t dk)
+static void prep_integers(uint8_t *buf, const float *src, uint32_t dk)
 {
 	float *scale = (float *)buf;
-	int8_t *high = (int8_t *)(scale + dk / 32), *low = high + dk;
+	int16_t *q = (int16_t *)(scale + dk / 32);
 
 	for (uint32_t b = 0; b < dk / 32; b++) {
 		float id;
 
-		scale[b] = linnet_quant8_scale(&id, src + 32 * b);
-		for (uint32_t i = 32 * b; i < 32 * b + 32; i++) {
-			float x = id ? src[i] * id : 0, r = rintf(x);
-
-			high[i] = (int8_t)r;
-			low[i] = (int8_t)rintf((x - r) * 254);
-		}
+		scale[b] = linnet_digits_step(&id, linnet_largest_magnitude(src + 32 * b));
+		for (uint32_t i = 32 * b; i < 32 * b + 32; i++)
+			q[i] = id ? (int16_t)rintf(src[i] * id) : 0;
 	}
 }
 
@@ -56,7 +52,7 @@ static void prep(const struct linnet_attn_query *q, const float *const *src)
 		uint8_t *buf = (uint8_t *)q->buf + i * stride;
 
 		if (is_quantized(q->type))
-			prep_digits(buf, src[i], q->dk);
+			prep_integers(buf, src[i], q->dk);
 		else
 			memcpy(buf, src[i], stride);
 	}
@@ -106,15 +102,17 @@ static int k_integer(uint32_t type, const uint8_t *values, uint32_t d, size_t p)
 	return (values[(d / 8 * LINNET_KV_TILE + p) * 4 + d % 4] >> (d % 8 / 4 * 4) & 15) - 8;
 }
 
-/* The same of a V tile's row. */
-static int v_integer(uint32_t type, const uint8_t *row, uint32_t d)
+/* The same of a V block, which holds 32 dimensions: d of them, position p. */
+static int v_integer(uint32_t type, const uint8_t *block, uint32_t d, size_t p)
 {
+	const uint8_t *values = block + 2 * LINNET_KV_PAGE;
+
 	if (type == LINNET_TYPE_Q8_0)
-		return (int8_t)row[d];
-	return (row[d / 32 * 16 + d % 16] >> (d % 32 / 16 * 4) & 15) - 8;
+		return (int8_t)values[(p / 4 * 32 + d) * 4 + p % 4];
+	return (values[(p / 4 * 16 + d % 16) * 4 + p % 4] >> (d / 16 * 4) & 15) - 8;
 }
 
-/* Bytes of a row of n integers in a tile. */
+/* Bytes of a row of n integers. */
 static size_t integer_bytes(uint32_t type, uint32_t n)
 {
 	return type == LINNET_TYPE_Q8_0 ? n : n / 2;
@@ -126,46 +124,58 @@ static size_t tile_bytes(uint32_t type, uint32_t n)
 	return n + LINNET_KV_TILE * integer_bytes(type, n);
 }
 
+/* V blocks: scales of all positions, then the integers. */
+static size_t v_block_bytes(uint32_t type)
+{
+	return LINNET_KV_PAGE * (2 + integer_bytes(type, 32));
+}
+
 static float dot_quantized(const uint8_t *buf, uint32_t type, const uint8_t *k, uint32_t dk,
 			   size_t p)
 {
 	const float *scale = (const float *)buf;
-	const int8_t *high = (const int8_t *)(scale + dk / 32), *low = high + dk;
+	const int16_t *q = (const int16_t *)(scale + dk / 32);
 	const uint8_t *tile = k + p / LINNET_KV_TILE * tile_bytes(type, dk);
 	float dot = 0;
 
 	p %= LINNET_KV_TILE;
 	for (uint32_t b = 0; b < dk / 32; b++) {
 		float dk_p = load_f16(tile + 2 * (LINNET_KV_TILE * b + p));
-		int hi = 0, lo = 0;
+		int32_t sum = 0;
 
-		for (uint32_t d = 32 * b; d < 32 * b + 32; d++) {
-			int v = k_integer(type, tile + dk, d, p);
-
-			hi += high[d] * v;
-			lo += low[d] * v;
-		}
-		dot = fmaf(fmaf((float)lo, 1 / 254.0f, (float)hi), dk_p * scale[b], dot);
+		for (uint32_t d = 32 * b; d < 32 * b + 32; d++)
+			sum += q[d] * k_integer(type, tile + dk, d, p);
+		dot = fmaf((float)sum, dk_p * scale[b], dot);
 	}
 	return dot;
 }
 
-static void add_value(float *out, float e, uint32_t type, const uint8_t *v, uint32_t dv, size_t p)
+/* out[0..32) of positions [lo, hi) of a V block; e: of the positions */
+static void add_quantized(float *out, const float *e, size_t lo, size_t hi, uint32_t type,
+			  const uint8_t *block)
 {
-	if (is_quantized(type)) {
-		const uint8_t *tile = v + p / LINNET_KV_TILE * tile_bytes(type, dv);
-		const uint8_t *row = tile + dv + p % LINNET_KV_TILE * integer_bytes(type, dv);
+	float w[LINNET_KV_PAGE], step, id;
+	int32_t sum[32] = { 0 };
+	uint32_t max = 0;
 
-		for (uint32_t d = 0; d < dv; d++) {
-			size_t at = LINNET_KV_TILE * (d / 32) + p % LINNET_KV_TILE;
+	for (size_t p = lo; p < hi; p++) {
+		float scale = load_f16(block + 2 * p);
+		uint32_t u;
 
-			out[d] = fmaf(e * load_f16(tile + 2 * at), (float)v_integer(type, row, d),
-				      out[d]);
-		}
-		return;
+		w[p] = e[p] * (type == LINNET_TYPE_Q8_0 ? fabsf(scale) : scale);
+		memcpy(&u, &w[p], sizeof(u));
+		u &= 0x7fffffff;
+		max = u > max ? u : max;
 	}
-	for (uint32_t d = 0; d < dv; d++)
-		out[d] = fmaf(e, load_float(type, v, p * dv + d), out[d]);
+	step = linnet_digits_step(&id, max);
+	for (size_t p = lo; id && p < hi; p++) {
+		int32_t weight = (int32_t)rintf(w[p] * id);
+
+		for (uint32_t d = 0; d < 32; d++)
+			sum[d] += weight * v_integer(type, block, d, p);
+	}
+	for (uint32_t d = 0; d < 32; d++)
+		out[d] = (float)sum[d] * step;
 }
 
 static void page(const struct linnet_attn_query *q, const struct linnet_attn_page *p)
@@ -191,11 +201,15 @@ static void page(const struct linnet_attn_query *q, const struct linnet_attn_pag
 		}
 		max += 0.0f;	/* -0 becomes +0 */
 		for (size_t j = p->lo[i]; j < p->hi[i]; j++) {
-			float e = linnet_expf(score[j] - max);
-
-			sum[j % 16] += e;
-			add_value(out, e, q->type, p->v, q->dv, j);
+			score[j] = linnet_expf(score[j] - max);
+			sum[j % 16] += score[j];
+			for (uint32_t d = 0; d < q->dv && !is_quantized(q->type); d++)
+				out[d] = fmaf(score[j], load_float(q->type, p->v, j * q->dv + d),
+					      out[d]);
 		}
+		for (uint32_t b = 0; b < q->dv / 32 && is_quantized(q->type); b++)
+			add_quantized(out + 32 * b, score, p->lo[i], p->hi[i], q->type,
+				      (const uint8_t *)p->v + b * v_block_bytes(q->type));
 		for (int w = 8; w; w /= 2)
 			for (int c = 0; c < w; c++)
 				sum[c] += sum[c + w];

@@ -91,41 +91,32 @@ static uint8_t *tile_of(void *block, size_t tile_bytes, size_t *p)
 	return tile;
 }
 
-/* Integers of block b at q[i / group * stride + i % group], its scale beside the
- * other positions' scales. */
-static void put_q8_0(uint8_t *tile, int8_t *q, size_t group, size_t stride, const float *src,
-		     size_t d, size_t p)
+/* Integers of block b at q[i / group * stride + i % group], its scale at *scale. */
+static void put_q8_0(uint8_t *scale, int8_t *q, size_t group, size_t stride, const float *src)
 {
-	for (size_t b = 0; b < d / 32; b++) {
-		float id, scale = linnet_quant8_scale(&id, src + 32 * b);
-		uint16_t h = linnet_f32_to_f16(scale);
+	float id, step = linnet_quant8_scale(&id, src);
+	uint16_t h = linnet_f32_to_f16(step);
 
-		memcpy(tile + 2 * (LINNET_KV_TILE * b + p), &h, sizeof(h));
-		for (size_t i = 32 * b; i < 32 * b + 32; i++)
-			q[i / group * stride + i % group] =
-				id ? (int8_t)rintf(src[i] * id) : 0;
-	}
+	memcpy(scale, &h, sizeof(h));
+	for (size_t i = 0; i < 32; i++)
+		q[i / group * stride + i % group] = id ? (int8_t)rintf(src[i] * id) : 0;
 }
 
-/*
- * Q4_0: integer i of a block, in 0..15, goes to nibble i / half % 2 (the high one is the
- * second) of byte i / (2 * half) * stride + i % half.
- */
-static void put_q4_0(uint8_t *tile, uint8_t *q, size_t half, size_t stride, const float *src,
-		     size_t d, size_t p)
+/* Q4_0: the integer i, in 0..15, goes to nibble i / half % 2 (the high one is the second) of
+ * byte i / (2 * half) * stride + i % half * step. */
+static void put_q4_0(uint8_t *scale, uint8_t *q, size_t half, size_t stride, size_t step,
+		     const float *src)
 {
-	for (size_t b = 0; b < d / 32; b++) {
-		float id, scale = linnet_quant4_scale(&id, src + 32 * b);
-		uint16_t h = linnet_f32_to_f16(scale);
+	float id, s = linnet_quant4_scale(&id, src);
+	uint16_t h = linnet_f32_to_f16(s);
 
-		memcpy(tile + 2 * (LINNET_KV_TILE * b + p), &h, sizeof(h));
-		for (size_t i = 32 * b; i < 32 * b + 32; i++) {
-			uint8_t *at = &q[i / (2 * half) * stride + i % half];
-			float x = id ? rintf(src[i] * id) : 0;
-			int v = (x > 7 ? 7 : (int)x) + 8;
+	memcpy(scale, &h, sizeof(h));
+	for (size_t i = 0; i < 32; i++) {
+		uint8_t *at = &q[i / (2 * half) * stride + i % half * step];
+		float x = id ? rintf(src[i] * id) : 0;
+		int v = (x > 7 ? 7 : (int)x) + 8;
 
-			*at = i / half % 2 ? *at | v << 4 : v;
-		}
+		*at = i / half % 2 ? *at | v << 4 : v;
 	}
 }
 
@@ -135,12 +126,18 @@ static void kv_put_k(uint32_t type, void *block, const float *src, size_t d, siz
 
 	if (type == LINNET_TYPE_Q8_0) {
 		tile = tile_of(block, LINNET_KV_TILE * (d / 32 * 34), &p);
-		put_q8_0(tile, (int8_t *)tile + d + 4 * p, 4, 4 * LINNET_KV_TILE, src, d, p);
+		for (size_t b = 0; b < d / 32; b++)
+			put_q8_0(tile + 2 * (LINNET_KV_TILE * b + p),
+				 (int8_t *)tile + d + LINNET_KV_TILE * 32 * b + 4 * p, 4,
+				 4 * LINNET_KV_TILE, src + 32 * b);
 		return;
 	}
 	if (type == LINNET_TYPE_Q4_0) {
 		tile = tile_of(block, LINNET_KV_TILE * (d / 32 * 18), &p);
-		put_q4_0(tile, tile + d + 4 * p, 4, 4 * LINNET_KV_TILE, src, d, p);
+		for (size_t b = 0; b < d / 32; b++)
+			put_q4_0(tile + 2 * (LINNET_KV_TILE * b + p),
+				 tile + d + LINNET_KV_TILE * 16 * b + 4 * p, 4,
+				 4 * LINNET_KV_TILE, 1, src + 32 * b);
 		return;
 	}
 	if (type == LINNET_TYPE_F32) {
@@ -159,16 +156,18 @@ static void kv_put_k(uint32_t type, void *block, const float *src, size_t d, siz
 
 static void kv_put_v(uint32_t type, void *block, const float *src, size_t d, size_t p)
 {
-	uint8_t *tile;
+	uint8_t *at = block;
 
 	if (type == LINNET_TYPE_Q8_0) {
-		tile = tile_of(block, LINNET_KV_TILE * (d / 32 * 34), &p);
-		put_q8_0(tile, (int8_t *)tile + d + d * p, d, d, src, d, p);
+		for (size_t b = 0; b < d / 32; b++, at += LINNET_KV_PAGE * 34)
+			put_q8_0(at + 2 * p, (int8_t *)at + 2 * LINNET_KV_PAGE + p / 4 * 128 + p % 4,
+				 1, 4, src + 32 * b);
 		return;
 	}
 	if (type == LINNET_TYPE_Q4_0) {
-		tile = tile_of(block, LINNET_KV_TILE * (d / 32 * 18), &p);
-		put_q4_0(tile, tile + d + d / 2 * p, 16, 16, src, d, p);
+		for (size_t b = 0; b < d / 32; b++, at += LINNET_KV_PAGE * 18)
+			put_q4_0(at + 2 * p, at + 2 * LINNET_KV_PAGE + p / 4 * 64 + p % 4, 16, 0, 4,
+				 src + 32 * b);
 		return;
 	}
 	if (type == LINNET_TYPE_F32) {

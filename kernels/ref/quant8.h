@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The scale of a block of 32 values in a Q8_0 or Q4_0 KV cache and of a query against
- * one, see attention.h.
+ * The scale of a block of 32 values in a Q8_0 or Q4_0 KV cache, of a query against one and
+ * of the weights of its values, see attention.h.
  */
 #ifndef LINNET_KERNELS_REF_QUANT8_H
 #define LINNET_KERNELS_REF_QUANT8_H
@@ -31,7 +31,21 @@ static inline float linnet_quant8_step(float *id, uint32_t max)
 	return a / 127;
 }
 
-static inline float linnet_quant8_scale(float *id, const float *x)
+/* The same for a query and for weights of values: integers of two digits, of base 128. */
+#define LINNET_DIGITS_MAX	16256
+
+static inline float linnet_digits_step(float *id, uint32_t max)
+{
+	float a, step = linnet_quant8_step(id, max);
+
+	memcpy(&a, &max, sizeof(a));
+	if (!*id)
+		return step;
+	*id = LINNET_DIGITS_MAX / a;
+	return a / LINNET_DIGITS_MAX;
+}
+
+static inline uint32_t linnet_largest_magnitude(const float *x)
 {
 	uint32_t max = 0, u;
 
@@ -41,7 +55,12 @@ static inline float linnet_quant8_scale(float *id, const float *x)
 		u &= 0x7fffffff;
 		max = u > max ? u : max;
 	}
-	return linnet_quant8_step(id, max);
+	return max;
+}
+
+static inline float linnet_quant8_scale(float *id, const float *x)
+{
+	return linnet_quant8_step(id, linnet_largest_magnitude(x));
 }
 
 /*

@@ -89,28 +89,6 @@ V16_INLINE void v16_store_f16_n(void *p, v16 a, size_t n)
 	memcpy(p, h, 2 * n);
 }
 
-V16_INLINE v16 v16_load_i8(const int8_t *p)
-{
-	return (v16) {
-		_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)p))),
-		_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)(p + 8)))),
-	};
-}
-
-V16_INLINE v16 v16_from_i8(__m128i a)
-{
-	return (v16) { _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(a)),
-		       _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_srli_si128(a, 8))) };
-}
-
-V16_INLINE void v16_load_i4(v16 *low, v16 *high, const void *p)
-{
-	__m128i a = _mm_loadu_si128(p), m = _mm_set1_epi8(15), eight = _mm_set1_epi8(8);
-
-	*low = v16_from_i8(_mm_sub_epi8(_mm_and_si128(a, m), eight));
-	*high = v16_from_i8(_mm_sub_epi8(_mm_and_si128(_mm_srli_epi16(a, 4), m), eight));
-}
-
 V16_INLINE void v16_store_i8(int8_t *p, v16 a)
 {
 	/* packs works in halves of registers: 0-3 8-11 | 4-7 12-15 */
@@ -198,6 +176,18 @@ V16_INLINE __m256 v16_add_exponent8(__m256 p, __m256 t)
 }
 
 V16_BINARY(v16_add_exponent, v16_add_exponent8)
+
+V16_INLINE v16 v16_larger_magnitude(v16 max, v16 a)
+{
+	__m256i m = _mm256_set1_epi32(INT32_MAX);
+
+	return (v16) {
+		_mm256_castsi256_ps(_mm256_max_epi32(_mm256_castps_si256(max.lo),
+				    _mm256_and_si256(_mm256_castps_si256(a.lo), m))),
+		_mm256_castsi256_ps(_mm256_max_epi32(_mm256_castps_si256(max.hi),
+				    _mm256_and_si256(_mm256_castps_si256(a.hi), m))),
+	};
+}
 
 V16_INLINE uint32_t v16_max_magnitude(v16 a, v16 b)
 {
@@ -293,10 +283,7 @@ V16_INLINE v16_bytes v16_load_high(const void *p)
 			     v16_nibbles(_mm256_srli_epi16(a.hi, 4)) };
 }
 
-V16_INLINE v16_int v16_dot_begin(int32_t digit_sum)
-{
-	return (v16_int) { _mm256_setzero_si256(), _mm256_setzero_si256() };
-}
+#define V16_DOT_BEGIN	0
 
 /* The multiplier takes unsigned times signed bytes: the sign of a goes to the digits.
  * Pairs stay below 2^15, as digits are at least -127. */
@@ -312,6 +299,85 @@ V16_INLINE v16_int v16_dot(v16_int acc, v16_bytes a, int32_t digits)
 	__m256i d = _mm256_set1_epi32(digits);
 
 	return (v16_int) { v16_dot8(acc.lo, a.lo, d), v16_dot8(acc.hi, a.hi, d) };
+}
+
+V16_INLINE v16_bytes v16_load_signed(const void *p) { return v16_load_bytes(p); }
+
+V16_INLINE v16_bytes v16_load_low_nibbles(const void *p)
+{
+	v16_bytes a = v16_load_bytes(p);
+	__m256i m = _mm256_set1_epi8(15);
+
+	return (v16_bytes) { _mm256_and_si256(a.lo, m), _mm256_and_si256(a.hi, m) };
+}
+
+V16_INLINE v16_bytes v16_load_high_nibbles(const void *p)
+{
+	v16_bytes a = v16_load_bytes(p);
+	__m256i m = _mm256_set1_epi8(15);
+
+	return (v16_bytes) { _mm256_and_si256(_mm256_srli_epi16(a.lo, 4), m),
+			     _mm256_and_si256(_mm256_srli_epi16(a.hi, 4), m) };
+}
+
+V16_INLINE v16_bytes v16_four_bytes(const void *p)
+{
+	__m256i a;
+	int32_t x;
+
+	__builtin_memcpy(&x, p, sizeof(x));
+	a = _mm256_set1_epi32(x);
+	return (v16_bytes) { a, a };
+}
+
+V16_INLINE v16_int v16_int_set(int32_t x)
+{
+	__m256i a = _mm256_set1_epi32(x);
+
+	return (v16_int) { a, a };
+}
+
+V16_INLINE int32_t v16_int_sum(v16_int a)
+{
+	__m256i b = _mm256_add_epi32(a.lo, a.hi);
+	__m128i c = _mm_add_epi32(_mm256_castsi256_si128(b), _mm256_extracti128_si256(b, 1));
+
+	c = _mm_add_epi32(c, _mm_unpackhi_epi64(c, c));
+	return _mm_cvtsi128_si32(_mm_add_epi32(c, _mm_shuffle_epi32(c, 1)));
+}
+
+/* Pairs stay below 2^15, as u is at most 127. */
+V16_INLINE v16_int v16_dot_7x8(v16_int acc, v16_bytes u, v16_bytes s)
+{
+	__m256i one = _mm256_set1_epi16(1);
+	__m256i lo = _mm256_madd_epi16(_mm256_maddubs_epi16(u.lo, s.lo), one);
+	__m256i hi = _mm256_madd_epi16(_mm256_maddubs_epi16(u.hi, s.hi), one);
+
+	return (v16_int) { _mm256_add_epi32(acc.lo, lo), _mm256_add_epi32(acc.hi, hi) };
+}
+
+V16_INLINE v16_int v16_join_digits(v16_int high, v16_int low)
+{
+	return (v16_int) { _mm256_add_epi32(_mm256_slli_epi32(high.lo, 7), low.lo),
+			   _mm256_add_epi32(_mm256_slli_epi32(high.hi, 7), low.hi) };
+}
+
+/* Bytes of sixteen small integers. */
+V16_INLINE void v16_store_small(int8_t *p, __m256i lo, __m256i hi)
+{
+	__m256i a = _mm256_permute4x64_epi64(_mm256_packs_epi32(lo, hi), 0xd8);
+
+	_mm_storeu_si128((__m128i *)p, _mm_packs_epi16(_mm256_castsi256_si128(a),
+						       _mm256_extracti128_si256(a, 1)));
+}
+
+V16_INLINE void v16_store_digits(int8_t *high, int8_t *low, v16 a)
+{
+	__m256i x = _mm256_cvtps_epi32(a.lo), y = _mm256_cvtps_epi32(a.hi);
+	__m256i m = _mm256_set1_epi32(127);
+
+	v16_store_small(high, _mm256_srai_epi32(x, 7), _mm256_srai_epi32(y, 7));
+	v16_store_small(low, _mm256_and_si256(x, m), _mm256_and_si256(y, m));
 }
 
 V16_INLINE v16 v16_from_int(v16_int a)

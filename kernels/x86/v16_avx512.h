@@ -53,21 +53,6 @@ V16_INLINE void v16_store_f16_n(void *p, v16 a, size_t n)
 	_mm256_mask_storeu_epi16(p, v16_first(n), _mm512_cvtps_ph(a, _MM_FROUND_TO_NEAREST_INT));
 }
 
-V16_INLINE v16 v16_load_i8(const int8_t *p)
-{
-	return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)p)));
-}
-
-V16_INLINE void v16_load_i4(v16 *low, v16 *high, const void *p)
-{
-	__m128i a = _mm_loadu_si128(p), m = _mm_set1_epi8(15), eight = _mm_set1_epi8(8);
-	__m128i l = _mm_sub_epi8(_mm_and_si128(a, m), eight);
-	__m128i h = _mm_sub_epi8(_mm_and_si128(_mm_srli_epi16(a, 4), m), eight);
-
-	*low = _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(l));
-	*high = _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(h));
-}
-
 V16_INLINE void v16_store_i8(int8_t *p, v16 a)
 {
 	_mm_storeu_si128((__m128i *)p, _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(a)));
@@ -107,6 +92,12 @@ V16_INLINE v16 v16_add_exponent(v16 p, v16 t)
 {
 	return _mm512_castsi512_ps(_mm512_add_epi32(_mm512_castps_si512(p),
 			_mm512_slli_epi32(_mm512_castps_si512(t), 23)));
+}
+
+V16_INLINE v16 v16_larger_magnitude(v16 max, v16 a)
+{
+	return _mm512_castsi512_ps(_mm512_max_epi32(_mm512_castps_si512(max),
+						    _mm512_castps_si512(_mm512_abs_ps(a))));
 }
 
 V16_INLINE uint32_t v16_max_magnitude(v16 a, v16 b)
@@ -169,14 +160,61 @@ V16_INLINE v16_bytes v16_load_high(const void *p)
 	return _mm512_add_epi8(n, _mm512_set1_epi8(120));
 }
 
-V16_INLINE v16_int v16_dot_begin(int32_t digit_sum)
+#define V16_DOT_BEGIN	-128
+
+/* In place: gcc copies the sums of the intrinsic until they do not fit the registers. */
+V16_INLINE v16_int v16_dpbusd(v16_int acc, __m512i u, __m512i s)
 {
-	return _mm512_set1_epi32(-128 * digit_sum);
+	__asm__("vpdpbusd %2, %1, %0" : "+v"(acc) : "v"(u), "v"(s));
+	return acc;
 }
 
 V16_INLINE v16_int v16_dot(v16_int acc, v16_bytes a, int32_t digits)
 {
-	return _mm512_dpbusd_epi32(acc, a, _mm512_set1_epi32(digits));
+	return v16_dpbusd(acc, a, _mm512_set1_epi32(digits));
+}
+
+V16_INLINE v16_bytes v16_load_signed(const void *p) { return _mm512_loadu_si512(p); }
+
+V16_INLINE v16_bytes v16_load_low_nibbles(const void *p)
+{
+	return _mm512_and_si512(_mm512_loadu_si512(p), _mm512_set1_epi8(15));
+}
+
+V16_INLINE v16_bytes v16_load_high_nibbles(const void *p)
+{
+	return _mm512_and_si512(_mm512_srli_epi16(_mm512_loadu_si512(p), 4),
+				_mm512_set1_epi8(15));
+}
+
+V16_INLINE v16_bytes v16_four_bytes(const void *p)
+{
+	int32_t x;
+
+	__builtin_memcpy(&x, p, sizeof(x));
+	return _mm512_set1_epi32(x);
+}
+
+V16_INLINE v16_int v16_int_set(int32_t x) { return _mm512_set1_epi32(x); }
+V16_INLINE int32_t v16_int_sum(v16_int a) { return _mm512_reduce_add_epi32(a); }
+
+V16_INLINE v16_int v16_dot_7x8(v16_int acc, v16_bytes u, v16_bytes s)
+{
+	return v16_dpbusd(acc, u, s);
+}
+
+V16_INLINE v16_int v16_join_digits(v16_int high, v16_int low)
+{
+	return _mm512_add_epi32(_mm512_slli_epi32(high, 7), low);
+}
+
+V16_INLINE void v16_store_digits(int8_t *high, int8_t *low, v16 a)
+{
+	__m512i x = _mm512_cvtps_epi32(a);
+
+	_mm_storeu_si128((__m128i *)high, _mm512_cvtepi32_epi8(_mm512_srai_epi32(x, 7)));
+	_mm_storeu_si128((__m128i *)low,
+			 _mm512_cvtepi32_epi8(_mm512_and_si512(x, _mm512_set1_epi32(127))));
 }
 
 V16_INLINE v16 v16_from_int(v16_int a) { return _mm512_cvtepi32_ps(a); }

@@ -187,9 +187,9 @@ enum linnet_glu_kind {
  * K, Q4_0: the same scales, then [D/8][16 positions][4 bytes]: byte j has value j of the 8 in
  *          its low four bits and value 4 + j in its high ones, each plus 8
  * V, F16:  f16 [256 positions][D]; F32: the same in f32
- * V, Q8_0: tiles of 16 positions: f16 scale [D/32][16 positions], then
- *          int8 [16 positions][D]
- * V, Q4_0: the same scales, then [16 positions][D/32][16 bytes]: byte j has value j of the 32
+ * V, Q8_0: D/32 blocks of 32 values: f16 scale [256 positions], then
+ *          int8 [64][32 values][4 positions]
+ * V, Q4_0: the same scales, then [64][16 bytes][4 positions]: byte j has value j of the 32
  *          in its low four bits and value 16 + j in its high ones, each plus 8
  *
  * The bytes are as many as 256 GGUF rows of that type would take.
