@@ -40,6 +40,7 @@ works()
 	python3-numpy)	/usr/bin/python3 -c 'import numpy' 2>/dev/null ;;
 	libasan*)	compiles '#include <sanitizer/asan_interface.h>' ;;
 	xz-utils)	command -v xz >/dev/null ;;
+	dmsetup)	command -v dmsetup >/dev/null || [ -x /usr/sbin/dmsetup ] ;;
 	e2fsprogs)	command -v mke2fs >/dev/null ;;
 	qemu-system-x86) command -v qemu-system-x86_64 >/dev/null ;;
 	busybox-static)	busybox 2>/dev/null | grep -q -w cpio ;;

@@ -3,7 +3,7 @@
 # What the host engine does with memory and disks that only a guest has: several memory
 # nodes, a pool of huge pages. Prints TAP. Debian's own kernel, in QEMU.
 #
-# usage: sh tests/vm/memory.sh
+# usage: sh tests/vm/memory.sh [nodes | faults]
 set -eu
 cd "$(dirname "$0")/../.."
 . tests/vm/lib.sh
@@ -66,6 +66,8 @@ run="run -m $model -p a -n 24 -c 256 --temp 0 --ignore-eos"
 "$linnet" $run -q >"$dir/text" 2>/dev/null
 
 # ----------------------------------------------------------------- memory nodes
+group_nodes()
+{
 cat >"$dir/numa" <<END
 linnet='$linnet' run='$run' dir='$dir' least=$least
 END
@@ -165,6 +167,158 @@ check pool-used "a pool of huge pages: weights take all of it, and other memory 
 check pool-stats "a pool of huge pages: the summary tells"
 check pool-streamed-text "a pool of huge pages: the same text when weights are streamed"
 check pool-back "a pool of huge pages: it is whole again afterwards"
+}
 
+# -------------------------------------------------------------- disks that fail
+# The model's file system lies on a device of the device mapper, whose table is changed
+# while a text is written.
+group_faults()
+{
+"$linnet" run -m "$model" -p a -n 400 -c 512 --temp 0 --ignore-eos -q >"$dir/long" 2>/dev/null
+small=$dir/small.gguf
+"${PYTHON:-/usr/bin/python3}" tests/tools/make_model.py --preset llama --type q8_0 --layers 4 \
+	--embd 64 --heads 2 --kv-heads 2 --ff 96 --ctx 2048 -o "$small" >/dev/null 2>"$dir/make_model"
+prompt=$(yes 'the little dog said so and' | head -n 90 | tr '\n' ' ')
+"$linnet" run -m "$small" -p "$prompt" -n 20 -c 2048 --temp 0 --ignore-eos -q >"$dir/cold" 2>/dev/null
+mkdir "$dir/fs"
+cp "$model" "$dir/fs/model.gguf"
+mke2fs -q -t ext4 -O ^has_journal -d "$dir/fs" "$dir/disk" 64M >"$dir/mke2fs" 2>&1 ||
+	skip_all "no file system for the model ($(tail -n 1 "$dir/mke2fs"))"
+
+few=$("$linnet" plan -m "$model" --memory 1M -c 512 2>&1 |
+	sed -n 's/.*at least \([0-9]*\) are needed.*/\1/p')
+cat >"$dir/faults" <<END
+linnet='$linnet' dir='$dir' least=$few small='$small' prompt='$prompt'
+END
+cat >>"$dir/faults" <<'END'
+say()
+{
+	[ "$1" = 0 ] || tail -n 20 $3 $4 >/vm/out/$2.why
+	echo $1 >/vm/out/$2
+}
+
+for m in dm-mod dm-flakey; do
+	xz -dc "$(find $VM_KERNEL/ -name $m.ko.xz | head -n 1)" >/tmp/$m.ko
+	insmod /tmp/$m.ko || exit 1
+done
+disk=/dev/nvme0n1
+sectors=$(blockdev --getsz $disk)
+good="0 $sectors linear $disk 0"
+broken="0 $sectors error"
+lying="0 $sectors flakey $disk 0 0 1 2 random_read_corrupt 300000000"
+# what lies on the disk is never to be had from the page cache
+table()
+{
+	dmsetup suspend --noudevsync --nolockfs m && dmsetup load m --table "$1" &&
+		dmsetup resume --noudevsync m
+}
+dmsetup create --noudevsync m --table "$good" || exit 1
+mkdir -p /mnt
+mount -o ro /dev/dm-0 /mnt || exit 1
+
+# begin OPTION...: a text is being written, more than its beginning will not come
+begin()
+{
+	rm -f /tmp/text
+	: >/tmp/text
+	"$linnet" run -m /mnt/model.gguf -p a -n 400 -c 512 --temp 0 --ignore-eos \
+		--memory $((least + 300000)) --stats /tmp/stats "$@" >/tmp/text 2>/tmp/err &
+	pid=$!
+	while [ ! -s /tmp/text ] && kill -0 $pid 2>/dev/null; do sleep 0.1; done
+	sleep 1
+}
+
+# What was written is the beginning of the text.
+is_beginning()
+{
+	head -c "$(stat -c %s /tmp/text)" $dir/long | cmp - /tmp/text
+}
+
+# end NAME STATUS MESSAGE: how the text ends
+end()
+{
+	got=0
+	wait $pid || got=$?
+	[ $got = $2 ] && is_beginning >/tmp/cmp 2>&1 && { [ -z "$3" ] || grep -q "$3" /tmp/err; }
+	say $? $1 /tmp/err /tmp/cmp
+}
+
+for how in '' --no-io-uring; do
+	begin $how
+	table "$broken"
+	end "broken$how" 1 '^linnet: /mnt/model.gguf: cannot read weights (offset, [0-9]*): Input/output error'
+	table "$good"
+done
+begin --verify
+table "$lying"
+got=0
+wait $pid || got=$?
+is_beginning >/tmp/cmp 2>&1 && [ $got = 1 ] &&
+	grep -q '^linnet: .*is not what was read at first' /tmp/err
+say $? lying /tmp/err /tmp/cmp
+table "$good"
+
+mount -o remount,rw /mnt
+begin
+truncate -s 1M /mnt/model.gguf
+end cut 1 '^linnet: /mnt/model.gguf: '
+
+# ------------------------------------------------- disks that are full
+mkdir -p /tiny /cold
+# pages of this model take 256 KiB: one fits, and not two
+mount -t tmpfs -o size=400k tmpfs /tiny
+cold="run -m $small -n 20 -c 2048 -b 64 --temp 0 --ignore-eos"
+got=0
+"$linnet" $cold -p "$prompt" --kv-cache /tiny/kv >/tmp/text 2>/tmp/err || got=$?
+[ $got = 0 ] && cmp /tmp/text $dir/cold >/tmp/cmp && grep -q 'No space left' /tmp/err
+say $? full-cache /tmp/err /tmp/cmp
+got=0
+"$linnet" $cold -p "$prompt" --kv-cache /tiny/kv >/tmp/text 2>/tmp/err || got=$?
+[ $got = 0 ] && cmp /tmp/text $dir/cold >/tmp/cmp && ! ls /tiny/kv/*.tmp >/dev/null 2>&1
+say $? full-cache-again /tmp/err /tmp/cmp
+
+truncate -s 2M /tmp/cold.img
+mke2fs -q -t ext4 -O ^has_journal /tmp/cold.img
+mount -o loop /tmp/cold.img /cold
+dd if=/dev/zero of=/cold/all bs=4k 2>/dev/null
+kv=$("$linnet" plan -m $small -c 2048 -b 64 --kv-memory 4096 --no-probe 2>&1 | sed -n 's/.*at least \([0-9]*\) are needed.*/\1/p')
+export TMPDIR=/cold
+got=0
+"$linnet" $cold -p "$prompt" --kv-memory $kv --stats /tmp/stats >/tmp/text 2>/tmp/err || got=$?
+[ $got = 1 ] && grep -q 'No space left' /tmp/err &&
+	head -c "$(stat -c %s /tmp/text)" $dir/cold | cmp - /tmp/text >/tmp/cmp
+say $? full-cold /tmp/err /tmp/cmp
+umount /cold
+truncate -s 16M /tmp/cold.img
+mke2fs -q -F -t ext4 -O ^has_journal /tmp/cold.img
+mount -o loop /tmp/cold.img /cold
+got=0
+"$linnet" $cold -p "$prompt" --kv-memory $kv --stats /tmp/stats >/tmp/text 2>/tmp/err || got=$?
+[ $got = 0 ] && cmp /tmp/text $dir/cold >/tmp/cmp && grep -q '"kv_bytes_written": [1-9]' /tmp/stats
+say $? cold /tmp/err /tmp/cmp
+exit 0
+END
+status=0
+rm -rf "$dir/out"
+sh tests/vm/guest.sh --kernel stock --see "$dir" --dir "$dir/out" --disk "$dir/disk" --seconds 900 \
+	". $dir/faults" >"$dir/said" 2>&1 || status=$?
+result $status "a guest whose disks fail comes to its end"
+[ $status = 0 ] || explain "$dir/said"
+check broken "a disk breaks: an error that names file and offset, and no wrong text before it"
+check broken--no-io-uring "a disk breaks, reads by threads: the same"
+check lying "a disk lies: checksums find it, and no wrong text comes"
+check cut "the model is cut: an error that names the file, and no wrong text before it"
+check full-cache "no room for saved prefixes: said, and the same text"
+check full-cache-again "no room for saved prefixes: the same text again, and no file half written"
+check full-cold "no room for keys and values: an error that says so"
+check cold "keys and values on a disk with room: the same text"
+}
+
+for group in ${*:-nodes faults}; do
+	case $group in
+	nodes | faults) group_$group ;;
+	*) vm_die "no such group ($group): nodes or faults" ;;
+	esac
+done
 echo "1..$n"
 exit $failed
