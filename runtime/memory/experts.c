@@ -25,6 +25,20 @@
 /* Of what a layer needs, a round waits for this part: each has a price of its own. */
 #define ROUNDS 8
 
+/* Experts that are read by a guess at once: few, as they are in the way of those that are
+ * needed for sure. */
+#define AHEAD 4
+/*
+ * Of guesses of one rank - the expert that the router likes best is right more often than the
+ * last one that it chooses - the part that has to come true for them to be read: with less,
+ * what is read for nothing takes the time that was won. Where none of the ranks is good, one
+ * guess in LOOK is made all the same, to see whether that has changed.
+ */
+#define GOOD 0.5f
+#define START 0.6f
+#define LEARN (1.0f / 32)
+#define LOOK 16
+
 #define NOWHERE (-1)
 #define NEVER (-1e30f)
 
@@ -34,6 +48,7 @@ struct place {
 	int32_t key;			/* layer * n_experts + expert */
 	enum state state;
 	bool held;			/* the layer needs it and has not computed it */
+	bool guessed;			/* it was read for a layer that has not begun */
 };
 
 /* A place's reads. */
@@ -43,7 +58,13 @@ struct load {
 	uint32_t place;
 	size_t pending;
 	int error;
-	uint64_t pass;			/* that asked for it */
+	uint64_t pass;			/* that asked for it; 0: a guess */
+};
+
+/* An expert that was guessed, and its rank among the router's choice. */
+struct guess {
+	int32_t expert;
+	uint32_t rank;
 };
 
 /* An expert that the layer needs. */
@@ -77,13 +98,23 @@ struct linnet_experts {
 	uint64_t clock;			/* tokens */
 	uint64_t pass;			/* layers that were begun */
 
+	/* The guess about the layer after the current one: experts that were missing when it
+	 * was made. It is made before the current one's begin, when the guess about that still
+	 * has to be judged: it waits in `coming`. */
+	struct guess *guess, *coming;
+	uint32_t n_guess, next_guess, guess_layer;
+	uint32_t n_coming, coming_layer;
+	float *good;			/* [rank]: part of them that came true */
+	uint64_t n_looks;
+	uint32_t n_ahead;		/* loads under way that a guess began */
+
 	int error;
 	int bad_tensor;			/* whose checksum differs, or -1 */
 	int32_t bad_key;
 	uint64_t bad_offset;
 	uint32_t bad_file;
 	/* others may look on */
-	_Atomic uint64_t hits, misses, verified_bytes;
+	_Atomic uint64_t hits, misses, ahead, ahead_used, verified_bytes;
 };
 
 static uint64_t expert_bytes(const struct linnet_gguf_tensor *t)
@@ -157,16 +188,22 @@ int linnet_experts_create(struct linnet_experts **out, struct linnet_weights *w,
 	x->where = malloc((n + 1) * sizeof(*x->where));
 	x->worth = malloc((n + 1) * sizeof(*x->worth));
 	x->need = malloc((opts->n_experts + 1) * sizeof(*x->need));
+	x->guess = malloc((opts->n_experts + 1) * sizeof(*x->guess));
+	x->coming = malloc((opts->n_experts + 1) * sizeof(*x->coming));
+	x->good = malloc((opts->n_used + 1) * sizeof(*x->good));
 	if (opts->verify) {
 		x->sum = calloc(n, LINNET_EXPERT_TENSORS * sizeof(*x->sum));
 		x->summed = calloc(n, sizeof(*x->summed));
 		x->suspect = calloc(n, sizeof(*x->suspect));
 	}
 	ret = linnet_err(err, -ENOMEM, "out of memory");
-	if (!x->layer || !x->place || !x->where || !x->worth || !x->need ||
+	if (!x->layer || !x->place || !x->where || !x->worth || !x->need || !x->guess || !x->coming ||
+	    !x->good ||
 	    (opts->verify && (!x->sum || !x->summed || !x->suspect)))
 		goto err_destroy;
 	memcpy(x->layer, layer, n_layers * sizeof(*layer));
+	for (uint32_t i = 0; i < opts->n_used; i++)
+		x->good[i] = START;
 	for (size_t i = 0; i < n; i++) {
 		x->where[i] = NOWHERE;
 		x->worth[i] = NEVER;
@@ -209,6 +246,9 @@ void linnet_experts_destroy(struct linnet_experts *x)
 	free(x->where);
 	free(x->worth);
 	free(x->need);
+	free(x->guess);
+	free(x->coming);
+	free(x->good);
 	free(x->sum);
 	free(x->summed);
 	free(x->suspect);
@@ -245,7 +285,7 @@ static void make_free(struct linnet_experts *x, uint32_t i)
 {
 	x->where[x->place[i].key] = NOWHERE;
 	x->place[i].state = FREE;
-	x->place[i].held = false;
+	x->place[i].held = x->place[i].guessed = false;
 }
 
 /* Leave the places beyond the limit that nobody needs, and give their memory back. */
@@ -271,11 +311,14 @@ void linnet_experts_limit(struct linnet_experts *x, uint32_t n)
 	trim(x);
 }
 
-/* A free place, or the one of least worth that the layer does not need; or NOWHERE. */
+/*
+ * A free place, or the one of least worth that the layer does not need; or NOWHERE. What was
+ * guessed is left alone: it would be the first to go, as it was not chosen lately.
+ */
 static int32_t take_place(const struct linnet_experts *x)
 {
 	const uint32_t n = usable(x);
-	int32_t best = NOWHERE;
+	int32_t best = NOWHERE, guessed = NOWHERE;
 	float least = INFINITY;
 
 	for (uint32_t i = 0; i < n; i++) {
@@ -283,12 +326,16 @@ static int32_t take_place(const struct linnet_experts *x)
 
 		if (p->state == FREE)
 			return i;
-		if (p->state == READY && !p->held && x->worth[p->key] < least) {
+		if (p->state != READY || p->held)
+			continue;
+		if (p->guessed) {
+			guessed = i;
+		} else if (x->worth[p->key] < least) {
 			least = x->worth[p->key];
 			best = i;
 		}
 	}
-	return best;
+	return best != NOWHERE ? best : guessed;
 }
 
 /* ---------------------------------------------------------------------- reading */
@@ -353,6 +400,7 @@ static void load_end(struct linnet_experts *x, struct load *l)
 	if (x->suspect)
 		x->suspect[p->key] = false;
 	x->n_loads--;
+	x->n_ahead -= !l->pass;
 	if (error) {
 		/* one that was given up has failed already; who needs it now asks again */
 		if (l->pass == x->pass && !x->error)
@@ -413,7 +461,8 @@ static void start_load(struct linnet_experts *x, struct load *l, uint32_t place)
 				.bytes = n,
 				/* the last block of a file may be cut short */
 				.need = want < n ? want : n,
-				.urgent = true,
+				/* what is only guessed waits for all else */
+				.urgent = l->pass,
 				.done = read_done,
 				.ctx = l,
 				.owner = (void *)(uintptr_t)t,
@@ -425,10 +474,10 @@ static void start_load(struct linnet_experts *x, struct load *l, uint32_t place)
 	}
 }
 
-/* Begin to read an expert of the current layer; false: there is no place, or no hand free. */
-static bool fetch(struct linnet_experts *x, int32_t expert)
+/* Begin to read an expert of the current layer, or one that is guessed (pass 0); false: there
+ * is no place, or no hand free. */
+static bool fetch(struct linnet_experts *x, int32_t key, uint64_t pass)
 {
-	const int32_t key = x->current * x->opts.n_experts + expert;
 	struct load *l = x->load;
 	int32_t place;
 
@@ -441,12 +490,94 @@ static bool fetch(struct linnet_experts *x, int32_t expert)
 		return false;
 	if (x->place[place].state == READY)
 		make_free(x, place);
-	x->place[place] = (struct place){ key, LOADING, true };
+	x->place[place] = (struct place){ key, LOADING, .held = pass, .guessed = !pass };
 	x->where[key] = place;
 	x->n_loads++;
-	l->pass = x->pass;
+	l->pass = pass;
 	start_load(x, l, place);
 	return true;
+}
+
+/* ---------------------------------------------------------------------- guesses */
+
+bool linnet_experts_want_guess(struct linnet_experts *x)
+{
+	/* a small cache has no place for what may be wrong */
+	if (x->opts.no_guess || usable(x) < 4 * x->opts.n_used ||
+	    usable(x) == x->opts.n_experts * x->n_layers)
+		return false;
+	for (uint32_t i = 0; i < x->opts.n_used; i++)
+		if (x->good[i] >= GOOD)
+			return true;
+	return !(x->n_looks++ % LOOK);
+}
+
+void linnet_experts_guess(struct linnet_experts *x, uint32_t layer, const int32_t *ids, size_t n)
+{
+	x->n_coming = 0;
+	x->coming_layer = layer;
+	for (size_t i = 0; i < n; i++) {
+		uint32_t j = 0;
+
+		/* an engine's word for it is no reason to write anywhere */
+		if (ids[i] < 0 || (uint32_t)ids[i] >= x->opts.n_experts ||
+		    x->where[layer * x->opts.n_experts + ids[i]] != NOWHERE)
+			continue;
+		while (j < x->n_coming && x->coming[j].expert != ids[i])
+			j++;
+		if (j == x->n_coming)
+			x->coming[x->n_coming++] = (struct guess){ ids[i], i % x->opts.n_used };
+	}
+}
+
+/* Read what was guessed, when all is under way that is needed for sure. */
+static void read_guess(struct linnet_experts *x)
+{
+	while (x->next_guess < x->n_guess && x->n_ahead < AHEAD) {
+		const struct guess *g = &x->guess[x->next_guess];
+		const int32_t key = x->guess_layer * x->opts.n_experts + g->expert;
+
+		if (x->where[key] == NOWHERE && x->good[g->rank] >= GOOD) {
+			if (!fetch(x, key, 0))
+				return;
+			x->n_ahead++;
+			x->ahead++;
+		}
+		x->next_guess++;
+	}
+}
+
+/* A layer begins, and what it needs is known: what the guess about it was worth. Then there
+ * is another one. */
+static void judge_guess(struct linnet_experts *x)
+{
+	for (uint32_t i = 0; i < x->n_guess && x->guess_layer == x->current; i++) {
+		const struct guess *g = &x->guess[i];
+		const int32_t place = x->where[x->current * x->opts.n_experts + g->expert];
+		uint32_t j = 0;
+
+		while (j < x->n_need && x->need[j].expert != g->expert)
+			j++;
+		x->good[g->rank] += LEARN * ((j < x->n_need) - x->good[g->rank]);
+		x->ahead_used += j < x->n_need && place != NOWHERE && x->place[place].guessed;
+	}
+	for (uint32_t i = 0; i < x->n_guess; i++) {
+		const int32_t place = x->where[x->guess_layer * x->opts.n_experts +
+					       x->guess[i].expert];
+
+		if (place != NOWHERE)
+			x->place[place].guessed = false;
+	}
+	x->n_guess = x->next_guess = 0;
+	if (x->coming_layer == x->current + 1) {
+		struct guess *last = x->guess;
+
+		x->guess = x->coming;
+		x->coming = last;
+		x->n_guess = x->n_coming;
+		x->guess_layer = x->coming_layer;
+	}
+	x->n_coming = 0;
 }
 
 /* ---------------------------------------------------------------------- a layer */
@@ -483,13 +614,15 @@ int linnet_experts_begin(struct linnet_experts *x, uint32_t layer, const int32_t
 	for (uint32_t j = 0; j < x->n_need; j++) {
 		const int32_t place = x->where[layer * n_experts + x->need[j].expert];
 
-		x->hits += place != NOWHERE;
-		x->misses += place == NOWHERE;
+		/* what was read by a guess was read */
+		x->hits += place != NOWHERE && !x->place[place].guessed;
+		x->misses += place == NOWHERE || x->place[place].guessed;
 		if (place == NOWHERE)
 			continue;
 		x->place[place].held = true;
 		x->need[j].state = AWAITED;
 	}
+	judge_guess(x);
 	return 0;
 }
 
@@ -508,7 +641,7 @@ int linnet_experts_round(struct linnet_experts *x, int32_t *table, struct linnet
 {
 	const uint32_t n_experts = x->opts.n_experts;
 	const uint32_t wanted = x->n_need / ROUNDS ? x->n_need / ROUNDS : 1;
-	uint32_t n_there = 0, n_awaited = 0;
+	uint32_t n_there = 0, n_awaited = 0, n_missing = 0;
 
 	if (x->error)
 		return read_error(x, err);
@@ -518,13 +651,17 @@ int linnet_experts_round(struct linnet_experts *x, int32_t *table, struct linnet
 
 		if (d->state == AWAITED && place == NOWHERE)
 			d->state = MISSING;
-		if (d->state == MISSING && fetch(x, d->expert))
+		if (d->state == MISSING &&
+		    fetch(x, x->current * n_experts + d->expert, x->pass))
 			d->state = AWAITED;
 		else if (d->state == AWAITED && x->place[place].state == READY)
 			d->state = THERE;
 		n_there += d->state == THERE;
 		n_awaited += d->state == AWAITED;
+		n_missing += d->state == MISSING;
 	}
+	if (!n_missing)
+		read_guess(x);
 	/* more together, unless nothing more can come */
 	if (!n_there || (n_there < wanted && n_awaited))
 		return 0;
@@ -576,5 +713,7 @@ void linnet_experts_end(struct linnet_experts *x)
 
 void linnet_experts_stats(const struct linnet_experts *x, struct linnet_experts_stats *stats)
 {
-	*stats = (struct linnet_experts_stats){ x->hits, x->misses, x->verified_bytes };
+	*stats = (struct linnet_experts_stats){
+		x->hits, x->misses, x->ahead, x->ahead_used, x->verified_bytes
+	};
 }

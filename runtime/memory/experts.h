@@ -6,6 +6,12 @@
  * order, they are kept by use. An expert's worth is how often tokens chose it, where a
  * choice counts half as much a few hundred tokens later.
  *
+ * What the next layer's router will choose can be guessed, by asking it too early: of the
+ * state before this layer's experts have added to it. Experts that are guessed and missing are
+ * read when this layer has what it needs, so the disk works while it computes. A guess
+ * changes when bytes are read and what is cached, never a result. How many guesses come true
+ * is counted, and where too few do, nothing is read by them.
+ *
  * A layer's experts are computed in rounds: those that are there at once, while the others
  * are read, then those that have arrived. So the cache may be smaller than what one pass
  * needs of one layer.
@@ -29,10 +35,12 @@ struct linnet_experts_options {
 	uint32_t n_experts, n_used;	/* of a layer; that a token uses */
 	uint32_t n_places;		/* address space for so many */
 	bool no_huge_pages, verify;
+	bool no_guess;			/* read nothing that may not be needed */
 };
 
 struct linnet_experts_stats {
 	uint64_t hits, misses;		/* experts that a layer of a pass needed */
+	uint64_t ahead, ahead_used;	/* read by a guess; and needed by the layer then */
 	uint64_t verified_bytes;
 };
 
@@ -58,6 +66,14 @@ uint32_t linnet_experts_places(const struct linnet_experts *x);
  * needed by the round that runs. Fewer than the least: the least, while a layer runs.
  */
 void linnet_experts_limit(struct linnet_experts *x, uint32_t n);
+
+/* Tokens of a pass for which it pays to guess: many tokens need nearly all experts. */
+#define LINNET_EXPERTS_GUESS_TOKENS 4
+/* Is a guess of the next layer's experts wanted now? */
+bool linnet_experts_want_guess(struct linnet_experts *x);
+/* ids[n] are what `layer` may choose, n_used for each token, the likeliest first; the layer
+ * before it begins next. */
+void linnet_experts_guess(struct linnet_experts *x, uint32_t layer, const int32_t *ids, size_t n);
 
 /* A layer begins: ids[n] are the experts that its tokens chose. -ERANGE: no such expert. */
 int linnet_experts_begin(struct linnet_experts *x, uint32_t layer, const int32_t *ids, size_t n,

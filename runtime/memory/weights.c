@@ -889,6 +889,13 @@ bool linnet_weights_absent(const struct linnet_weights *w, size_t unit)
 	return w->unit[unit].absent;
 }
 
+bool linnet_weights_there(const struct linnet_weights *w, size_t unit)
+{
+	const struct place *p = w->unit[unit].place;
+
+	return p && !p->pending && !p->error && (!w->unit[unit].sum || p->checked);
+}
+
 unsigned linnet_weights_in_use(const struct linnet_weights *w, size_t unit)
 {
 	return w->unit[unit].users;

@@ -98,6 +98,9 @@ void linnet_weights_use(struct linnet_weights *w, size_t unit);
 /* next: the pass has done with all units before this one. */
 void linnet_weights_done(struct linnet_weights *w, size_t unit, size_t next);
 
+/* The unit is in memory, and may be used out of its turn: taken, and done with 0 for next. */
+bool linnet_weights_there(const struct linnet_weights *w, size_t unit);
+
 /* How often it was taken. */
 unsigned linnet_weights_in_use(const struct linnet_weights *w, size_t unit);
 

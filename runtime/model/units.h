@@ -16,6 +16,7 @@
 #include "model.h"
 
 #define LINNET_LAYER_PARTS 4	/* attention; gate; up; down. Or: attention; router; experts; - */
+#define LINNET_PART_ROUTER 1
 #define LINNET_PART_EXPERTS 2
 
 /* Units by number. */

@@ -237,6 +237,8 @@ static int make_experts(struct linnet_model *m, const struct linnet_session_plan
 		.n_places = p->max_places,
 		.no_huge_pages = m->opts.no_huge_pages,
 		.verify = m->opts.verify,
+		/* who bounds reading wants no byte read for nothing */
+		.no_guess = m->opts.read_bandwidth,
 	};
 	struct linnet_expert_layer *layer = linnet_units_experts(m);
 	int ret;

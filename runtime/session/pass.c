@@ -27,6 +27,7 @@ struct linnet_pass_job {
 	uint32_t n_units;
 	int32_t layer;			/* whose attention is in it; -1: none */
 	bool uses_embeddings;		/* the output, when it is made of them */
+	bool early;			/* before its turn: the pass has not come to it */
 };
 
 static size_t number(const struct linnet_session *s, const struct linnet_pass_job *j)
@@ -44,7 +45,7 @@ static void job_done(struct linnet_job *job, int result)
 	w = s->m->weights;
 	s->pending--;
 	for (size_t i = first; i < first + j->n_units; i++)
-		linnet_weights_done(w, i, i + 1);
+		linnet_weights_done(w, i, j->early ? 0 : i + 1);
 	/* attention is a layer's first part */
 	if (j->layer >= 0)
 		linnet_kv_done(s->kv, (uint32_t)j->layer);
@@ -84,7 +85,7 @@ static struct linnet_pass_job *start_job(struct linnet_session *s, size_t first,
 
 	j->n_units = n;
 	j->layer = -1;
-	j->uses_embeddings = false;
+	j->uses_embeddings = j->early = false;
 	j->job.stream = s->stream[stream];
 	j->job.n_bindings = 0;
 	bind(j, LINNET_SLOT_ACT, s->act, 0, s->act->bytes);
@@ -317,12 +318,49 @@ static int run_experts(struct linnet_session *s, uint32_t layer, struct linnet_e
 	return ret;
 }
 
+/*
+ * Ask the next layer's router what it would choose of the state as it is now, so that it can
+ * be read while this layer's experts are computed. What it writes, this layer's own router
+ * writes again.
+ */
+static int guess_experts(struct linnet_session *s, uint32_t layer, struct linnet_error *err)
+{
+	const size_t unit = linnet_units_layer(layer + 1, LINNET_PART_ROUTER);
+	const int32_t *ids = (const int32_t *)(s->act->addr + s->plan.graph.expert_ids);
+	struct linnet_pass_job *j;
+	int ret;
+
+	if (layer + 1 == s->m->hp.n_layer || s->n_tokens > LINNET_EXPERTS_GUESS_TOKENS ||
+	    !linnet_weights_absent(s->m->weights, linnet_units_layer(layer + 1, LINNET_PART_EXPERTS)) ||
+	    !linnet_weights_there(s->m->weights, unit) || !linnet_experts_want_guess(s->m->experts))
+		return 0;
+	ret = make_room(s, err);
+	if (ret)
+		return ret;
+	/* there is a wait in make_room(), in which it may have gone */
+	if (!linnet_weights_there(s->m->weights, unit))
+		return 0;
+	j = start_job(s, unit, 1,
+		      s->plan.graph.part_stream[(layer + 1) * LINNET_LAYER_PARTS + LINNET_PART_ROUTER]);
+	j->early = true;
+	use_unit(s, j, unit);
+	ret = submit(s, j, 0, err);
+	if (!ret)
+		ret = finish_jobs(s, err);
+	if (!ret)
+		linnet_experts_guess(s->m->experts, layer + 1, ids,
+				     (size_t)s->n_tokens * s->m->hp.n_expert_used);
+	return ret;
+}
+
 static int submit_part(struct linnet_session *s, uint32_t layer, uint32_t part,
 		       struct linnet_error *err)
 {
 	const size_t unit = linnet_units_layer(layer, part);
 	int ret = make_room(s, err);
 
+	if (!ret && part == LINNET_PART_ROUTER && s->m->experts)
+		ret = guess_experts(s, layer, err);
 	/* experts may go, and come, at any time */
 	while (!ret && !linnet_weights_absent(s->m->weights, unit) &&
 	       !(ret = linnet_weights_ready(s->m->weights, unit, err)))

@@ -472,6 +472,8 @@ int linnet_session_stats(const struct linnet_session *s, struct linnet_stats *st
 		full.verified_bytes += x.verified_bytes;
 		full.expert_hits = x.hits;
 		full.expert_misses = x.misses;
+		full.expert_ahead = x.ahead;
+		full.expert_ahead_used = x.ahead_used;
 	}
 	if (!getrusage(RUSAGE_SELF, &usage))
 		full.peak_bytes = (uint64_t)usage.ru_maxrss * 1024;

@@ -84,7 +84,14 @@ if "$python" tests/tools/make_model.py --preset qwen3moe --layers 4 --experts 32
 		expect 0 "a mixture in $budget" run $args -p "the little dog" -n 32 --temp 0 --memory $budget --ignore-eos
 		check "a mixture in $budget: the same text" cmp -s "$out" "$tmp/text"
 		stderr_has "a mixture in $budget: says how often experts were there" '^experts .* were in memory'
+		# in the smallest cache there is no place for guesses
+		[ "$budget" = "$least" ] ||
+			stderr_has "a mixture in $budget: some are read ahead" '^ .* were read ahead, .* chosen'
 	done
+	expect 0 "a mixture with a bound on reading" run $args -p "the little dog" -n 32 --temp 0 \
+		--memory $(((least + total) / 2)) --ignore-eos --read-bandwidth 100G
+	check "a mixture with a bound on reading: the same text" cmp -s "$out" "$tmp/text"
+	check "a mixture with a bound on reading: nothing is read ahead" sh -c "! grep -q 'read ahead' '$err'"
 else
 	skip "plans of a mixture" "make_model.py: $(tail -n 1 "$err")"
 fi

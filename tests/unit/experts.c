@@ -205,8 +205,15 @@ static void test_sizes(bool uring, bool direct)
 
 			for (size_t j = 0; j < n; j++)
 				ids[j] = (int32_t)(next(&x) % EXPERTS);
-			for (uint32_t l = 0; l < LAYERS && !bad; l++)
+			for (uint32_t l = 0; l < LAYERS && !bad; l++) {
+				/* right in most cases */
+				if (round % 2 && l + 1 < LAYERS && linnet_experts_want_guess(s.x)) {
+					const int32_t guess[] = { ids[0], next(&x) % 2 ? ids[1] : 5 };
+
+					linnet_experts_guess(s.x, l + 1, guess, 2);
+				}
 				bad = layer(&s, l, ids, n);
+			}
 			if (round % 4 == 3)
 				linnet_experts_limit(s.x, (uint32_t)(next(&x) % (sizes[i] + 1)));
 		}
@@ -236,6 +243,72 @@ static void test_use(void)
 		"experts that are chosen often stay");
 	test_ok(linnet_experts_begin(s.x, 0, (int32_t[]) { 0, EXPERTS }, 2, 1) == -ERANGE &&
 		linnet_experts_begin(s.x, 0, (int32_t[]) { -1 }, 1, 1) == -ERANGE, "no such expert");
+	teardown(&s);
+}
+
+/* Tokens through all layers; each layer's guess is its experts plus `off`. */
+static long guessed(struct setup *s, int tokens, int32_t off)
+{
+	long bad = 0;
+
+	for (int t = 0; t < tokens && !bad; t++) {
+		for (uint32_t l = 0; l < LAYERS && !bad; l++) {
+			const int32_t a = (t * 3 + (int32_t)l) % EXPERTS, n = (a + off) % EXPERTS;
+
+			if (l + 1 < LAYERS && linnet_experts_want_guess(s->x))
+				linnet_experts_guess(s->x, l + 1, (int32_t[]) {
+					(n + 1) % EXPERTS, (n + 2) % EXPERTS, -1, EXPERTS }, 4);
+			bad = layer(s, l, (int32_t[]) { a, (a + 1) % EXPERTS }, 2);
+		}
+	}
+	return bad;
+}
+
+/* Guesses that come true are read ahead; where they do not, nothing is read by them. */
+static void test_guess(void)
+{
+	struct linnet_experts_stats right, wrong, more;
+	struct setup s;
+	long bad;
+
+	if (!setup(&s, 10, true, true, false))
+		return;
+	bad = guessed(&s, 60, 0);
+	linnet_experts_stats(s.x, &right);
+	teardown(&s);
+	test_ok(!bad && right.ahead > 100 && right.ahead_used >= right.ahead * 9 / 10,
+		"right guesses: %llu read ahead, %llu needed", (unsigned long long)right.ahead,
+		(unsigned long long)right.ahead_used);
+	if (!setup(&s, 10, true, true, false))
+		return;
+	bad = guessed(&s, 60, 5);
+	linnet_experts_stats(s.x, &wrong);
+	test_ok(!bad && wrong.ahead < 20 && !wrong.ahead_used, "wrong guesses: %llu read ahead",
+		(unsigned long long)wrong.ahead);
+	test_ok(wrong.hits + wrong.misses == right.hits + right.misses, "what is needed is counted alike");
+	bad = guessed(&s, 400, 0);
+	linnet_experts_stats(s.x, &more);
+	test_ok(!bad && more.ahead > wrong.ahead + 100, "they become right: %llu read ahead",
+		(unsigned long long)(more.ahead - wrong.ahead));
+	teardown(&s);
+
+	/* the disk fails while a guess is read: the layer that needs it asks again */
+	if (!setup(&s, 10, false, true, false))
+		return;
+	bad = layer(&s, 0, (int32_t[]) { 0, 1 }, 2) + layer(&s, 0, (int32_t[]) { 0, 1 }, 2);
+	linnet_experts_want_guess(s.x);
+	linnet_experts_guess(s.x, 1, (int32_t[]) { 4, 6 }, 2);
+	mode = READ_FAILS;
+	bad_from = 0;
+	bad_to = INT_MAX;
+	/* what the layer itself needs is there */
+	bad += layer(&s, 0, (int32_t[]) { 0, 1 }, 2);
+	while (!linnet_queue_wait(s.q))
+		;
+	mode = PLAIN;
+	linnet_experts_stats(s.x, &more);
+	bad += layer(&s, 1, (int32_t[]) { 4, 6 }, 2);
+	test_ok(!bad && more.ahead == 2, "a guess that cannot be read is of no consequence: %ld", bad);
 	teardown(&s);
 }
 
@@ -327,6 +400,7 @@ int main(void)
 	for (int i = 0; i < 4; i++)
 		test_sizes(i & 1, i & 2);
 	test_use();
+	test_guess();
 	test_limit();
 	test_faults();
 	unlink(path);

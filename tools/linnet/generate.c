@@ -327,6 +327,12 @@ void summary_print(const struct summary *s, const struct generate *g,
 			 (unsigned long long)(st.expert_hits + st.expert_misses));
 		line("experts", text);
 	}
+	if (st.expert_ahead) {
+		snprintf(text, sizeof(text), "%llu were read ahead, %.1f %% of them were then chosen",
+			 (unsigned long long)st.expert_ahead,
+			 100.0 * (double)st.expert_ahead_used / (double)st.expert_ahead);
+		line("", text);
+	}
 	if (st.verified_bytes)
 		line("verified", format_bytes(a, st.verified_bytes));
 	if (st.note[0])
@@ -385,6 +391,8 @@ int summary_write(const struct summary *s, const struct generate *g,
 	json_put(o, "read_retries", json_integer((json_int_t)st.read_retries));
 	json_put(o, "expert_hits", json_integer((json_int_t)st.expert_hits));
 	json_put(o, "expert_misses", json_integer((json_int_t)st.expert_misses));
+	json_put(o, "expert_ahead", json_integer((json_int_t)st.expert_ahead));
+	json_put(o, "expert_ahead_used", json_integer((json_int_t)st.expert_ahead_used));
 	json_put(o, "verified_bytes", json_integer((json_int_t)st.verified_bytes));
 	json_put(o, "io_uring", json_boolean(st.io_uring));
 	json_put(o, "direct_io", json_boolean(st.direct_io));

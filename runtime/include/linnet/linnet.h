@@ -426,6 +426,9 @@ struct linnet_stats {
 	char kv_note[160];		/* empty, or what was wrong with the last one */
 	uint64_t shared_bytes;		/* weights that another process has read for us */
 	uint64_t kv_written, kv_read;	/* bytes of the KV cache's part on disk */
+	/* Of the experts that were read: ahead, by a guess of what the next layer will choose, and
+	 * how many of those it did choose. */
+	uint64_t expert_ahead, expert_ahead_used;
 	uint64_t pool_bytes;		/* memory of weights that is pages of vm.nr_hugepages */
 };
 /* May be called from another thread while a decode runs: bytes_read then says how
