@@ -63,6 +63,26 @@ need=$((takes + need))
 expect 0 "the memory that the messages name" run -m "$large" -p "the cat" -n 60 --ignore-eos \
 	--temp 0 --memory "$need" --draft "$small" --draft-max 4
 check "the memory that the messages name: the same text" cmp -s "$out" "$tmp/text"
+# Used because the plan says so, and given up as none of it comes true.
+make_model larger --layers 12 --embd 512 --ff 1024 --type q8_0 --seed 1 --ctx 512
+larger=$tmp/larger.gguf
+expect 0 "what a larger one takes" plan -m "$larger" --json --no-probe --memory none
+need=$(sed -n 's/^ *"total": \([0-9]*\),.*/\1/p' "$out")
+need=$((need / 10 * 7))
+for how in "--temp 0" "--seed 5 --temp 1"; do
+	# shellcheck disable=SC2086
+	expect 0 "nothing is right, plain, $how" run -m "$larger" -p "the cat" -n 100 --ignore-eos $how \
+		--memory $need --lookup 0
+	cp "$out" "$tmp/text"
+	# shellcheck disable=SC2086
+	expect 0 "nothing is right, $how" run -m "$larger" -p "the cat" -n 100 --ignore-eos $how \
+		--memory $need --lookup 0 --draft "$small" --stats "$tmp/stats"
+	check "nothing is right, $how: the same text" cmp -s "$out" "$tmp/text"
+	# shellcheck disable=SC2046
+	set -- $(accepted)
+	check "nothing is right, $how: drafted ${2:-0} tokens and paused" \
+		sh -c "grep -q '\"draft_pauses\": [1-9]' '$tmp/stats' && [ ${2:-0} -ge 40 ] && [ ${2:-0} -lt 400 ]"
+done
 
 cat >"$tmp/template" <<'JINJA'
 {% for m in messages %}{{ m['content'] }} {% endfor %}

@@ -12,6 +12,18 @@
 #define ACCEPTED 0.6
 #define MEMORY_PER_DISK 6.0
 
+/*
+ * While a text is written: after so many passes of a kind its pace is known; of what was
+ * before, each pass leaves this part. A kind of draft that is slower than none pauses, twice as
+ * long each time; a small model that would pause longer than the longest gives its memory back.
+ */
+#define KNOWN 6
+#define FADE 0.9
+#define PAUSE 16
+#define PAUSE_MAX 256
+
+#define NO_DRAFT (-1)
+
 /* Memory and bytes read in every pass of a session. */
 static struct linnet_memory_info memory_of(const struct linnet_model *m,
 					   const struct session_args *sargs, uint64_t n_tokens)
@@ -36,6 +48,21 @@ static bool pays(const struct linnet_memory_info *alone, const struct linnet_mem
 			    STREAMED * (double)small->weights / MEMORY_PER_DISK;
 
 	return alone->streamed && with->total && tokens * (double)alone->streamed > pass;
+}
+
+/* Give the small model's memory back. */
+static void close_draft(struct drafts *d)
+{
+	linnet_draft_destroy(d->draft);
+	linnet_session_destroy(d->session);
+	linnet_model_close(d->model);
+	d->draft = NULL;
+	d->session = NULL;
+	d->model = NULL;
+	d->n_draft = 0;
+	if (d->large)
+		linnet_model_set_memory(d->large, d->budget, NULL);
+	d->large = NULL;
 }
 
 static int open_draft(struct drafts *d, const struct draft_args *args, struct linnet_model *m,
@@ -68,6 +95,12 @@ static int open_draft(struct drafts *d, const struct draft_args *args, struct li
 		}
 		with = memory_of(m, sargs, n_tokens);
 	}
+	if (rest) {
+		d->large = m;
+		/* an automatic budget follows the machine again */
+		d->budget = margs->memory ? alone.budget : 0;
+	}
+	d->adapts[1] = args->n_max < 0;
 	d->n_draft = args->n_max >= 0 ? (uint32_t)args->n_max :
 		     pays(&alone, &with, &small) ? STREAMED : 0;
 	if (d->n_draft && alone.total && !with.total) {
@@ -77,10 +110,7 @@ static int open_draft(struct drafts *d, const struct draft_args *args, struct li
 		return TOOL_FAILED;
 	}
 	if (!d->n_draft) {
-		if (rest)
-			linnet_model_set_memory(m, alone.budget, NULL);
-		linnet_model_close(d->model);
-		d->model = NULL;
+		close_draft(d);
 		if (args->n_max < 0)
 			tool_note("%s: not used: %s (--draft-max N uses it)", args->path,
 				  alone.streamed ? "the memory that it takes costs more than it gives" :
@@ -109,6 +139,7 @@ int drafts_open(struct drafts *d, const struct draft_args *args, struct linnet_m
 		if (status)
 			return status;
 	}
+	d->adapts[0] = args->lookup < 0;
 	d->n_lookup = args->lookup >= 0 ? (uint32_t)args->lookup :
 		      model_streams(m, sargs, n_tokens) ? STREAMED : 0;
 	ret = d->n_lookup ? linnet_lookup_create(&d->lookup) : 0;
@@ -121,9 +152,9 @@ int drafts_open(struct drafts *d, const struct draft_args *args, struct linnet_m
 
 void drafts_close(struct drafts *d)
 {
-	linnet_draft_destroy(d->draft);
-	linnet_session_destroy(d->session);
-	linnet_model_close(d->model);
+	/* the large model ends, too */
+	d->large = NULL;
+	close_draft(d);
 	linnet_lookup_destroy(d->lookup);
 	*d = (struct drafts){ 0 };
 }
@@ -149,26 +180,77 @@ void drafts_push(struct drafts *d, int32_t id)
 		linnet_draft_push(d->draft, id);
 }
 
+static double rate(const struct draft_pace *p)
+{
+	return p->seconds > 0 ? p->tokens / p->seconds : 0;
+}
+
+/* Is a draft of this kind to be made now? */
+static bool wanted(struct drafts *d, int kind)
+{
+	struct draft_pace *p = &d->pace[1 + kind];
+
+	if (!d->adapts[kind])
+		return true;
+	if (p->rest) {
+		p->rest--;
+		return false;
+	}
+	if (p->n < KNOWN)
+		return true;
+	/* there must be something to compare with */
+	if (d->pace[0].n < KNOWN)
+		return false;
+	if (rate(p) >= rate(&d->pace[0])) {
+		p->pause = 0;
+		return true;
+	}
+	p->pause = p->pause ? 2 * p->pause : PAUSE;
+	if (p->pause > PAUSE_MAX && kind) {
+		close_draft(d);
+		return false;
+	}
+	p->pause = p->pause > PAUSE_MAX ? PAUSE_MAX : p->pause;
+	p->rest = p->pause;
+	/* then a few more, and another verdict */
+	p->n = KNOWN / 2;
+	d->n_pauses++;
+	return false;
+}
+
+void drafts_passed(struct drafts *d, double seconds)
+{
+	struct draft_pace *p = &d->pace[1 + d->kind];
+
+	p->tokens = p->tokens * FADE + 1;
+	p->seconds = p->seconds * FADE + seconds;
+	p->n++;
+}
+
 uint32_t drafts_next(struct drafts *d, int32_t *ids, uint32_t cap)
 {
 	int64_t n = 0;
 
 	/* what the text says itself costs nothing */
-	if (d->lookup)
+	if (d->lookup && wanted(d, 0))
 		n = (int64_t)linnet_lookup_draft(d->lookup, ids,
 						 cap < d->n_lookup ? cap : d->n_lookup);
 	d->kind = 0;
-	if (!n && d->draft) {
+	if (!n && d->draft && wanted(d, 1)) {
 		d->kind = 1;
 		/* an error is one of speed alone */
 		n = linnet_draft_next(d->draft, ids, cap < d->n_draft ? cap : d->n_draft, NULL);
 		n = n < 0 ? 0 : n;
 	}
-	d->n_drafted[d->kind] += (uint64_t)n;
+	if (n)
+		d->n_drafted[d->kind] += (uint64_t)n;
+	else
+		d->kind = NO_DRAFT;
 	return (uint32_t)n;
 }
 
 void drafts_accept(struct drafts *d)
 {
 	d->n_accepted[d->kind]++;
+	d->pace[1 + d->kind].tokens++;
 }

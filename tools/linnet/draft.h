@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Drafted tokens for the subcommands that write text: from the text itself and from a
- * small model. Which of them are worth it is decided here.
+ * small model. Which of them are worth it is decided here: at first by the plan, then by what
+ * passes with and without a draft really take and give.
  */
 #ifndef LINNET_TOOL_DRAFT_H
 #define LINNET_TOOL_DRAFT_H
@@ -25,12 +26,21 @@ struct draft_args {
 #define OPTS_DRAFT(a)								\
 	{ OPT_INT, 0, "lookup", "N", "draft up to N tokens from what the text has said before\n"	\
 	  "and check them in one pass; the text is the same\n"			\
-	  "(default: 8 when weights are read in every pass, else 0)",		\
+	  "(default: 8 when weights are read in every pass, as long\n"	\
+	  "as that pays, else 0)",		\
 	  &(a)->lookup, 0, DRAFT_MAX },						\
 	{ OPT_TEXT, 0, "draft", "FILE", "draft tokens with the small model in FILE, which has the\n"	\
 	  "same vocabulary; the text is the same. Also -md FILE", &(a)->path, .alias = "-md" },	\
 	{ OPT_INT, 0, "draft-max", "N", "tokens that --draft drafts at once; 0: none (default: 8\n"	\
-	  "when a gain is to be expected, else 0)", &(a)->n_max, 0, DRAFT_MAX }
+	  "when a gain is to be expected, as long as there is one,\n"	\
+	  "else 0)", &(a)->n_max, 0, DRAFT_MAX }
+
+/* Passes of one kind: tokens that they gave and time that they took, late ones count more. */
+struct draft_pace {
+	double tokens, seconds;
+	unsigned n;
+	unsigned rest, pause;		/* passes that go without, now and the last time */
+};
 
 struct drafts {
 	struct linnet_lookup *lookup;
@@ -40,7 +50,12 @@ struct drafts {
 	uint32_t n_lookup, n_draft;	/* tokens of a draft; 0: not this kind */
 	/* drafted and accepted: from the text, from the model */
 	uint64_t n_drafted[2], n_accepted[2];
-	int kind;			/* of the last draft: an index of these */
+	int kind;			/* of the last draft: an index of these; -1: there was none */
+	bool adapts[2];			/* nobody said how long they are to be */
+	struct draft_pace pace[3];	/* without a draft; with one: 1 + kind */
+	unsigned n_pauses;
+	struct linnet_model *large;	/* whose budget the small model takes a part of, or NULL */
+	uint64_t budget;		/* that it had */
 };
 
 /*
@@ -61,6 +76,8 @@ void drafts_truncate(struct drafts *d, size_t n);
 void drafts_push(struct drafts *d, int32_t id);
 /* Tokens that may follow the text, at most cap. Returns how many. */
 uint32_t drafts_next(struct drafts *d, int32_t *ids, uint32_t cap);
+/* The pass with the tokens of the last drafts_next(), that included, took so long. */
+void drafts_passed(struct drafts *d, double seconds);
 /* A token of the last draft was right. */
 void drafts_accept(struct drafts *d);
 

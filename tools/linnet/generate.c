@@ -117,6 +117,8 @@ static int decode(struct generate *g, int32_t id, int32_t *draft, uint32_t *n_dr
 	uint32_t room = linnet_session_capacity(g->session) - linnet_session_length(g->session);
 	int32_t ids[1 + DRAFT_MAX] = { id };
 	uint32_t n = g->drafts ? drafts_rows(g->drafts) : 0;
+	const uint64_t start = now_ns();
+	int ret;
 
 	*n_draft = 0;
 	if (!n)
@@ -128,7 +130,9 @@ static int decode(struct generate *g, int32_t id, int32_t *draft, uint32_t *n_dr
 		n = (uint32_t)((uint64_t)g->n_predict - g->n_tokens - 1);
 	*n_draft = drafts_next(g->drafts, draft, n);
 	memcpy(ids + 1, draft, *n_draft * sizeof(*ids));
-	return linnet_session_decode(g->session, ids, 1 + *n_draft, LINNET_LOGITS_ALL, err);
+	ret = linnet_session_decode(g->session, ids, 1 + *n_draft, LINNET_LOGITS_ALL, err);
+	drafts_passed(g->drafts, (double)(now_ns() - start) / 1e9);
+	return ret;
 }
 
 int generate_prompt(struct generate *g, const int32_t *ids, size_t n, size_t n_known)
@@ -374,6 +378,7 @@ int summary_write(const struct summary *s, const struct generate *g,
 			 json_integer((json_int_t)(d->n_drafted[0] + d->n_drafted[1])));
 		json_put(o, "accepted_tokens",
 			 json_integer((json_int_t)(d->n_accepted[0] + d->n_accepted[1])));
+		json_put(o, "draft_pauses", json_integer(d->n_pauses));
 		json_put(o, "draft_model_drafted_tokens", json_integer((json_int_t)d->n_drafted[1]));
 		json_put(o, "draft_model_accepted_tokens",
 			 json_integer((json_int_t)d->n_accepted[1]));
