@@ -46,6 +46,12 @@ ifeq ($(arch),aarch64)
 lib_src += $(wildcard kernels/arm/*.c)
 endif
 lib_obj := $(lib_src:%.c=$(O)/obj/%.o)
+# The AVX2 products are compiled again for AVX-VNNI, and for checkasm with EVEX encodings.
+ifeq ($(arch),x86_64)
+vnni_src := $(filter-out %_f32_avx2.c %_f16_avx2.c %_bf16_avx2.c, \
+	$(wildcard kernels/x86/matmul_*_avx2.c)) kernels/x86/limits_avx2.c
+lib_obj += $(vnni_src:%_avx2.c=$(O)/obj/%_avxvnni.o)
+endif
 tool_src := $(wildcard tools/linnet/*.c)
 tool_obj := $(tool_src:%.c=$(O)/obj/%.o)
 # The vhost-user device: a part of the tool that tests use, too.
@@ -58,11 +64,18 @@ test_bin_vm := $(O)/tests/vm/liar
 preload_so := $(patsubst %.c,$(O)/%.so,$(wildcard tests/fault/preload/*.c))
 # One program of several files: kernels against their reference.
 checkasm_obj := $(patsubst %.c,$(O)/obj/%.o,$(wildcard tests/kernels/checkasm/*.c))
+ifeq ($(arch),x86_64)
+checkasm_obj += $(vnni_src:%_avx2.c=$(O)/obj/%_evexvnni.o)
+endif
 test_bin += $(O)/tests/kernels/checkasm
 
 # Kernels are where the time goes; the rest is compiled for size of the diff.
 $(O)/obj/kernels/%.o: override CFLAGS += $(KERNEL_OPT)
 $(O)/obj/kernels/x86/%_avx2.o: override CFLAGS += -mavx2 -mfma -mf16c -mbmi2
+$(O)/obj/kernels/x86/%_avxvnni.o: override CFLAGS += -mavx2 -mfma -mf16c -mbmi2 -mavxvnni \
+	-DLINNET_VNNI=1
+$(O)/obj/kernels/x86/%_evexvnni.o: override CFLAGS += -mavx2 -mfma -mf16c -mbmi2 -mavx512vl \
+	-mavx512vnni -DLINNET_VNNI=2
 $(O)/obj/kernels/x86/%_avx512.o: override CFLAGS += -march=icelake-server -mtune=znver3
 $(O)/obj/kernels/arm/%_dotprod.o: override CFLAGS += -march=armv8.2-a+dotprod
 # Unrolled vector code takes compilers minutes to instrument in full; sanitized builds
@@ -80,6 +93,14 @@ all: $(O)/liblinnet.a $(O)/liblinnet.so $(if $(tool_src),$(O)/linnet)
 $(O)/obj/%.o: %.c
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS) $(CFLAGS) $(lib_cflags) $(if $(filter tools/%,$<),$(tool_cflags)) -MMD -MP -c -o $@ $<
+
+$(O)/obj/%_avxvnni.o: %_avx2.c
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(CFLAGS) $(lib_cflags) -MMD -MP -c -o $@ $<
+
+$(O)/obj/%_evexvnni.o: %_avx2.c
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(CFLAGS) $(lib_cflags) -MMD -MP -c -o $@ $<
 
 $(O)/liblinnet.a: $(lib_obj)
 	@rm -f $@

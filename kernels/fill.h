@@ -20,7 +20,6 @@ void linnet_kernels_ref_limits(struct linnet_kernels *k);
 void linnet_kernels_avx2_mat(struct linnet_kernels *k);
 void linnet_kernels_avx2_k(struct linnet_kernels *k);
 void linnet_kernels_avx2_ops(struct linnet_kernels *k);
-void linnet_kernels_avx2_limits(struct linnet_kernels *k);
 
 void linnet_kernels_avx512_mat(struct linnet_kernels *k);
 void linnet_kernels_avx512_k(struct linnet_kernels *k);

@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <string.h>
 #if defined(__x86_64__)
+#include "kernels/x86/vnni.h"
 #include <cpuid.h>
 #elif defined(__aarch64__)
 #include <asm/hwcap.h>
@@ -20,11 +21,12 @@ struct level {
 	void (*fill)(struct linnet_kernels *k);	/* on top of the levels before; NULL: not here */
 };
 
-/* Lowest first: a level needs all that the ones before need. */
+/* Lowest first: a level takes what the ones before have and it does not replace. */
 static const struct level levels[] = {
 	{ "ref", linnet_kernels_ref },
 #if defined(__x86_64__)
 	{ "avx2", linnet_kernels_avx2 },
+	{ "avxvnni", linnet_kernels_avxvnni },
 	{ "avx512", linnet_kernels_avx512 },
 #elif defined(__aarch64__)
 	{ "neon", linnet_kernels_neon },
@@ -34,20 +36,25 @@ static const struct level levels[] = {
 
 #define N_LEVELS ((int)(sizeof(levels) / sizeof(levels[0])))
 
-/* Every tail of this array is a list of levels, best first. */
-static const char *const names[N_LEVELS + 1] = {
+/* Lists of levels, best first; every tail of a list is one. */
+static const char *const names[] = {
 #if defined(__x86_64__)
-	"avx512", "avx2",
+	"avx512", "avx2", "ref", NULL,
 #elif defined(__aarch64__)
-	"dotprod", "neon",
+	"dotprod", "neon", "ref", NULL,
+#else
+	"ref", NULL,
 #endif
-	"ref", NULL
 };
+
+#ifdef __x86_64__
+static const char *const names_avxvnni[] = { "avx512", "avxvnni", "avx2", "ref", NULL };
+#endif
 
 /* Levels of other machines: known, and not here. */
 static const char *const foreign[] = {
 #ifndef __x86_64__
-	"avx2", "avx512",
+	"avx2", "avxvnni", "avx512",
 #endif
 #ifndef __aarch64__
 	"neon", "dotprod",
@@ -62,58 +69,75 @@ static bool has_f16c(void)
 	return __get_cpuid(1, &a, &b, &c, &d) && (c & bit_F16C);
 }
 
-/* How many of levels[] this CPU runs. The builtins also ask what the system saves. */
-static int usable_levels(void)
+/* VEX-encoded VNNI, which is no part of AVX-512 and uses no registers beyond AVX2's */
+static bool has_avxvnni(void)
+{
+	unsigned int a, b, c, d;
+
+	return __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & 1u << 4);
+}
+
+/* The builtins also ask what the system saves. */
+static bool has_avx2(void)
 {
 	__builtin_cpu_init();
-	if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma") ||
-	    !__builtin_cpu_supports("bmi2") || !has_f16c())
-		return 1;
-	if (!__builtin_cpu_supports("avx512f") || !__builtin_cpu_supports("avx512cd") ||
-	    !__builtin_cpu_supports("avx512bw") || !__builtin_cpu_supports("avx512dq") ||
-	    !__builtin_cpu_supports("avx512vl") || !__builtin_cpu_supports("avx512ifma") ||
-	    !__builtin_cpu_supports("avx512vbmi") || !__builtin_cpu_supports("avx512vbmi2") ||
-	    !__builtin_cpu_supports("avx512vnni") || !__builtin_cpu_supports("avx512bitalg") ||
-	    !__builtin_cpu_supports("avx512vpopcntdq") || !__builtin_cpu_supports("gfni"))
-		return 2;
-	return 3;
+	return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
+	       __builtin_cpu_supports("bmi2") && has_f16c();
 }
-#elif defined(__aarch64__)
-static int usable_levels(void)
+
+static bool has_avx512(void)
 {
-	return getauxval(AT_HWCAP) & HWCAP_ASIMDDP ? 3 : 2;
+	return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512cd") &&
+	       __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
+	       __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512ifma") &&
+	       __builtin_cpu_supports("avx512vbmi") && __builtin_cpu_supports("avx512vbmi2") &&
+	       __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512bitalg") &&
+	       __builtin_cpu_supports("avx512vpopcntdq") && __builtin_cpu_supports("gfni");
 }
-#else
-static int usable_levels(void)
-{
-	return 1;
-}
-#endif
 
 const char *const *linnet_kernels_levels(void)
 {
-	return names + N_LEVELS - usable_levels();
+	if (!has_avx2())
+		return names + 2;
+	if (has_avxvnni())
+		return names_avxvnni + !has_avx512();
+	return names + !has_avx512();
 }
+#elif defined(__aarch64__)
+const char *const *linnet_kernels_levels(void)
+{
+	return names + !(getauxval(AT_HWCAP) & HWCAP_ASIMDDP);
+}
+#else
+const char *const *linnet_kernels_levels(void)
+{
+	return names;
+}
+#endif
 
 int linnet_kernels_init(struct linnet_kernels *k, const char *level)
 {
-	int n = usable_levels(), want = n;
+	const char *const *usable = linnet_kernels_levels();
+	int want;
 
-	if (level && *level) {
-		for (size_t i = 0; i < sizeof(foreign) / sizeof(foreign[0]); i++)
-			if (!strcmp(foreign[i], level))
-				return -ENOTSUP;
-		for (want = 1; want <= N_LEVELS; want++)
-			if (!strcmp(levels[want - 1].name, level))
-				break;
-		if (want > N_LEVELS)
-			return -EINVAL;
-		if (want > n)
+	if (!level || !*level)
+		level = *usable;
+	for (size_t i = 0; i < sizeof(foreign) / sizeof(foreign[0]); i++)
+		if (!strcmp(foreign[i], level))
 			return -ENOTSUP;
-	}
+	for (want = 0; want < N_LEVELS; want++)
+		if (!strcmp(levels[want].name, level))
+			break;
+	if (want == N_LEVELS)
+		return -EINVAL;
+	while (*usable && strcmp(*usable, level))
+		usable++;
+	if (!*usable)
+		return -ENOTSUP;
 	memset(k, 0, sizeof(*k));
-	for (int i = 0; i < want; i++)
+	/* what is not usable below is only addresses, which the level above replaces */
+	for (int i = 0; i <= want; i++)
 		levels[i].fill(k);
-	k->isa = levels[want - 1].name;
+	k->isa = levels[want].name;
 	return 0;
 }

@@ -8,4 +8,11 @@
 void linnet_q256_pack_avx2(const struct linnet_act_buf *dst, const float *x, size_t ldx,
 			   size_t t0, size_t t1);
 
+void linnet_matmul_q2_k_avx2(const struct linnet_matmul *mm);
+void linnet_matmul_q3_k_avx2(const struct linnet_matmul *mm);
+void linnet_matmul_q4_k_avx2(const struct linnet_matmul *mm);
+void linnet_matmul_q5_k_avx2(const struct linnet_matmul *mm);
+void linnet_matmul_q6_k_avx2(const struct linnet_matmul *mm);
+void linnet_matmul_iq4_xs_avx2(const struct linnet_matmul *mm);
+
 #endif

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* What an AVX2 machine could do, see struct linnet_limits. */
+/* What an AVX2 machine could do, with and without VNNI: see struct linnet_limits. */
 #include "kernels/fill.h"
 #include "kernels/x86/simd.h"
+#include "kernels/x86/vnni.h"
 
 #include <immintrin.h>
 
@@ -29,6 +30,19 @@ static uint64_t read_lines(const void *p, size_t n)
 	return sum;
 }
 
+#if LINNET_VNNI
+static uint64_t int8_rounds(uint64_t n)
+{
+#define DOT(r)	VNNI_ENCODING "vpdpbusd %%ymm15, %%ymm15, %%ymm" #r "\n\t"
+	for (uint64_t i = 0; i < n; i++)
+		__asm__ volatile(DOT(0) DOT(1) DOT(2) DOT(3) DOT(4) DOT(5) DOT(6) DOT(7)
+				 DOT(8) DOT(9) DOT(10) DOT(11)
+				 : : : "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6",
+				 "xmm7", "xmm8", "xmm9", "xmm10", "xmm11");
+#undef DOT
+	return n * 12 * 32 * 2;
+}
+#else
 /* The products of pairs, their sums, and what adds them up: three instructions. */
 static uint64_t int8_rounds(uint64_t n)
 {
@@ -42,8 +56,9 @@ static uint64_t int8_rounds(uint64_t n)
 #undef DOT
 	return n * 6 * 32 * 2;
 }
+#endif
 
-void linnet_kernels_avx2_limits(struct linnet_kernels *k)
+void LEVEL(linnet_kernels_limits)(struct linnet_kernels *k)
 {
 	k->limits = (struct linnet_limits){ read_lines, int8_rounds };
 }

@@ -5,6 +5,7 @@
  */
 #include "kernels/fill.h"
 #include "kernels/act_layout.h"
+#include "kernels/x86/k_avx2.h"
 #include "kernels/x86/mat_avx2.h"
 #include "kernels/x86/mat_avx512.h"
 
@@ -26,6 +27,16 @@ void linnet_kernels_avx2_mat(struct linnet_kernels *k)
 	k->matmul[LINNET_TYPE_Q8_0] = linnet_matmul_q8_0_avx2;
 	k->matmul[LINNET_TYPE_IQ4_NL] = linnet_matmul_iq4_nl_avx2;
 	k->matmul[LINNET_TYPE_MXFP4] = linnet_matmul_mxfp4_avx2;
+}
+
+void linnet_kernels_avx2_k(struct linnet_kernels *k)
+{
+	k->matmul[LINNET_TYPE_Q2_K] = linnet_matmul_q2_k_avx2;
+	k->matmul[LINNET_TYPE_Q3_K] = linnet_matmul_q3_k_avx2;
+	k->matmul[LINNET_TYPE_Q4_K] = linnet_matmul_q4_k_avx2;
+	k->matmul[LINNET_TYPE_Q5_K] = linnet_matmul_q5_k_avx2;
+	k->matmul[LINNET_TYPE_Q6_K] = linnet_matmul_q6_k_avx2;
+	k->matmul[LINNET_TYPE_IQ4_XS] = linnet_matmul_iq4_xs_avx2;
 }
 
 void linnet_kernels_avx512_mat(struct linnet_kernels *k)

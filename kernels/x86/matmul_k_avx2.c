@@ -8,11 +8,12 @@
  * vpmaddubsw sums two products of an unsigned weight and a signed activation in 16 bits
  * (the types say how many such sums still fit there), vpmaddwd brings in the scale. An
  * offset of the weights is taken off like a minimum: scales times sums of activations.
+ * With VNNI a product of 32 bits brings in the scale.
  */
 #include "kernels/blocks.h"
-#include "kernels/fill.h"
 #include "kernels/x86/k_avx2.h"
 #include "kernels/x86/simd.h"
+#include "kernels/x86/vnni.h"
 
 #include <immintrin.h>
 #include <stdbool.h>
@@ -239,12 +240,17 @@ ALWAYS_INLINE void head_iq4_xs(struct head *h, struct rows *r)
 		s = _mm256_or_si256(s, _mm256_slli_epi32(s, 16));
 		h->scale[j] = _mm256_sub_epi16(s, _mm256_set1_epi16(32));
 	}
+#if LINNET_VNNI
+	for (int i = 0; i < 4; i++)
+		h->min[i] = _mm256_blend_epi16(h->scale[2 * i], h->scale[2 * i + 1], 0xaa);
+#endif
 }
 
 ALWAYS_INLINE void weights_iq4_xs(struct rows *r, put_fn *put, void *ctx)
 {
+	const __m128i table = _mm_loadu_si128((const void *)linnet_iq4_values);
 	const __m256i values = _mm256_broadcastsi128_si256(
-		_mm_loadu_si128((const void *)linnet_iq4_values));
+		_mm_xor_si128(table, _mm_set1_epi8(LINNET_VNNI ? -128 : 0)));
 
 	UNROLL
 	for (int j = 0; j < 8; j++) {
@@ -356,11 +362,19 @@ struct few {
 ALWAYS_INLINE void put_few(void *ctx, int j, const __m256i w[4])
 {
 	struct few *f = ctx;
-	const __m256i scale = f->h->scale[f->t.sub == 16 ? j : j / 2];
+	__m256i scale = f->h->scale[f->t.sub == 16 ? j : j / 2];
 
+#if LINNET_VNNI
+	scale = _mm256_srai_epi32(scale, 16);
+#endif
 	for (int t = 0; t < f->n; t++) {
 		__m256i sum = _mm256_setzero_si256();
 
+#if LINNET_VNNI
+		for (int i = 0; i < 4; i++)
+			sum = VNNI_DPBUSD(sum, w[i], _mm256_set1_epi32(f->a[t].q[4 * j + i]));
+		f->isum[t] = _mm256_add_epi32(f->isum[t], _mm256_mullo_epi32(sum, scale));
+#else
 		for (int i = 0; i < 4; i++) {
 			__m256i q = _mm256_set1_epi32(f->a[t].q[4 * j + i]), two;
 
@@ -374,6 +388,7 @@ ALWAYS_INLINE void put_few(void *ctx, int j, const __m256i w[4])
 				f->isum[t] = _mm256_add_epi32(f->isum[t],
 							      _mm256_madd_epi16(sum, scale));
 		}
+#endif
 	}
 }
 
@@ -484,7 +499,7 @@ static void rows8_##type(const struct linnet_matmul *mm, size_t row, size_t t0, 
 	}									\
 }										\
 										\
-static void matmul_##type(const struct linnet_matmul *mm)			\
+void LEVEL(linnet_matmul_##type)(const struct linnet_matmul *mm)		\
 {										\
 	prefetch_first(mm);							\
 	for (size_t row = mm->row0; row < mm->row1; row += 8)			\
@@ -497,14 +512,8 @@ MATMUL(q3_k, .sub = 16, .fit = 4, .offset = -4)
 MATMUL(q4_k, .sub = 32, .fit = 4, .has_min = true)
 MATMUL(q5_k, .sub = 32, .fit = 4, .has_min = true)
 MATMUL(q6_k, .sub = 16, .fit = 2, .offset = -32)
+#if LINNET_VNNI
+MATMUL(iq4_xs, .sub = 32, .offset = -128)
+#else
 MATMUL(iq4_xs, .sub = 32, .fit = 1, .is_signed = true)
-
-void linnet_kernels_avx2_k(struct linnet_kernels *k)
-{
-	k->matmul[LINNET_TYPE_Q2_K] = matmul_q2_k;
-	k->matmul[LINNET_TYPE_Q3_K] = matmul_q3_k;
-	k->matmul[LINNET_TYPE_Q4_K] = matmul_q4_k;
-	k->matmul[LINNET_TYPE_Q5_K] = matmul_q5_k;
-	k->matmul[LINNET_TYPE_Q6_K] = matmul_q6_k;
-	k->matmul[LINNET_TYPE_IQ4_XS] = matmul_iq4_xs;
-}
+#endif

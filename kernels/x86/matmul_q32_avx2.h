@@ -13,7 +13,8 @@
  *
  * includes this file and calls matmul_q32(). See matmul_q32_avx512.h for the plan:
  * few tokens go over rows as they lie, here 4 blocks of a row a step; many go over
- * panels of 16 rows in tiles of 4 tokens.
+ * panels of 16 rows in tiles of 4 tokens. With VNNI signed weights become unsigned with a
+ * bias, too, and SUMS16 means nothing.
  */
 #ifndef LINNET_KERNELS_X86_MATMUL_Q32_AVX2_H
 #define LINNET_KERNELS_X86_MATMUL_Q32_AVX2_H
@@ -27,6 +28,21 @@
 #define SIGNED		0
 #endif
 
+#if LINNET_VNNI
+#if SIGNED
+#define BIAS_SHIFT	7
+#endif
+
+ALWAYS_INLINE __m256i unsigned_weights(__m256i w)
+{
+	return SIGNED ? _mm256_xor_si256(w, _mm256_set1_epi8(-128)) : w;
+}
+#else
+ALWAYS_INLINE __m256i unsigned_weights(__m256i w)
+{
+	return w;
+}
+
 /* Sums of two products in 16 bits: at most 128 * 127 * 2, which fits. */
 ALWAYS_INLINE __m256i pairs(__m256i w, __m256i x)
 {
@@ -39,6 +55,7 @@ ALWAYS_INLINE __m256i widen_pairs(__m256i p)
 {
 	return _mm256_madd_epi16(p, _mm256_set1_epi16(1));
 }
+#endif
 
 ALWAYS_INLINE int32_t dword(const int8_t *q)
 {
@@ -65,10 +82,20 @@ ALWAYS_INLINE void step(__m128 *acc, const uint8_t *p, const struct linnet_q32_g
 	load2(p + 2 * BLOCK_BYTES, &w[2], &w[3]);
 	scales4(p, &d, &m);
 	UNROLL
+	for (int i = 0; i < 4; i++)
+		w[i] = unsigned_weights(w[i]);
+	UNROLL
 	for (int t = 0; t < n_tok; t++, g++) {
 		__m256i s[4];
 		__m128i sum;
 
+#if LINNET_VNNI
+		UNROLL
+		for (int i = 0; i < 4; i++)
+			s[i] = VNNI_DPBUSD(i % 2 ? s[i - 1] : _mm256_setzero_si256(), w[i],
+					   _mm256_load_si256((const __m256i *)(g->q + i * 32)));
+		s[0] = _mm256_hadd_epi32(s[1], s[3]);
+#else
 		UNROLL
 		for (int i = 0; i < 4; i++)
 			s[i] = pairs(w[i], _mm256_load_si256((const __m256i *)(g->q + i * 32)));
@@ -81,6 +108,7 @@ ALWAYS_INLINE void step(__m128 *acc, const uint8_t *p, const struct linnet_q32_g
 			s[2] = _mm256_add_epi32(widen_pairs(s[2]), widen_pairs(s[3]));
 			s[0] = _mm256_hadd_epi32(s[0], s[2]);
 		}
+#endif
 		s[0] = _mm256_hadd_epi32(s[0], s[0]);
 		sum = _mm_unpacklo_epi32(_mm256_castsi256_si128(s[0]),
 					 _mm256_extracti128_si256(s[0], 1));
@@ -218,7 +246,7 @@ void pack_panel(struct panel_block *dst, const uint8_t *w, size_t row_bytes, siz
 			unpack8(q, &d, &m, p + h * 8, b * BLOCK_BYTES);
 			UNROLL
 			for (int k = 0; k < 8; k++)
-				out->q[k][h] = q[k];
+				out->q[k][h] = unsigned_weights(q[k]);
 			out->d[h] = d;
 #if HAS_MIN
 			out->m[h] = m;
@@ -237,6 +265,63 @@ struct tile_out {
 	bool first, last;	/* chain */
 };
 
+/* The dot products of a block with n_tok tokens from j0 on */
+ALWAYS_INLINE void dots(__m256i s[TILE_TOKENS][2], const struct panel_block *w,
+			const struct linnet_q32_tile *a, size_t j0, const int n_tok)
+{
+#if LINNET_VNNI
+	/* two tokens at a time, whose sums and the tile's fit the registers */
+	UNROLL
+	for (int j = 0; j < n_tok; j += 2) {
+		UNROLL
+		for (int k = 0; k < 8; k++) {
+			UNROLL
+			for (int i = j; i < j + 2; i++) {
+				const __m256i x = _mm256_set1_epi32(dword(a->q[j0 + i] + k * 4));
+
+				if (i == n_tok)
+					break;
+				UNROLL
+				for (int h = 0; h < 2; h++) {
+					s[i][h] = VNNI_DPBUSD(k ? s[i][h] : _mm256_setzero_si256(),
+							      w->q[k][h], x);
+					/* the order keeps few sums alive; gcc would change it */
+					__asm__("" : "+x"(s[i][h]));
+				}
+			}
+		}
+	}
+#else
+	__m256i part[TILE_TOKENS][2];
+
+	UNROLL
+	for (int k = 0; k < 8; k++) {
+		UNROLL
+		for (int j = 0; j < n_tok; j++) {
+			const __m256i x = _mm256_set1_epi32(dword(a->q[j0 + j] + k * 4));
+
+			UNROLL
+			for (int h = 0; h < 2; h++) {
+				__m256i v = pairs(w->q[k][h], x);
+
+				if (k % SUMS16)
+					v = _mm256_add_epi16(part[j][h], v);
+				/* the order keeps few sums alive; gcc would change it */
+				__asm__("" : "+x"(v));
+				part[j][h] = v;
+				if ((k + 1) % SUMS16)
+					continue;
+				v = widen_pairs(v);
+				if (k + 1 > SUMS16)
+					v = _mm256_add_epi32(s[j][h], v);
+				__asm__("" : "+x"(v));
+				s[j][h] = v;
+			}
+		}
+	}
+#endif
+}
+
 /* One chain of a panel times n_tok (a constant) tokens of a tile from j0 on */
 ALWAYS_INLINE void tile(const struct tile_out *o, const struct panel_block *w,
 			const struct linnet_q32_tile *a, size_t j0, size_t len, const int n_tok)
@@ -247,33 +332,9 @@ ALWAYS_INLINE void tile(const struct tile_out *o, const struct panel_block *w,
 	for (int j = 0; j < n_tok; j++)
 		acc[j][0] = acc[j][1] = _mm256_setzero_ps();
 	for (; len; len--, w++, a++) {
-		__m256i s[TILE_TOKENS][2], part[TILE_TOKENS][2];
+		__m256i s[TILE_TOKENS][2];
 
-		UNROLL
-		for (int k = 0; k < 8; k++) {
-			UNROLL
-			for (int j = 0; j < n_tok; j++) {
-				const __m256i x = _mm256_set1_epi32(dword(a->q[j0 + j] + k * 4));
-
-				UNROLL
-				for (int h = 0; h < 2; h++) {
-					__m256i v = pairs(w->q[k][h], x);
-
-					if (k % SUMS16)
-						v = _mm256_add_epi16(part[j][h], v);
-					/* the order keeps few sums alive; gcc would change it */
-					__asm__("" : "+x"(v));
-					part[j][h] = v;
-					if ((k + 1) % SUMS16)
-						continue;
-					v = widen_pairs(v);
-					if (k + 1 > SUMS16)
-						v = _mm256_add_epi32(s[j][h], v);
-					__asm__("" : "+x"(v));
-					s[j][h] = v;
-				}
-			}
-		}
+		dots(s, w, a, j0, n_tok);
 		UNROLL
 		for (int j = 0; j < n_tok; j++) {
 			const __m256 da = _mm256_set1_ps(a->d[j0 + j]);

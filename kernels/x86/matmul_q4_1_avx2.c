@@ -30,7 +30,7 @@ ALWAYS_INLINE void unpack8(__m256i q[8], __m256 *d, __m256 *m, const uint8_t *co
 
 #include "kernels/x86/matmul_q32_avx2.h"
 
-void linnet_matmul_q4_1_avx2(const struct linnet_matmul *mm)
+void LEVEL(linnet_matmul_q4_1)(const struct linnet_matmul *mm)
 {
 	matmul_q32(mm);
 }

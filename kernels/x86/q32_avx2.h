@@ -13,6 +13,7 @@
 
 #include "kernels/x86/act_avx2.h"
 #include "kernels/x86/simd.h"
+#include "kernels/x86/vnni.h"
 
 #include <immintrin.h>
 #include <stdbool.h>

@@ -7,6 +7,9 @@
  */
 #include "tests/kernels/checkasm/checkasm.h"
 #include "tests/test.h"
+#ifdef __x86_64__
+#include "kernels/x86/vnni.h"
+#endif
 
 #include <inttypes.h>
 #include <math.h>
@@ -161,6 +164,41 @@ static void run_test(const struct checkasm_test *t, struct checkasm *c, const st
 	current = "between tests";
 }
 
+static void run_level(const struct linnet_kernels *ref, const struct linnet_kernels *k,
+		      const struct options *o)
+{
+	struct checkasm c = { .ref = ref, .k = k };
+
+	for (size_t a = 0; a < sizeof(areas) / sizeof(areas[0]); a++)
+		for (const struct checkasm_test *t = areas[a]; t->name; t++)
+			run_test(t, &c, o);
+}
+
+/*
+ * The products of the level avxvnni with EVEX encodings: for machines that have AVX-512 VNNI and
+ * no AVX-VNNI. The compiler's translation of the same source is what this checks; that the level
+ * itself has no such encoding is checked by tests/kernels/encodings.sh.
+ */
+static void run_evexvnni(const struct linnet_kernels *ref, const struct options *o)
+{
+#ifdef __x86_64__
+	struct linnet_kernels evex, *k = &evex;
+	struct checkasm c = { .ref = ref, .k = k };
+
+	if (!__builtin_cpu_supports("avx512vl") || !__builtin_cpu_supports("avx512vnni") ||
+	    linnet_kernels_init(&evex, "avx2"))
+		return;
+	evex.isa = "evexvnni";
+	LINNET_VNNI_TYPES(LINNET_VNNI_FILL_evexvnni)
+	linnet_kernels_limits_evexvnni(k);
+	for (const struct checkasm_test *t = checkasm_mat; t->name; t++)
+		run_test(t, &c, o);
+#else
+	(void)ref;
+	(void)o;
+#endif
+}
+
 int main(int argc, char **argv)
 {
 	struct options o = { .seed = (uint64_t)time(NULL), .rounds = 40 };
@@ -191,15 +229,11 @@ int main(int argc, char **argv)
 	if (!test_ok(!linnet_kernels_init(&ref, "ref"), "level ref"))
 		return test_end();
 	for (; *level; level++) {
-		struct checkasm c = { .ref = &ref, .k = &k };
-
 		if (!strcmp(*level, "ref"))
 			continue;
-		if (!test_ok(!linnet_kernels_init(&k, *level), "level %s", *level))
-			continue;
-		for (size_t a = 0; a < sizeof(areas) / sizeof(areas[0]); a++)
-			for (const struct checkasm_test *t = areas[a]; t->name; t++)
-				run_test(t, &c, &o);
+		if (test_ok(!linnet_kernels_init(&k, *level), "level %s", *level))
+			run_level(&ref, &k, &o);
 	}
+	run_evexvnni(&ref, &o);
 	return test_end();
 }
