@@ -4,6 +4,7 @@
  * type defines what that header asks for, and
  *
  *	load4(p, &lo, &hi)	4 blocks at p, a block in each lane: elements 0..15 and 16..31
+ *	ONE_PREFETCH		0: the processor's own prefetching is faster
  *
  * A step takes 4 rows times 4 blocks. Lane i is block i, and the chain of the summation
  * order at the same time; one conversion, one product of scales and one fma serve 16
@@ -14,6 +15,10 @@
 #define LINNET_KERNELS_X86_ONE_Q32_AVX512_H
 
 #include "kernels/x86/q32_avx512.h"
+
+#ifndef ONE_PREFETCH
+#define ONE_PREFETCH	1
+#endif
 
 /* Into the second cache well ahead, and from there on into the first. One prefetch into
  * the first cache alone has a sharp best distance, another one on every machine. */
@@ -63,6 +68,8 @@ ALWAYS_INLINE __m512 one_step(__m512 acc, const uint8_t *p0, const uint8_t *p1, 
 /* Every line of two steps once */
 ALWAYS_INLINE void one_prefetch(const uint8_t *p)
 {
+	if (!ONE_PREFETCH)
+		return;
 	UNROLL
 	for (size_t at = 0; at < 2 * ONE_BYTES; at += 64) {
 		prefetch_t1(p + ONE_FAR + at);
