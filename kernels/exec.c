@@ -894,14 +894,25 @@ static void attention_queries(struct work *w, struct attention *a, uint32_t t0, 
 	w->x->k->attn.prep(&a->query, a->src);
 }
 
-/* One page for the packed queries, into state and out. False: the page is out of range. */
+/* Keys of KV head g in a page, to be prefetched; NULL: there are none. */
+static const void *keys_of(const struct work *w, const struct attention *a, uint32_t g,
+			   const int32_t *pages, uint32_t page)
+{
+	const int32_t number = g < a->kv_heads ? read_once(&pages[page]) : -1;
+
+	return number < 0 || (uint32_t)number >= a->n_pages ? NULL : at(w, 2, 0, g, number);
+}
+
+/* One page for the packed queries, into state and out. next_k: keys that will be read next,
+ * or NULL. False: the page is out of range. */
 static bool attention_page(struct work *w, struct attention *a, uint32_t g, const int32_t *pages,
-			   uint32_t page, bool more, struct linnet_attn_state *state, float *out)
+			   uint32_t page, const void *next_k, struct linnet_attn_state *state,
+			   float *out)
 {
 	const uint32_t first = page * LINNET_KV_PAGE;
 	const int32_t number = read_once(&pages[page]);
-	struct linnet_attn_page p = { .lo = a->lo, .hi = a->hi, .state = state, .out = out,
-				      .ld_out = a->dv, .scratch = a->page_scratch };
+	struct linnet_attn_page p = { .next_k = next_k, .lo = a->lo, .hi = a->hi,
+				      .state = state, .out = out, .ld_out = a->dv, .scratch = a->page_scratch };
 
 	if (number < 0 || (uint32_t)number >= a->n_pages)
 		return false;
@@ -916,12 +927,6 @@ static bool attention_page(struct work *w, struct attention *a, uint32_t g, cons
 	}
 	p.k = at(w, 2, 0, g, number);
 	p.v = at(w, 3, 0, g, number);
-	if (more) {
-		const int32_t next = read_once(&pages[page + 1]);
-
-		if (next >= 0 && (uint32_t)next < a->n_pages)
-			p.next_k = at(w, 2, 0, g, next);
-	}
 	w->x->k->attn.page(&a->query, &p);
 	return true;
 }
@@ -957,7 +962,11 @@ static void attention_tile(struct work *w, struct attention *a, uint32_t t0, uin
 	attention_queries(w, a, t0, n, g);
 	attention_start(a, a->query.n);
 	for (uint32_t page = first; page <= last; page++) {
-		if (!attention_page(w, a, g, pages, page, page < last, a->part, a->part_out)) {
+		/* after the last, the head that is this thread's when all are as fast */
+		const void *next_k = page < last ? keys_of(w, a, g, pages, page + 1) :
+				     keys_of(w, a, g + w->x->team->n, pages, first);
+
+		if (!attention_page(w, a, g, pages, page, next_k, a->part, a->part_out)) {
 			fail(w, -ERANGE);
 			return;
 		}
@@ -991,7 +1000,7 @@ static void attention_by_page(struct work *w, struct attention *a)
 			continue;
 		a->pos[0] = place.pos;
 		attention_queries(w, a, t, 1, g);
-		if (!attention_page(w, a, g, place.pages, page, false, (void *)part,
+		if (!attention_page(w, a, g, place.pages, page, NULL, (void *)part,
 				    (float *)(part + states))) {
 			fail(w, -ERANGE);
 			break;

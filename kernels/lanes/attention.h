@@ -15,7 +15,7 @@
  *
  * At decode memory is what counts: K and V are walked in address order as far as the
  * blocks allow and one stream of prefetches runs ahead of the reads, over K, V and the
- * next page's K.
+ * next page's K; it goes on while exp and weights are computed.
  */
 #include "kernels/attention.h"
 #include "kernels/lanes/math.h"
@@ -29,6 +29,7 @@
 #define PAGE		LINNET_KV_PAGE
 #define GROUP		4		/* tiles whose scores are made together */
 #define AHEAD_BYTES	12288		/* least distance of the prefetches */
+#define REST_BYTES	4096		/* prefetched in each step that reads nothing */
 #define MAX_SUMS	32		/* of any block */
 
 /* Blocks of 32 with a scale; others are floats. */
@@ -127,6 +128,21 @@ static const uint8_t *ahead_of(const struct ahead *a, size_t at)
 		return a->k + at;
 	at -= a->k_bytes;
 	return at < a->v_bytes ? a->v + at : a->next + (at - a->v_bytes);
+}
+
+/*
+ * Part i of n of what is to be prefetched while nothing is read, `skip` parts of which have
+ * been: memory should not rest while exp is computed. Many queries do not wait for it.
+ */
+static void prefetch_rest(const struct ahead *a, size_t at, size_t skip, uint32_t i, uint32_t n)
+{
+	const size_t bytes = REST_BYTES / n / 64 * 64;
+	const uint8_t *p = ahead_of(a, at + skip * REST_BYTES + i * bytes);
+
+	if (n > 8)
+		return;
+	for (size_t k = 0; k < bytes; k += 64)
+		v16_prefetch(p + k);
 }
 
 /* ---- scores ---- */
@@ -255,7 +271,7 @@ static void soften(float *s, size_t lo, size_t hi, float cap, struct linnet_attn
 	}
 	m = v16_largest(max) + 0.0f;	/* -0 becomes +0 */
 	for (size_t p = first; p < hi; p += TILE) {
-		v16 e = v16_exp(v16_sub(v16_load(s + p), v16_set(m)));
+		v16 e = v16_exp_of_negative(v16_sub(v16_load(s + p), v16_set(m)));
 
 		if (p < lo || p + TILE > hi)
 			e = v16_select(v16_range(p < lo ? lo - p : 0, hi - p < TILE ? hi - p : TILE),
@@ -617,6 +633,7 @@ static void page_values_quantized(const struct linnet_attn_query *q,
 		for (uint32_t i = 0; i < q->n; i++) {
 			const float *e = (const float *)p->scratch + (size_t)i * PAGE;
 
+			prefetch_rest(ahead, ahead->k_bytes + b * block_bytes, !b, i, q->n);
 			if (q8)
 				weights_of(&w[i], e, p->lo[i], p->hi[i], first, last, block, true);
 			else
@@ -693,10 +710,12 @@ static void page(const struct linnet_attn_query *q, const struct linnet_attn_pag
 		memset(p->out + i * p->ld_out, 0, q->dv * sizeof(*p->out));
 	}
 	page_scores(q, p, &ahead, &see);
-	for (uint32_t i = 0; i < q->n; i++)
+	for (uint32_t i = 0; i < q->n; i++) {
+		prefetch_rest(&ahead, ahead.k_bytes, 0, i, q->n);
 		if (p->lo[i] < p->hi[i])
 			soften((float *)p->scratch + (size_t)i * PAGE, p->lo[i], p->hi[i],
 			       q->softcap, &p->state[i]);
+	}
 	if (is_quantized(q->type) && see.lo < see.hi)
 		page_values_quantized(q, p, &ahead, &see);
 	else

@@ -5,7 +5,8 @@
 
 #include "kernels/ref/math.h"
 
-V16_INLINE v16 v16_exp(v16 x)
+/* For x <= 0 or NaN. */
+V16_INLINE v16 v16_exp_of_negative(v16 x)
 {
 	v16 t = v16_fma(x, v16_set(LINNET_LOG2_E), v16_set(LINNET_ROUND));
 	v16 n = v16_sub(t, v16_set(LINNET_ROUND));
@@ -20,8 +21,13 @@ V16_INLINE v16 v16_exp(v16 x)
 	p = v16_fma(p, r, v16_set(1));
 	p = v16_add_exponent(p, t);
 	p = v16_select(v16_lt(x, v16_set(LINNET_EXP_MIN)), v16_zero(), p);
-	p = v16_select(v16_lt(v16_set(LINNET_EXP_MAX), x), v16_set(INFINITY), p);
 	return v16_select(v16_nan(x), x, p);
+}
+
+V16_INLINE v16 v16_exp(v16 x)
+{
+	return v16_select(v16_lt(v16_set(LINNET_EXP_MAX), x), v16_set(INFINITY),
+			  v16_exp_of_negative(x));
 }
 
 V16_INLINE v16 v16_tanh(v16 x)
