@@ -244,6 +244,8 @@ static int input_open(struct input *in, const char *path, struct linnet_error *e
 		ret = fail(in, -EINVAL, "the file is empty (0 bytes), not GGUF");
 		goto err_close;
 	}
+	/* Read ahead of the metadata are weights, which nobody wants in the page cache. */
+	posix_fadvise(in->fd, 0, 0, POSIX_FADV_RANDOM);
 	in->size = (uint64_t)st.st_size;
 	in->stamp = linnet_gguf_stamp_of(&st);
 	in->limit = in->size < MAX_META_BYTES ? in->size : MAX_META_BYTES;

@@ -63,33 +63,39 @@ static bool goes_early(const struct linnet_units *u, uint32_t i, uint64_t larges
 
 /* The units that are streamed first come last. Multiples of the golden ratio are spread
  * evenly, however many of them are taken. */
-static void give_ranks(struct linnet_units *u)
+static int give_ranks(struct linnet_units *u)
 {
 	const uint32_t n = u->n_units - 1 - LINNET_UNIT_LAYERS;
+	uint64_t *key = malloc((n + 1) * sizeof(*key));
 	uint64_t largest = 0;
 
+	if (!key)
+		return -ENOMEM;
 	for (uint32_t i = 0; i < n; i++) {
 		const struct linnet_weight_unit *w = &u->unit[LINNET_UNIT_LAYERS + i];
 
 		if (!w->fixed && w->bytes > largest)
 			largest = w->bytes;
 	}
-	for (uint32_t i = 0; i < n; i++) {
-		const uint32_t key = i * 2654435769u;
-		const bool early = goes_early(u, i, largest);
-		uint32_t rank = 1;
+	for (uint32_t i = 0, early = 0, late = 0; i < n; i++) {
+		struct linnet_weight_unit *w = &u->unit[LINNET_UNIT_LAYERS + i];
 
-		for (uint32_t j = 0; j < n; j++) {
-			const bool other = goes_early(u, j, largest);
-
-			rank += other == early ? j * 2654435769u < key : early;
-		}
-		u->unit[LINNET_UNIT_LAYERS + i].rank = rank;
+		/* by number among their like, or they would not be spread */
+		if (goes_early(u, i, largest))
+			key[i] = (uint64_t)1 << 32 | early++ * 2654435769u;
+		else
+			key[i] = late++ * 2654435769u;
+		w->rank = 1;
 	}
+	for (uint32_t i = 0; i < n; i++)
+		for (uint32_t j = 0; j < n; j++)
+			u->unit[LINNET_UNIT_LAYERS + i].rank += key[j] < key[i];
+	free(key);
 	/* experts go all together, and the embeddings before them */
 	for (uint32_t i = LINNET_PART_EXPERTS; u->place_bytes && i < n; i += LINNET_LAYER_PARTS)
 		u->unit[LINNET_UNIT_LAYERS + i].rank = n + 1;
 	u->unit[LINNET_UNIT_EMBEDDINGS].rank = n + 2;
+	return 0;
 }
 
 static int measure_experts(struct linnet_units *u, const struct linnet_model *m)
@@ -174,9 +180,10 @@ int linnet_units_make(struct linnet_units **out, const struct linnet_model *m,
 	if (ret)
 		goto err_free;
 	ret = linnet_weights_measure(u->unit, u->n_units);
+	if (!ret)
+		ret = give_ranks(u);
 	if (ret)
 		goto err_free;
-	give_ranks(u);
 	*out = u;
 	return 0;
 

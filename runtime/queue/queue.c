@@ -31,7 +31,8 @@
 struct linnet_queue {
 	const struct linnet_queue_backend *ops;
 	void *backend;
-	unsigned depth, in_flight, commands;	/* in flight: reads, commands */
+	unsigned depth, room;		/* reads in flight: now, and that there is room for */
+	unsigned in_flight, commands;	/* reads, commands */
 	struct linnet_read *first, **last;	/* wait for room in the back end */
 	bool (*run)(void *ctx);
 	void *run_ctx;
@@ -60,6 +61,7 @@ int linnet_queue_create(struct linnet_queue **out, const struct linnet_queue_opt
 	if (!q)
 		return linnet_err(err, -ENOMEM, "out of memory");
 	q->depth = opts->depth ? opts->depth : DEFAULT_DEPTH;
+	q->room = q->depth;
 	q->last = &q->first;
 	q->rate = opts->bytes_per_second;
 	if (!opts->no_io_uring) {
@@ -359,4 +361,9 @@ void linnet_queue_set_rate(struct linnet_queue *q, uint64_t bytes_per_second)
 {
 	q->rate = bytes_per_second;
 	q->next_ns = 0;
+}
+
+void linnet_queue_set_depth(struct linnet_queue *q, unsigned depth)
+{
+	q->depth = depth && depth < q->room ? depth : q->room;
 }

@@ -104,6 +104,9 @@ uint64_t linnet_queue_retries(const struct linnet_queue *q);
 /* As linnet_queue_options.bytes_per_second, from now on. */
 void linnet_queue_set_rate(struct linnet_queue *q, uint64_t bytes_per_second);
 
+/* Reads in flight at once from now on, at most as many as at first (0: as many). */
+void linnet_queue_set_depth(struct linnet_queue *q, unsigned depth);
+
 /* What a back end does. */
 struct linnet_queue_backend {
 	/* Start a read or a command; the back end always has room for `depth` reads and, if

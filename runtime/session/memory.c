@@ -30,12 +30,15 @@
 /* How often an automatic budget looks for pressure, and at the numbers. */
 #define LOOK_NS 10000000u
 #define MEASURE_NS 1000000000u
-/* Time without pressure before it grows, part by part, and the part that pressure takes. */
+/* Time without pressure before it grows, part by part. */
 #define CALM_NS 5000000000u
-/* Time for a shrunk budget to bring relief. */
-#define PRESSURE_NS 250000000u
 #define GROW_PART 4
-#define PRESSURE_PART 8
+/* Time for a shrunk budget to bring relief, and the part that pressure takes: twice as much
+ * each time that it did not, up to an eighth. A group at its limit is under pressure when
+ * somebody reads a file, and little is enough then. */
+#define PRESSURE_NS 250000000u
+#define PRESSURE_PART 64
+#define PRESSURE_MOST 3
 
 static uint64_t now_ns(void)
 {
@@ -121,9 +124,13 @@ static void measure(struct linnet_model *m, uint64_t now, bool stalled)
 	m->measured_ns = now;
 	/* Somebody waits for memory: a part of what is used has to go, unless there is so much
 	 * left for us that it cannot be ours that is wanted. */
-	if (stalled && wanted < used + used / PRESSURE_PART && now - m->pressed_ns > PRESSURE_NS) {
+	if (stalled && wanted < used + (used / PRESSURE_PART << PRESSURE_MOST) &&
+	    now - m->pressed_ns > PRESSURE_NS) {
+		m->stalls = now - m->pressed_ns > CALM_NS ? 0 : m->stalls + 1;
+		if (m->stalls > PRESSURE_MOST)
+			m->stalls = PRESSURE_MOST;
 		m->pressed_ns = now;
-		wanted = used - used / PRESSURE_PART;
+		wanted = used - (used / PRESSURE_PART << m->stalls);
 	} else if (wanted > is) {
 		if (wanted - is < is / 32 || (m->pressed_ns && now - m->pressed_ns < CALM_NS))
 			return;

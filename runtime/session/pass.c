@@ -20,6 +20,10 @@
 /* Tokens of a pass whose jobs are short. */
 #define SHORT_PASS 8
 
+/* Reads ahead that the next pass's first read may find before it in the disk's queue: the
+ * disk stays busy, and the wait is short. */
+#define SHALLOW 4
+
 /* The job that begins with unit number i is number i. */
 struct linnet_pass_job {
 	struct linnet_job job;
@@ -423,11 +427,15 @@ int linnet_pass_run(struct linnet_session *s, uint32_t n, uint32_t n_outputs,
 	linnet_kv_start(s->kv);
 	linnet_weights_begin(m->weights);
 	ret = submit_embed(s, err);
+	linnet_queue_set_depth(m->queue, 0);
 	for (uint32_t i = 0; i < m->hp.n_layer && !ret; i++) {
 		ret = submit_layer(s, i, err);
 		if (!together(s))
 			linnet_queue_poll(m->queue);
 	}
+	/* rows of the next token's embeddings are asked for when it is known, and waited for */
+	if (linnet_weights_absent(m->weights, LINNET_UNIT_EMBEDDINGS))
+		linnet_queue_set_depth(m->queue, SHALLOW);
 	if (!ret && n_outputs)
 		ret = submit_output(s, n_outputs, err);
 	if (ret)

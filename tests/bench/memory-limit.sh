@@ -12,13 +12,16 @@
 #
 #   1 / max(time of a token in memory, (weights - resident) / disk rate)
 #
-# where resident is what linnet's plan keeps. Writes memory-limit.svg. Needs root.
+# where resident is what linnet's plan keeps for as many positions. As a machine's speed
+# drifts, the time in memory is measured before each ratio and the disk's rate after it.
+# Every row is the mean of three times TOKENS tokens, after one that is not counted: the
+# first pass reads what is resident. Writes memory-limit.svg. Needs root.
 set -eu
 cd "$(dirname "$0")/../.."
 
 linnet=${LINNET_BUILD:-$PWD/build}/linnet
 python=${PYTHON:-/usr/bin/python3}
-ratios="0.70 1.05 1.10 1.25 1.50 2.00" tokens=8 threads=2 model=
+ratios="1.05 1.10 1.25 1.50 2.00" tokens=8 threads=2 model=
 while getopts m:r:n:t: o; do
 	case $o in
 	m) model=$OPTARG ;;
@@ -119,13 +122,18 @@ if command -v llama-bench >/dev/null; then
 	esac
 fi
 
+# in the group the model and half of it fit
+fits=$((bytes + bytes / 2))
 for r in $ratios; do
 	bound=$(awk "BEGIN { printf \"%d\", $bytes / $r }")
+	rm -f "$tmp/time" "$tmp/out"
+	inside "$fits" "$linnet" bench -m "$model" -p 0 -n "$tokens" -t "$threads" -r 3 -o json
+	row fits "$r" "$fits"
 	rm -f "$tmp/time" "$tmp/out"
 	inside "$bound" "$linnet" bench -m "$model" -p 0 -n "$tokens" -t "$threads" -r 3 -o json
 	row linnet "$r" "$bound"
 	# the plan under the same limit: what is read for each token, and the disk's rate now
-	inside "$bound" "$linnet" plan -m "$model" -c 256 -t "$threads" --json
+	inside "$bound" "$linnet" plan -m "$model" -c "$tokens" -t "$threads" --json
 	cp "$tmp/out" "$tmp/plan.$r"
 	if command -v llama-bench >/dev/null; then
 		rm -f "$tmp/time" "$tmp/out"
@@ -139,20 +147,22 @@ done
 import json, sys
 tmp, size, tokens = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 rows = [json.loads(line) for line in open(tmp + "/results")]
-fit = max([r["tps"] for r in rows if r["who"] == "linnet" and r["ratio"] < 1], default=0)
-print("%-10s %5s %9s %9s %9s %8s %9s %4s" % ("", "ratio", "tokens/s", "bound", "of bound", "faults",
-                                            "peak/lim", "OOM"))
+fit = {r["ratio"]: r["tps"] for r in rows if r["who"] == "fits"}
+print("%-10s %5s %9s %9s %9s %9s %9s %8s %9s %4s" % (
+    "", "ratio", "tokens/s", "bound", "of bound", "MB/token", "disk GB/s", "faults", "peak/lim", "OOM"))
 points = {}
 for r in rows:
-    bound = 0
-    try:
-        plan = json.load(open("%s/plan.%.2f" % (tmp, r["ratio"])))
-        read = plan["streamed"] / plan["disk_bytes_per_second"]
-        bound = 1 / max(read, 1 / fit if fit else 0) if read or fit else 0
-    except (OSError, ValueError, KeyError, ZeroDivisionError):
-        pass
-    print("%-10s %5.2f %9.3f %9.3f %8.0f%% %8d %8.0f%% %4d" %
+    plan, bound = {}, 0
+    if r["who"] != "fits":
+        try:
+            plan = json.load(open("%s/plan.%.2f" % (tmp, r["ratio"])))
+            read = plan["streamed"] / plan["disk_bytes_per_second"]
+            bound = 1 / max(read, 1 / fit[r["ratio"]])
+        except (OSError, ValueError, KeyError, ZeroDivisionError):
+            pass
+    print("%-10s %5.2f %9.3f %9.3f %8.0f%% %9.0f %9.2f %8d %8.0f%% %4d" %
           (r["who"], r["ratio"], r["tps"], bound, 100 * r["tps"] / bound if bound else 0,
+           plan.get("streamed", 0) / 1e6, plan.get("disk_bytes_per_second", 0) / 1e9,
            r.get("majflt", 0), 100 * r["peak"] / r["limit"], r["oom"]))
     points.setdefault(r["who"], []).append((r["ratio"], r["tps"]))
     if r["who"] == "linnet" and bound:
@@ -180,7 +190,7 @@ for x in sorted(set(xs)):
 svg.append('<text x="%d" y="%d" text-anchor="middle">model size / memory limit</text>' % (w // 2, h - 8))
 svg.append('<text x="8" y="14">tokens/s</text>')
 for i, (who, pts) in enumerate(points.items()):
-    colour = {"linnet": "#0a7", "llama.cpp": "#c33", "bound": "#888"}[who]
+    colour = {"linnet": "#0a7", "llama.cpp": "#c33", "bound": "#888", "fits": "#58c"}[who]
     pts = [p for p in sorted(pts) if p[1] > 0]
     if not pts:
         continue
