@@ -5,6 +5,13 @@
 # control group of its own (version 1 or 2), from a cold page cache.
 #
 #   sh tests/bench/memory-limit.sh [-m MODEL] [-r "1.05 1.10 ..."] [-n TOKENS] [-t THREADS]
+#   sh tests/bench/memory-limit.sh -s RUNS [-m MODEL] [-n TOKENS] [-t THREADS]
+#
+# The second form is a soak: so many runs of a text at ratios from 1.05 to 2.00, drawn at
+# random, each in a group of its own. It counts runs that were killed, that failed, whose
+# text is not that of a run with enough memory, and whose group went over its limit (which
+# it cannot, or was refused memory: then the run was killed). Exit 1 when there are any.
+# The smaller the model, the sooner it is done; its ratios need a limit that it can work in.
 #
 # Without -m a synthetic model of Llama-3.1-8B's shape in Q4_0 (4.7 GB) is made in
 # $TMPDIR. Prints, for each ratio of model to limit: tokens/s, gigabytes read for each
@@ -21,13 +28,14 @@ cd "$(dirname "$0")/../.."
 
 linnet=${LINNET_BUILD:-$PWD/build}/linnet
 python=${PYTHON:-/usr/bin/python3}
-ratios="1.05 1.10 1.25 1.50 2.00" tokens=8 threads=2 model=
-while getopts m:r:n:t: o; do
+ratios="1.05 1.10 1.25 1.50 2.00" tokens=8 threads=2 model= soak=
+while getopts m:r:n:t:s: o; do
 	case $o in
 	m) model=$OPTARG ;;
 	r) ratios=$OPTARG ;;
 	n) tokens=$OPTARG ;;
 	t) threads=$OPTARG ;;
+	s) soak=$OPTARG ;;
 	*) exit 2 ;;
 	esac
 done
@@ -93,6 +101,27 @@ json.dump({"code": code, "majflt": u.ru_majflt, "inblock": u.ru_inblock * 512, "
 	rmdir "$group"
 }
 
+# soak_run RATIO: a text in a limit of the model's size by RATIO; what came of it
+soak_run()
+{
+	limit_bytes=$(awk "BEGIN { printf \"%d\", $bytes / $1 }")
+	rm -f "$tmp/time" "$tmp/out"
+	inside "$limit_bytes" "$linnet" run -m "$model" -c 256 -t "$threads" -n "$tokens" --temp 0 \
+		-p "$prompt" -q
+	verdict=same
+	if [ "${oom:-0}" -gt 0 ]; then
+		verdict=killed
+	elif [ "$("$python" -c 'import json, sys
+print(json.load(open(sys.argv[1]))["code"])' "$tmp/time")" != 0 ]; then
+		verdict=failed
+	elif ! cmp -s "$tmp/out" "$tmp/text"; then
+		verdict=differs
+	elif [ "$peak_bytes" -gt "$limit_bytes" ]; then
+		verdict=over
+	fi
+	echo "$1 $verdict $peak_bytes $limit_bytes" >>"$tmp/soak"
+}
+
 # row WHO RATIO LIMIT: append what was measured to the results
 row()
 {
@@ -112,6 +141,22 @@ with open(results, "a") as f:
     f.write(json.dumps(r) + "\n")
 PY
 }
+
+if [ -n "$soak" ]; then
+	prompt="Once upon a time there was a machine with little memory."
+	inside $((bytes + bytes / 2)) "$linnet" run -m "$model" -c 256 -t "$threads" -n "$tokens" \
+		--temp 0 -p "$prompt" -q
+	cp "$tmp/out" "$tmp/text"
+	[ -s "$tmp/text" ] || { echo "memory-limit.sh: no text to compare with" >&2; exit 1; }
+	for r in $("$python" -c "import random
+print(*('%.3f' % random.uniform(1.05, 2) for i in range($soak)))"); do
+		soak_run "$r"
+	done
+	awk '{ n[$2]++; if ($3 / $4 > top) top = $3 / $4; if ($2 != "same") { bad++; print } }
+	END { printf "%d runs: %d the same text, %d killed, %d failed, %d other texts, %d over; peak at most %.1f %% of the limit\n",
+	      NR, n["same"], n["killed"], n["failed"], n["differs"], n["over"], 100 * top; exit bad > 0 }' "$tmp/soak"
+	exit
+fi
 
 # a repacked copy would not fit; the option's form depends on the version
 no_repack=
