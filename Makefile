@@ -78,6 +78,7 @@ $(O)/obj/kernels/x86/%_evexvnni.o: override CFLAGS += -mavx2 -mfma -mf16c -mbmi2
 	-mavx512vnni -DLINNET_VNNI=2
 $(O)/obj/kernels/x86/%_avx512.o: override CFLAGS += -march=icelake-server -mtune=znver3
 $(O)/obj/kernels/arm/%_dotprod.o: override CFLAGS += -march=armv8.2-a+dotprod
+$(O)/obj/kernels/arm/%_i8mm.o: override CFLAGS += -march=armv8.2-a+dotprod+i8mm
 # Unrolled vector code takes compilers minutes to instrument in full; sanitized builds
 # may say here what is enough.
 VECTOR_CFLAGS ?=

@@ -12,6 +12,7 @@
 #include "kernels/x86/vnni.h"
 #include <cpuid.h>
 #elif defined(__aarch64__)
+#include "kernels/arm/arm.h"
 #include <asm/hwcap.h>
 #include <sys/auxv.h>
 #endif
@@ -31,6 +32,7 @@ static const struct level levels[] = {
 #elif defined(__aarch64__)
 	{ "neon", linnet_kernels_neon },
 	{ "dotprod", linnet_kernels_dotprod },
+	{ "i8mm", linnet_kernels_i8mm },
 #endif
 };
 
@@ -41,7 +43,7 @@ static const char *const names[] = {
 #if defined(__x86_64__)
 	"avx512", "avx2", "ref", NULL,
 #elif defined(__aarch64__)
-	"dotprod", "neon", "ref", NULL,
+	"i8mm", "dotprod", "neon", "ref", NULL,
 #else
 	"ref", NULL,
 #endif
@@ -57,7 +59,7 @@ static const char *const foreign[] = {
 	"avx2", "avxvnni", "avx512",
 #endif
 #ifndef __aarch64__
-	"neon", "dotprod",
+	"neon", "dotprod", "i8mm",
 #endif
 };
 
@@ -106,7 +108,9 @@ const char *const *linnet_kernels_levels(void)
 #elif defined(__aarch64__)
 const char *const *linnet_kernels_levels(void)
 {
-	return names + !(getauxval(AT_HWCAP) & HWCAP_ASIMDDP);
+	if (!(getauxval(AT_HWCAP) & HWCAP_ASIMDDP))
+		return names + 2;
+	return names + !(getauxval(AT_HWCAP2) & HWCAP2_I8MM);
 }
 #else
 const char *const *linnet_kernels_levels(void)

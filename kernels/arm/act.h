@@ -20,7 +20,10 @@ struct linnet_arm_act256 {
 	uint8_t pad[28];
 } __attribute__((aligned(64)));
 
-/* A block of 8 rows: byte 4r + i of q[k][h] is element 4k + i of row 4h + r. */
+/*
+ * A block of 8 rows: byte 4r + i of q[k][h] is element 4k + i of row 4h + r. With SMMLA
+ * byte 8r + i of q[2k + p / 2][p % 2] is element 8k + i of row 2p + r.
+ */
 struct linnet_arm_panel_block {
 	int8_t q[8][2][16];
 	float d[8], m[8];

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The AArch64 levels: neon runs on every AArch64; dotprod needs SDOT ("asimddp" in
- * /proc/cpuinfo). They differ in the products of bytes alone.
+ * /proc/cpuinfo), i8mm SMMLA as well ("i8mm"). They differ in the products of bytes alone,
+ * i8mm from dotprod in those of Q32 weights with many tokens.
  */
 #ifndef LINNET_KERNELS_ARM_ARM_H
 #define LINNET_KERNELS_ARM_ARM_H
@@ -20,7 +21,11 @@ void linnet_arm_q32_neon(struct linnet_kernels *k);
 void linnet_arm_q32_dotprod(struct linnet_kernels *k);
 void linnet_arm_k_neon(struct linnet_kernels *k);
 void linnet_arm_k_dotprod(struct linnet_kernels *k);
+void linnet_arm_q32_i8mm(struct linnet_kernels *k);
 void linnet_arm_limits_neon(struct linnet_kernels *k);
 void linnet_arm_limits_dotprod(struct linnet_kernels *k);
+void linnet_arm_limits_i8mm(struct linnet_kernels *k);
+
+void linnet_kernels_i8mm(struct linnet_kernels *k);	/* a filler, see kernels.h */
 
 #endif

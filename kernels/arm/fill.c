@@ -20,3 +20,9 @@ void linnet_kernels_dotprod(struct linnet_kernels *k)
 	linnet_arm_limits_dotprod(k);
 	k->attn = linnet_attention_dotprod;
 }
+
+void linnet_kernels_i8mm(struct linnet_kernels *k)
+{
+	linnet_arm_q32_i8mm(k);
+	linnet_arm_limits_i8mm(k);
+}

@@ -21,9 +21,14 @@ static uint64_t read_lines(const void *p, size_t n)
 	return sum;
 }
 
-#ifdef __ARM_FEATURE_DOTPROD
+#ifdef __ARM_FEATURE_MATMUL_INT8
+#define PRODUCTS	32
+#define DOT(r)	"smmla v" #r ".4s, v31.16b, v31.16b\n\t"
+#elif defined(__ARM_FEATURE_DOTPROD)
+#define PRODUCTS	16
 #define DOT(r)	"sdot v" #r ".4s, v31.16b, v31.16b\n\t"
 #else
+#define PRODUCTS	16
 #define DOT(r)	"smull v16.8h, v31.8b, v31.8b\n\t"		\
 		"smlal2 v16.8h, v31.16b, v31.16b\n\t"		\
 		"sadalp v" #r ".4s, v16.8h\n\t"
@@ -34,7 +39,7 @@ static uint64_t int8_rounds(uint64_t n)
 	for (uint64_t i = 0; i < n; i++)
 		__asm__ volatile(DOT(0) DOT(1) DOT(2) DOT(3) DOT(4) DOT(5) DOT(6) DOT(7)
 				 : : : "v0", "v1", "v2", "v3", "v4", "v5", "v6", "v7", "v16");
-	return n * 8 * 16 * 2;
+	return n * 8 * PRODUCTS * 2;
 }
 
 static void fill_limits(struct linnet_kernels *k)

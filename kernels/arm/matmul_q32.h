@@ -8,7 +8,8 @@
  *
  * Many tokens: 8 rows are unpacked into a panel, chain after chain; a tile is 8 rows
  * times 4 tokens. The accumulators of a tile stay in registers for a whole chain and
- * are then added to y, which gives the same order.
+ * are then added to y, which gives the same order. SMMLA multiplies two rows with two
+ * tokens, so there the panel has pairs of rows.
  */
 #include "kernels/arm/act.h"
 #include "kernels/arm/arm.h"
@@ -205,8 +206,13 @@ ALWAYS_INLINE void pack_panel(const struct type *ty, struct linnet_arm_panel_blo
 
 			vst1q_s8(q, u.lo);
 			vst1q_s8(q + 16, u.hi);
+#ifdef __ARM_FEATURE_MATMUL_INT8
+			for (int k = 0; k < 4; k++)
+				memcpy(out->q[2 * k + r / 4][r / 2 % 2] + 8 * (r % 2), q + 8 * k, 8);
+#else
 			for (int k = 0; k < 8; k++)
 				memcpy(out->q[k][r / 4] + 4 * (r % 4), q + 4 * k, 4);
+#endif
 			memcpy(&h, block, 2);
 			out->d[r] = ty->scale == SCALE_E8M0 ? linnet_e8m0_half_to_f32(*block) :
 							      linnet_f16_to_f32(h);
@@ -218,6 +224,62 @@ ALWAYS_INLINE void pack_panel(const struct type *ty, struct linnet_arm_panel_blo
 
 #define TILE_TOKENS	4
 
+/*
+ * s[j][h] = the products of a block's rows 4h .. + 3 with token j0 + j, the bias taken off
+ */
+#ifdef __ARM_FEATURE_MATMUL_INT8
+ALWAYS_INLINE void tile_dots(const struct type *ty, int32x4_t s[TILE_TOKENS][2],
+			     const struct linnet_arm_panel_block *w,
+			     const struct linnet_q32_tile *a, size_t j0)
+{
+	int32x4_t c[4][TILE_TOKENS / 2];	/* of two rows, each with two tokens */
+
+	UNROLL
+	for (int t = 0; t < TILE_TOKENS / 2; t++) {
+		int32x2_t start = vdup_n_s32(0);
+
+		if (ty->bias)
+			start = vshl_s32(vld1_s32(a->nsum + j0 + 2 * t), vdup_n_s32(ty->bias));
+		UNROLL
+		for (int p = 0; p < 4; p++)
+			c[p][t] = vcombine_s32(start, start);
+	}
+	UNROLL
+	for (int half = 0; half < 2; half++) {
+		int8x16_t x[2][TILE_TOKENS / 2];	/* eight elements of two tokens */
+
+		UNROLL
+		for (int t = 0; t < TILE_TOKENS / 2; t++) {
+			const int64x2_t x0 = vreinterpretq_s64_s8(
+				vld1q_s8(a->q[j0 + 2 * t] + 16 * half));
+			const int64x2_t x1 = vreinterpretq_s64_s8(
+				vld1q_s8(a->q[j0 + 2 * t + 1] + 16 * half));
+
+			x[0][t] = vreinterpretq_s8_s64(vzip1q_s64(x0, x1));
+			x[1][t] = vreinterpretq_s8_s64(vzip2q_s64(x0, x1));
+		}
+		UNROLL
+		for (int k = 0; k < 2; k++) {
+			UNROLL
+			for (int p = 0; p < 4; p++) {
+				const int8x16_t v = vld1q_s8(w->q[4 * half + 2 * k + p / 2][p % 2]);
+
+				UNROLL
+				for (int t = 0; t < TILE_TOKENS / 2; t++)
+					c[p][t] = vmmlaq_s32(c[p][t], v, x[k][t]);
+			}
+		}
+	}
+	UNROLL
+	for (int t = 0; t < TILE_TOKENS / 2; t++) {
+		UNROLL
+		for (int h = 0; h < 2; h++) {
+			s[2 * t][h] = vuzp1q_s32(c[2 * h][t], c[2 * h + 1][t]);
+			s[2 * t + 1][h] = vuzp2q_s32(c[2 * h][t], c[2 * h + 1][t]);
+		}
+	}
+}
+#else
 /* Element group k (4 bytes of 8 rows) times that of a token: lane k % 4 of a */
 ALWAYS_INLINE int32x4_t dot_lane(int32x4_t acc, int8x16_t w, int8x16_t a, const int lane)
 {
@@ -241,13 +303,10 @@ ALWAYS_INLINE int32x4_t dot_lane(int32x4_t acc, int8x16_t w, int8x16_t a, const 
 #endif
 }
 
-/* acc += one block of a panel times tokens [j0, j0 + 4) of a tile */
-ALWAYS_INLINE void tile_step(const struct type *ty, float32x4_t acc[TILE_TOKENS][2],
+ALWAYS_INLINE void tile_dots(const struct type *ty, int32x4_t s[TILE_TOKENS][2],
 			     const struct linnet_arm_panel_block *w,
 			     const struct linnet_q32_tile *a, size_t j0)
 {
-	int32x4_t s[TILE_TOKENS][2];
-
 	UNROLL
 	for (int j = 0; j < TILE_TOKENS; j++)
 		s[j][0] = s[j][1] = ty->bias ? vshlq_s32(vdupq_n_s32(a->nsum[j0 + j]),
@@ -271,6 +330,17 @@ ALWAYS_INLINE void tile_step(const struct type *ty, float32x4_t acc[TILE_TOKENS]
 			}
 		}
 	}
+}
+#endif
+
+/* acc += one block of a panel times tokens [j0, j0 + 4) of a tile */
+ALWAYS_INLINE void tile_step(const struct type *ty, float32x4_t acc[TILE_TOKENS][2],
+			     const struct linnet_arm_panel_block *w,
+			     const struct linnet_q32_tile *a, size_t j0)
+{
+	int32x4_t s[TILE_TOKENS][2];
+
+	tile_dots(ty, s, w, a, j0);
 	UNROLL
 	for (int h = 0; h < 2; h++) {
 		const float32x4_t d = vld1q_f32(w->d + 4 * h);

@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 # The AArch64 kernels on another machine: checkasm is cross-built and run under qemu, on
-# a processor with all extensions and on one with none. On AArch64 itself checkasm runs
+# a processor with all extensions, on one with SDOT and no SMMLA, and on one with none. On AArch64 itself checkasm runs
 # as it is, and this test has nothing to add.
 set -u
 build=${LINNET_BUILD:-build}
@@ -49,7 +49,8 @@ every()
 		fi
 	done
 }
-every max "neon dotprod" 20
+every max "neon dotprod i8mm" 20
+every neoverse-n1 dotprod 8
 every cortex-a53 neon 8
 echo "1..$n"
 exit $status
