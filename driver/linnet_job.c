@@ -21,6 +21,7 @@
 #include <linux/uaccess.h>
 
 #include <drm/drm_drv.h>
+#include <drm/drm_exec.h>
 #include <drm/drm_file.h>
 #include <drm/drm_print.h>
 #include <drm/drm_syncobj.h>
@@ -483,95 +484,12 @@ static int linnet_job_syncs(struct linnet_job *job, struct drm_file *file,
 	return ret;
 }
 
-/**
- * struct linnet_locks - the buffers of a job, to be locked together
- *
- * With references: a job that was pushed may be gone, and its buffers detached.
- */
-struct linnet_locks {
-	/** @ticket: keeps submissions that lock the same buffers from a deadlock. */
-	struct ww_acquire_ctx ticket;
-	/** @write: bit i: the job may write to a buffer with the lock of @obj[i]. */
-	u64 write;
-	/** @n: elements of @obj. */
-	u32 n;
-	/** @obj: one buffer for each lock; buffers of one origin may share one. */
-	struct drm_gem_object *obj[DRM_LINNET_MAX_BINDINGS];
-};
-
-static void linnet_locks_find(struct linnet_locks *locks, struct linnet_job *job)
-{
-	u32 i, k;
-
-	locks->write = 0;
-	locks->n = 0;
-	for (i = 0; i < job->n_bindings; i++) {
-		struct linnet_attachment *att = job->bindings[i].att;
-		struct drm_gem_object *obj = &att->bo->base.base;
-
-		for (k = 0; k < locks->n && locks->obj[k]->resv != obj->resv; k++)
-			;
-		if (k == locks->n) {
-			drm_gem_object_get(obj);
-			locks->obj[locks->n++] = obj;
-		}
-		if (!att->read_only)
-			locks->write |= BIT_ULL(k);
-	}
-}
-
-static void linnet_locks_put(struct linnet_locks *locks)
-{
-	u32 i;
-
-	for (i = 0; i < locks->n; i++)
-		drm_gem_object_put(locks->obj[i]);
-}
-
-static void linnet_locks_unlock(struct linnet_locks *locks, u32 n)
-{
-	u32 i;
-
-	for (i = 0; i < n; i++)
-		dma_resv_unlock(locks->obj[i]->resv);
-}
-
-/* Take all locks; another submission may have to let go of some first, or this one. */
-static int linnet_locks_lock(struct linnet_locks *locks)
-{
-	u32 i, contended = U32_MAX;
-	int ret;
-
-	ww_acquire_init(&locks->ticket, &reservation_ww_class);
-retry:
-	if (contended != U32_MAX)
-		dma_resv_lock_slow(locks->obj[contended]->resv, &locks->ticket);
-	for (i = 0; i < locks->n; i++) {
-		if (i == contended)
-			continue;
-		ret = dma_resv_lock(locks->obj[i]->resv, &locks->ticket);
-		if (!ret)
-			continue;
-		linnet_locks_unlock(locks, i);
-		if (contended != U32_MAX && contended > i)
-			dma_resv_unlock(locks->obj[contended]->resv);
-		if (ret != -EDEADLK) {
-			ww_acquire_fini(&locks->ticket);
-			return ret;
-		}
-		contended = i;
-		goto retry;
-	}
-	ww_acquire_done(&locks->ticket);
-	return 0;
-}
-
 /*
  * Hand a complete job to the scheduler. The buffers are locked and have room for a fence.
  * Nothing fails once the fence is live.
  */
-static int linnet_job_push(struct linnet_job *job, struct linnet_locks *locks,
-			   struct linnet_signal *signals, u32 n_signals, bool implicit)
+static int linnet_job_push(struct linnet_job *job, struct linnet_signal *signals, u32 n_signals,
+			   bool implicit)
 {
 	struct linnet_ctx *ctx = job->ctx;
 	struct linnet_device *ldev = ctx->ldev;
@@ -595,12 +513,13 @@ static int linnet_job_push(struct linnet_job *job, struct linnet_locks *locks,
 	spin_unlock_irq(&ldev->queue_lock);
 
 	drm_sched_job_arm(&job->base);
-	for (i = 0; i < locks->n; i++) {
+	for (i = 0; i < job->n_bindings; i++) {
+		struct linnet_attachment *att = job->bindings[i].att;
+
 		usage = DMA_RESV_USAGE_BOOKKEEP;
 		if (implicit)
-			usage = locks->write & BIT_ULL(i) ? DMA_RESV_USAGE_WRITE :
-							    DMA_RESV_USAGE_READ;
-		dma_resv_add_fence(locks->obj[i]->resv, job->fence, usage);
+			usage = att->read_only ? DMA_RESV_USAGE_READ : DMA_RESV_USAGE_WRITE;
+		dma_resv_add_fence(att->bo->base.base.resv, job->fence, usage);
 	}
 	for (i = 0; i < n_signals; i++) {
 		if (!signals[i].syncobj)
@@ -626,30 +545,42 @@ static int linnet_job_push(struct linnet_job *job, struct linnet_locks *locks,
 	return 0;
 }
 
-/* Lock the buffers of the job, make room for its fence, and push it. */
+/* Lock the buffers of the job and make room for its fence. */
+static int linnet_job_lock(struct linnet_job *job, struct drm_exec *exec, bool implicit)
+{
+	struct linnet_job_binding *b;
+	int ret;
+
+	drm_exec_until_all_locked(exec) {
+		for (b = job->bindings; b < job->bindings + job->n_bindings; b++) {
+			/* Buffers of one origin may share a lock: one that is read, one written. */
+			ret = drm_exec_prepare_obj(exec, &b->att->bo->base.base, 2);
+			drm_exec_retry_on_contention(exec);
+			if (ret)
+				return ret;
+		}
+	}
+	for (b = job->bindings; implicit && b < job->bindings + job->n_bindings; b++) {
+		ret = drm_sched_job_add_implicit_dependencies(&job->base, &b->att->bo->base.base,
+							      !b->att->read_only);
+		if (ret)
+			return ret;
+	}
+	return 0;
+}
+
+/* A job that was pushed may be gone, and its buffers detached: @exec has references. */
 static int linnet_job_lock_and_push(struct linnet_job *job, struct linnet_signal *signals,
 				    u32 n_signals, bool implicit)
 {
-	struct linnet_locks locks;
+	struct drm_exec exec;
 	int ret;
-	u32 i;
 
-	linnet_locks_find(&locks, job);
-	ret = linnet_locks_lock(&locks);
-	if (ret)
-		goto out;
-	for (i = 0; !ret && i < locks.n; i++) {
-		ret = dma_resv_reserve_fences(locks.obj[i]->resv, 1);
-		if (!ret && implicit)
-			ret = drm_sched_job_add_implicit_dependencies(&job->base, locks.obj[i],
-								      locks.write & BIT_ULL(i));
-	}
+	drm_exec_init(&exec, DRM_EXEC_IGNORE_DUPLICATES, job->n_bindings);
+	ret = linnet_job_lock(job, &exec, implicit);
 	if (!ret)
-		ret = linnet_job_push(job, &locks, signals, n_signals, implicit);
-	linnet_locks_unlock(&locks, locks.n);
-	ww_acquire_fini(&locks.ticket);
-out:
-	linnet_locks_put(&locks);
+		ret = linnet_job_push(job, signals, n_signals, implicit);
+	drm_exec_fini(&exec);
 	return ret;
 }
 
