@@ -33,24 +33,30 @@ unsigned int linnet_attachment_segments(const struct linnet_attachment *att,
 	return linnet_sg_segments(att->sgt, att->dma, out, n);
 }
 
-static void linnet_attachment_release(struct kref *refs)
+static_assert(!offsetof(struct linnet_attachment, base) && !offsetof(struct linnet_stream, base));
+
+static void linnet_object_release(struct kref *refs)
 {
-	kfree(container_of(refs, struct linnet_attachment, refs));
+	kfree(container_of(refs, struct linnet_object, refs));
 }
 
-void linnet_attachment_put(struct linnet_attachment *att)
+void linnet_object_put(struct linnet_object *obj)
 {
-	kref_put(&att->refs, linnet_attachment_release);
+	kref_put(&obj->refs, linnet_object_release);
 }
 
-static void linnet_stream_release(struct kref *refs)
+struct linnet_object *linnet_object_use(struct linnet_ctx *ctx, enum linnet_kind kind, u32 id)
 {
-	kfree(container_of(refs, struct linnet_stream, refs));
-}
+	struct linnet_object *obj;
 
-void linnet_stream_put(struct linnet_stream *stream)
-{
-	kref_put(&stream->refs, linnet_stream_release);
+	xa_lock(&ctx->objects[kind]);
+	obj = xa_load(&ctx->objects[kind], id);
+	if (obj) {
+		kref_get(&obj->refs);
+		atomic_inc(&obj->busy);
+	}
+	xa_unlock(&ctx->objects[kind]);
+	return obj;
 }
 
 static void linnet_file_release(struct kref *refs)
@@ -69,8 +75,8 @@ static void linnet_ctx_free_work(struct work_struct *work)
 
 	ida_free(&ldev->ctx_ids, ctx->id);
 	kref_put(&ctx->owner->refs, linnet_file_release);
-	xa_destroy(&ctx->attachments);
-	xa_destroy(&ctx->streams);
+	for (int kind = 0; kind < LINNET_KINDS; kind++)
+		xa_destroy(&ctx->objects[kind]);
 	mutex_destroy(&ctx->lock);
 	mutex_destroy(&ctx->submit_lock);
 	kfree(ctx);
@@ -192,16 +198,15 @@ err_free:
 void linnet_attachment_reap(struct linnet_attachment *att)
 {
 	linnet_attachment_unmap(to_linnet_device(att->bo->base.base.dev), att);
-	linnet_attachment_put(att);
+	linnet_object_put(&att->base);
 }
 
-/* Take an idle attachment, which no job can find any more, from the device. */
-static void linnet_attachment_destroy(struct linnet_ctx *ctx, struct linnet_attachment *att)
+static void linnet_attachment_destroy(struct linnet_ctx *ctx, struct linnet_object *obj)
 {
+	struct linnet_attachment *att = container_of(obj, struct linnet_attachment, base);
 	struct linnet_device *ldev = ctx->ldev;
 	int ret;
 
-	lockdep_assert_held(&ctx->lock);
 	trace_linnet_bo_detach(ctx, att);
 	ret = ldev->ops->bo_detach(ldev, ctx, att);
 	if (ldev->stuck || (ret && ret != -ENODEV)) {
@@ -213,16 +218,28 @@ static void linnet_attachment_destroy(struct linnet_ctx *ctx, struct linnet_atta
 		return;
 	}
 	linnet_attachment_unmap(ldev, att);
-	linnet_attachment_put(att);
+	linnet_object_put(obj);
 }
 
-static void linnet_stream_free(struct linnet_ctx *ctx, struct linnet_stream *stream)
+static void linnet_stream_destroy(struct linnet_ctx *ctx, struct linnet_object *obj)
 {
-	lockdep_assert_held(&ctx->lock);
+	struct linnet_stream *stream = container_of(obj, struct linnet_stream, base);
+
 	ctx->ldev->ops->stream_destroy(ctx->ldev, ctx, stream);
 	kvfree(stream->data);
 	stream->data = NULL;
-	linnet_stream_put(stream);
+	linnet_object_put(obj);
+}
+
+/* Take an idle object, which no job can find any more, from the device. */
+static void linnet_object_destroy(struct linnet_ctx *ctx, enum linnet_kind kind,
+				  struct linnet_object *obj)
+{
+	lockdep_assert_held(&ctx->lock);
+	if (kind == LINNET_ATTACHMENT)
+		linnet_attachment_destroy(ctx, obj);
+	else
+		linnet_stream_destroy(ctx, obj);
 }
 
 /**
@@ -233,19 +250,16 @@ static void linnet_stream_free(struct linnet_ctx *ctx, struct linnet_stream *str
  */
 void linnet_ctx_teardown(struct linnet_ctx *ctx)
 {
-	struct linnet_attachment *att;
-	struct linnet_stream *stream;
+	struct linnet_object *obj;
 	unsigned long id;
 
 	mutex_lock(&ctx->lock);
 	if (ctx->live) {
-		xa_for_each(&ctx->attachments, id, att) {
-			xa_erase(&ctx->attachments, id);
-			linnet_attachment_destroy(ctx, att);
-		}
-		xa_for_each(&ctx->streams, id, stream) {
-			xa_erase(&ctx->streams, id);
-			linnet_stream_free(ctx, stream);
+		for (int kind = 0; kind < LINNET_KINDS; kind++) {
+			xa_for_each(&ctx->objects[kind], id, obj) {
+				xa_erase(&ctx->objects[kind], id);
+				linnet_object_destroy(ctx, kind, obj);
+			}
 		}
 		ctx->ldev->ops->ctx_destroy(ctx->ldev, ctx);
 		ctx->live = false;
@@ -354,8 +368,8 @@ static int linnet_ctx_create(struct linnet_device *ldev, struct drm_file *file, 
 	kref_init(&ctx->refs);
 	mutex_init(&ctx->lock);
 	mutex_init(&ctx->submit_lock);
-	xa_init_flags(&ctx->attachments, XA_FLAGS_ALLOC1 | XA_FLAGS_ACCOUNT);
-	xa_init_flags(&ctx->streams, XA_FLAGS_ALLOC1 | XA_FLAGS_ACCOUNT);
+	for (int kind = 0; kind < LINNET_KINDS; kind++)
+		xa_init_flags(&ctx->objects[kind], XA_FLAGS_ALLOC1 | XA_FLAGS_ACCOUNT);
 	INIT_LIST_HEAD(&ctx->jobs);
 	INIT_WORK(&ctx->free_work, linnet_ctx_free_work);
 	init_waitqueue_head(&ctx->room);
@@ -435,10 +449,15 @@ int linnet_ioctl_ctx_destroy(struct drm_device *drm, void *data, struct drm_file
 	return 0;
 }
 
-/* Give a pinned buffer to the device. */
-static int linnet_attachment_create(struct linnet_ctx *ctx, struct linnet_attachment *att)
+/* Give an object that is all set up to the device. */
+static int linnet_object_create(struct linnet_ctx *ctx, enum linnet_kind kind,
+				struct linnet_object *obj)
 {
+	struct linnet_attachment *att = container_of(obj, struct linnet_attachment, base);
+	struct linnet_stream *stream = container_of(obj, struct linnet_stream, base);
+	struct xarray *objects = &ctx->objects[kind];
 	struct linnet_device *ldev = ctx->ldev;
+	u32 max = kind == LINNET_STREAM ? ldev->info.max_streams : ldev->info.max_attachments;
 	int ret;
 
 	ret = mutex_lock_interruptible(&ctx->lock);
@@ -447,22 +466,54 @@ static int linnet_attachment_create(struct linnet_ctx *ctx, struct linnet_attach
 	ret = linnet_ctx_usable(ctx);
 	if (ret)
 		goto out;
-	/* Reserves the number: jobs find the attachment when the device has it. */
-	ret = xa_alloc(&ctx->attachments, &att->id, NULL,
-		       XA_LIMIT(1, ldev->info.max_attachments), GFP_KERNEL);
+	/* Reserves the number: jobs find the object when the device has it. */
+	ret = xa_alloc(objects, &obj->id, NULL, XA_LIMIT(1, max), GFP_KERNEL);
 	if (ret) {
 		ret = ret == -EBUSY ? -ENOSPC : ret;
 		goto out;
 	}
-	ret = ldev->ops->bo_attach(ldev, ctx, att);
+	if (kind == LINNET_STREAM)
+		ret = ldev->ops->stream_create(ldev, ctx, stream);
+	else
+		ret = ldev->ops->bo_attach(ldev, ctx, att);
 	if (ret) {
-		xa_erase(&ctx->attachments, att->id);
+		xa_erase(objects, obj->id);
 		goto out;
 	}
-	trace_linnet_bo_attach(ctx, att);
-	xa_store(&ctx->attachments, att->id, att, GFP_KERNEL);
+	if (kind == LINNET_ATTACHMENT)
+		trace_linnet_bo_attach(ctx, att);
+	xa_store(objects, obj->id, obj, GFP_KERNEL);
 out:
 	mutex_unlock(&ctx->lock);
+	return ret;
+}
+
+/* DETACH and STREAM_DESTROY. */
+static int linnet_object_remove(struct drm_file *file, u32 handle, enum linnet_kind kind, u32 id)
+{
+	struct linnet_ctx *ctx = linnet_ctx_lookup(file->driver_priv, handle);
+	struct linnet_object *obj;
+	int ret;
+
+	if (!ctx)
+		return -ENOENT;
+	ret = mutex_lock_interruptible(&ctx->lock);
+	if (ret)
+		goto out;
+	xa_lock(&ctx->objects[kind]);
+	obj = xa_load(&ctx->objects[kind], id);
+	if (!obj)
+		ret = -ENOENT;
+	else if (atomic_read(&obj->busy))
+		ret = -EBUSY;
+	else
+		__xa_erase(&ctx->objects[kind], id);
+	xa_unlock(&ctx->objects[kind]);
+	if (!ret)
+		linnet_object_destroy(ctx, kind, obj);
+	mutex_unlock(&ctx->lock);
+out:
+	linnet_ctx_put(ctx);
 	return ret;
 }
 
@@ -497,7 +548,7 @@ int linnet_ioctl_attach(struct drm_device *drm, void *data, struct drm_file *fil
 		ret = -ENOMEM;
 		goto out_obj;
 	}
-	kref_init(&att->refs);
+	kref_init(&att->base.refs);
 	att->bo = to_linnet_bo(obj);
 	att->size = obj->size;
 	att->read_only = args->flags & DRM_LINNET_ATTACH_READ_ONLY;
@@ -510,14 +561,14 @@ int linnet_ioctl_attach(struct drm_device *drm, void *data, struct drm_file *fil
 		linnet_bo_unpin(att->bo);
 		goto out_free;
 	}
-	ret = linnet_attachment_create(ctx, att);
+	ret = linnet_object_create(ctx, LINNET_ATTACHMENT, &att->base);
 	if (ret) {
 		/* Drops the reference of the lookup. */
 		linnet_attachment_unmap(ldev, att);
 		kfree(att);
 		goto out_ctx;
 	}
-	args->attachment = att->id;
+	args->attachment = att->base.id;
 	goto out_ctx;
 
 out_free:
@@ -534,31 +585,8 @@ out_exit:
 int linnet_ioctl_detach(struct drm_device *drm, void *data, struct drm_file *file)
 {
 	struct drm_linnet_detach *args = data;
-	struct linnet_attachment *att;
-	struct linnet_ctx *ctx;
-	int ret;
 
-	ctx = linnet_ctx_lookup(file->driver_priv, args->ctx);
-	if (!ctx)
-		return -ENOENT;
-	ret = mutex_lock_interruptible(&ctx->lock);
-	if (ret)
-		goto out;
-	xa_lock(&ctx->attachments);
-	att = xa_load(&ctx->attachments, args->attachment);
-	if (!att)
-		ret = -ENOENT;
-	else if (atomic_read(&att->busy))
-		ret = -EBUSY;
-	else
-		__xa_erase(&ctx->attachments, args->attachment);
-	xa_unlock(&ctx->attachments);
-	if (!ret)
-		linnet_attachment_destroy(ctx, att);
-	mutex_unlock(&ctx->lock);
-out:
-	linnet_ctx_put(ctx);
-	return ret;
+	return linnet_object_remove(file, args->ctx, LINNET_ATTACHMENT, args->attachment);
 }
 
 /* Copy a stream from user space and check its head. */
@@ -574,7 +602,7 @@ static int linnet_stream_copy(struct linnet_device *ldev,
 	stream = kzalloc(sizeof(*stream), GFP_KERNEL_ACCOUNT);
 	if (!stream)
 		return -ENOMEM;
-	kref_init(&stream->refs);
+	kref_init(&stream->base.refs);
 	stream->size = args->size;
 	stream->data = kvmalloc(args->size, GFP_KERNEL_ACCOUNT);
 	if (!stream->data) {
@@ -593,34 +621,6 @@ static int linnet_stream_copy(struct linnet_device *ldev,
 err:
 	kvfree(stream->data);
 	kfree(stream);
-	return ret;
-}
-
-/* Give a stream to the device. */
-static int linnet_stream_create(struct linnet_ctx *ctx, struct linnet_stream *stream)
-{
-	struct linnet_device *ldev = ctx->ldev;
-	int ret;
-
-	ret = mutex_lock_interruptible(&ctx->lock);
-	if (ret)
-		return ret;
-	ret = linnet_ctx_usable(ctx);
-	if (ret)
-		goto out;
-	ret = xa_alloc(&ctx->streams, &stream->id, NULL, XA_LIMIT(1, ldev->info.max_streams),
-		       GFP_KERNEL);
-	if (ret) {
-		ret = ret == -EBUSY ? -ENOSPC : ret;
-		goto out;
-	}
-	ret = ldev->ops->stream_create(ldev, ctx, stream);
-	if (ret)
-		xa_erase(&ctx->streams, stream->id);
-	else
-		xa_store(&ctx->streams, stream->id, stream, GFP_KERNEL);
-out:
-	mutex_unlock(&ctx->lock);
 	return ret;
 }
 
@@ -644,13 +644,13 @@ int linnet_ioctl_stream_create(struct drm_device *drm, void *data, struct drm_fi
 	ret = linnet_stream_copy(ldev, args, &stream);
 	if (ret)
 		goto out_ctx;
-	ret = linnet_stream_create(ctx, stream);
+	ret = linnet_object_create(ctx, LINNET_STREAM, &stream->base);
 	if (ret) {
 		kvfree(stream->data);
 		kfree(stream);
 		goto out_ctx;
 	}
-	args->stream = stream->id;
+	args->stream = stream->base.id;
 out_ctx:
 	linnet_ctx_put(ctx);
 out_exit:
@@ -661,29 +661,6 @@ out_exit:
 int linnet_ioctl_stream_destroy(struct drm_device *drm, void *data, struct drm_file *file)
 {
 	struct drm_linnet_stream_destroy *args = data;
-	struct linnet_stream *stream;
-	struct linnet_ctx *ctx;
-	int ret;
 
-	ctx = linnet_ctx_lookup(file->driver_priv, args->ctx);
-	if (!ctx)
-		return -ENOENT;
-	ret = mutex_lock_interruptible(&ctx->lock);
-	if (ret)
-		goto out;
-	xa_lock(&ctx->streams);
-	stream = xa_load(&ctx->streams, args->stream);
-	if (!stream)
-		ret = -ENOENT;
-	else if (atomic_read(&stream->busy))
-		ret = -EBUSY;
-	else
-		__xa_erase(&ctx->streams, args->stream);
-	xa_unlock(&ctx->streams);
-	if (!ret)
-		linnet_stream_free(ctx, stream);
-	mutex_unlock(&ctx->lock);
-out:
-	linnet_ctx_put(ctx);
-	return ret;
+	return linnet_object_remove(file, args->ctx, LINNET_STREAM, args->stream);
 }

@@ -30,11 +30,35 @@ struct linnet_segment {
 };
 
 /**
+ * enum linnet_kind - what a context has
+ */
+enum linnet_kind {
+	/** @LINNET_ATTACHMENT: struct linnet_attachment. */
+	LINNET_ATTACHMENT,
+	/** @LINNET_STREAM: struct linnet_stream. */
+	LINNET_STREAM,
+	/** @LINNET_KINDS: their number. */
+	LINNET_KINDS,
+};
+
+/**
+ * struct linnet_object - the first member of an attachment or a stream
+ */
+struct linnet_object {
+	/** @refs: one of the context, one of each job. */
+	struct kref refs;
+	/** @busy: unfinished jobs. */
+	atomic_t busy;
+	/** @id: number in the context. */
+	u32 id;
+};
+
+/**
  * struct linnet_attachment - a buffer that jobs of a context may use
  */
 struct linnet_attachment {
-	/** @refs: one of the context, one of each job. */
-	struct kref refs;
+	/** @base: what it shares with a stream. */
+	struct linnet_object base;
 	/** @node: in &linnet_device.leaked. */
 	struct list_head node;
 	/** @bo: the buffer, pinned. */
@@ -47,14 +71,8 @@ struct linnet_attachment {
 	bool owned;
 	/** @read_only: the device may not write. */
 	bool read_only;
-	/** @live: the device knows it. */
-	bool live;
-	/** @id: number in the context. */
-	u32 id;
 	/** @size: bytes. */
 	u64 size;
-	/** @busy: unfinished jobs. */
-	atomic_t busy;
 	/** @transport: the transport's own data. */
 	void *transport;
 };
@@ -63,10 +81,8 @@ struct linnet_attachment {
  * struct linnet_stream - a stream of a context
  */
 struct linnet_stream {
-	/** @refs: one of the context, one of each job. */
-	struct kref refs;
-	/** @id: number in the context. */
-	u32 id;
+	/** @base: what it shares with an attachment. */
+	struct linnet_object base;
 	/** @size: bytes at @data. */
 	u32 size;
 	/** @n_slots: slots that may be bound. */
@@ -75,12 +91,8 @@ struct linnet_stream {
 	u32 n_params;
 	/** @max: largest value of each parameter. */
 	u32 max[LINNET_MAX_PARAMS];
-	/** @busy: unfinished jobs. */
-	atomic_t busy;
 	/** @data: the stream as user space gave it. */
 	void *data;
-	/** @transport: the transport's own data. */
-	void *transport;
 };
 
 /**
@@ -108,10 +120,8 @@ struct linnet_ctx {
 	bool destroyed;
 	/** @live: the transport knows the context; protected by @lock. */
 	bool live;
-	/** @attachments: id to attachment. */
-	struct xarray attachments;
-	/** @streams: id to stream. */
-	struct xarray streams;
+	/** @objects: for each kind, id to object. */
+	struct xarray objects[LINNET_KINDS];
 
 	/** @entity: the context's queue in the scheduler. */
 	struct drm_sched_entity entity;
@@ -170,9 +180,11 @@ struct linnet_ctx *linnet_ctx_lookup(struct linnet_file *lfile, u32 handle);
 void linnet_ctx_put(struct linnet_ctx *ctx);
 bool linnet_ctx_idle(struct linnet_ctx *ctx);
 void linnet_ctx_teardown(struct linnet_ctx *ctx);
-void linnet_attachment_put(struct linnet_attachment *att);
 void linnet_attachment_reap(struct linnet_attachment *att);
-void linnet_stream_put(struct linnet_stream *stream);
+
+/* For jobs: find an object and use it; NULL: there is none. The end of the use, in two steps. */
+struct linnet_object *linnet_object_use(struct linnet_ctx *ctx, enum linnet_kind kind, u32 id);
+void linnet_object_put(struct linnet_object *obj);
 
 int linnet_file_open(struct drm_device *drm, struct drm_file *file);
 void linnet_file_close(struct drm_device *drm, struct drm_file *file);

@@ -29,7 +29,7 @@ static int linnet_debugfs_state(struct seq_file *m, void *unused)
 			   ctx->client, ctx->priority, ctx->error, ctx->n_jobs);
 		list_for_each_entry(job, &ctx->jobs, ctx_node)
 			seq_printf(m, "  job %llu user_data 0x%llx stream %u %s%s\n", job->id,
-				   job->user_data, job->stream->id, state[job->state],
+				   job->user_data, job->stream->base.id, state[job->state],
 				   job->cancelled ? " cancelled" : "");
 		spin_unlock_irq(&ldev->queue_lock);
 	}

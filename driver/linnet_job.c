@@ -77,9 +77,9 @@ static void linnet_job_free(struct linnet_job *job)
 		ldev->ops->job_fini(ldev, job);
 	for (i = 0; i < job->n_bindings; i++)
 		if (job->bindings[i].att)
-			linnet_attachment_put(job->bindings[i].att);
+			linnet_object_put(&job->bindings[i].att->base);
 	if (job->stream)
-		linnet_stream_put(job->stream);
+		linnet_object_put(&job->stream->base);
 	if (job->fence_init)
 		dma_fence_put(job->fence);
 	else
@@ -118,9 +118,9 @@ static void linnet_job_idle(struct linnet_job *job)
 
 	for (i = 0; i < job->n_bindings; i++)
 		if (job->bindings[i].att)
-			atomic_dec(&job->bindings[i].att->busy);
+			atomic_dec(&job->bindings[i].att->base.busy);
 	if (job->stream)
-		atomic_dec(&job->stream->busy);
+		atomic_dec(&job->stream->base.busy);
 }
 
 /* Give back the room that linnet_job_reserve() took. */
@@ -371,51 +371,36 @@ static int linnet_job_bind(struct linnet_job *job, u32 stream_id,
 			   const struct drm_linnet_binding *in)
 {
 	const struct drm_linnet_binding *slot[LINNET_MAX_SLOTS] = { };
-	struct linnet_ctx *ctx = job->ctx;
-	u32 i, n = 0;
-	int ret = 0;
+	struct linnet_job_binding *b = job->bindings;
+	struct linnet_object *obj;
+	u32 i;
+	int ret;
 
-	xa_lock(&ctx->streams);
-	job->stream = xa_load(&ctx->streams, stream_id);
-	if (job->stream) {
-		kref_get(&job->stream->refs);
-		atomic_inc(&job->stream->busy);
-	}
-	xa_unlock(&ctx->streams);
-	if (!job->stream)
+	obj = linnet_object_use(job->ctx, LINNET_STREAM, stream_id);
+	if (!obj)
 		return -ENOENT;
-
+	job->stream = container_of(obj, struct linnet_stream, base);
 	for (i = 0; i < job->n_bindings; i++) {
 		if (in[i].slot >= job->stream->n_slots || slot[in[i].slot])
 			return -EINVAL;
 		slot[in[i].slot] = &in[i];
 	}
-
-	xa_lock(&ctx->attachments);
 	for (i = 0; i < job->stream->n_slots; i++) {
-		struct linnet_job_binding *b = &job->bindings[n];
-		struct linnet_attachment *att;
-
 		if (!slot[i])
 			continue;
-		att = xa_load(&ctx->attachments, slot[i]->attachment);
-		if (!att) {
-			ret = -ENOENT;
-			break;
-		}
-		ret = linnet_check_piece(slot[i]->offset, slot[i]->length, att->size);
-		if (ret)
-			break;
-		kref_get(&att->refs);
-		atomic_inc(&att->busy);
-		b->att = att;
+		obj = linnet_object_use(job->ctx, LINNET_ATTACHMENT, slot[i]->attachment);
+		if (!obj)
+			return -ENOENT;
+		b->att = container_of(obj, struct linnet_attachment, base);
 		b->slot = i;
 		b->offset = slot[i]->offset;
 		b->length = slot[i]->length;
-		n++;
+		ret = linnet_check_piece(b->offset, b->length, b->att->size);
+		if (ret)
+			return ret;
+		b++;
 	}
-	xa_unlock(&ctx->attachments);
-	return ret;
+	return 0;
 }
 
 /* A point that the end of a job signals. */

@@ -27,7 +27,7 @@ DECLARE_EVENT_CLASS(linnet_attachment,
 	TP_fast_assign(
 		__entry->dev = ctx->ldev->drm.accel->index;
 		__entry->ctx = ctx->id;
-		__entry->attachment = att->id;
+		__entry->attachment = att->base.id;
 		__entry->read_only = att->read_only;
 		__entry->size = att->size;
 	),
@@ -73,7 +73,7 @@ DECLARE_EVENT_CLASS(linnet_job,
 	TP_fast_assign(
 		__entry->dev = job->ctx->ldev->drm.accel->index;
 		__entry->ctx = job->ctx->id;
-		__entry->stream = job->stream->id;
+		__entry->stream = job->stream->base.id;
 		__entry->result = job->result;
 		__entry->job = job->id;
 		__entry->user_data = job->user_data;

@@ -439,7 +439,7 @@ static int linnet_vq_bo_attach(struct linnet_device *ldev, struct linnet_ctx *ct
 		if (!at) {
 			struct virtio_linnet_resource_attach *a;
 
-			a = linnet_vq_begin(lv, VIRTIO_LINNET_RESOURCE_ATTACH, ctx->id, att->id,
+			a = linnet_vq_begin(lv, VIRTIO_LINNET_RESOURCE_ATTACH, ctx->id, att->base.id,
 					    &resets);
 			if (!a) {
 				ret = READ_ONCE(lv->stopped) ?: -EIO;
@@ -455,7 +455,7 @@ static int linnet_vq_bo_attach(struct linnet_device *ldev, struct linnet_ctx *ct
 		} else {
 			struct virtio_linnet_resource_add *a;
 
-			a = linnet_vq_begin(lv, VIRTIO_LINNET_RESOURCE_ADD, ctx->id, att->id,
+			a = linnet_vq_begin(lv, VIRTIO_LINNET_RESOURCE_ADD, ctx->id, att->base.id,
 					    &resets);
 			if (!a) {
 				ret = READ_ONCE(lv->stopped) ?: -EIO;
@@ -468,7 +468,7 @@ static int linnet_vq_bo_attach(struct linnet_device *ldev, struct linnet_ctx *ct
 	}
 	/* the pages go back when this fails: the device must not keep the first of them */
 	if (ret && linnet_vq_ctx_live(lv, ctx) &&
-	    linnet_vq_simple(lv, VIRTIO_LINNET_RESOURCE_DETACH, ctx->id, att->id,
+	    linnet_vq_simple(lv, VIRTIO_LINNET_RESOURCE_DETACH, ctx->id, att->base.id,
 			     sizeof(struct virtio_linnet_head)))
 		linnet_vq_complain(lv);
 out:
@@ -483,7 +483,7 @@ static int linnet_vq_bo_detach(struct linnet_device *ldev, struct linnet_ctx *ct
 
 	if (!linnet_vq_ctx_live(lv, ctx))
 		return 0;
-	return linnet_vq_simple(lv, VIRTIO_LINNET_RESOURCE_DETACH, ctx->id, att->id,
+	return linnet_vq_simple(lv, VIRTIO_LINNET_RESOURCE_DETACH, ctx->id, att->base.id,
 				sizeof(struct virtio_linnet_head));
 }
 
@@ -496,7 +496,7 @@ static int linnet_vq_stream_create(struct linnet_device *ldev, struct linnet_ctx
 	u32 at, part, resets;
 	int ret;
 
-	c = linnet_vq_begin(lv, VIRTIO_LINNET_STREAM_CREATE, ctx->id, stream->id, &resets);
+	c = linnet_vq_begin(lv, VIRTIO_LINNET_STREAM_CREATE, ctx->id, stream->base.id, &resets);
 	if (!c)
 		return READ_ONCE(lv->stopped) ?: -EIO;
 	part = min_t(u32, stream->size, LINNET_VQ_REQUEST - sizeof(*c));
@@ -506,7 +506,7 @@ static int linnet_vq_stream_create(struct linnet_device *ldev, struct linnet_ctx
 	if (ret)
 		return ret;
 	for (at = part; at < stream->size; at += part) {
-		head = linnet_vq_begin(lv, VIRTIO_LINNET_STREAM_ADD, ctx->id, stream->id, &resets);
+		head = linnet_vq_begin(lv, VIRTIO_LINNET_STREAM_ADD, ctx->id, stream->base.id, &resets);
 		if (!head)
 			return READ_ONCE(lv->stopped) ?: -EIO;
 		part = min_t(u32, stream->size - at, LINNET_VQ_REQUEST - sizeof(*head));
@@ -514,7 +514,7 @@ static int linnet_vq_stream_create(struct linnet_device *ldev, struct linnet_ctx
 		ret = linnet_vq_end(lv, sizeof(*head) + part, resets);
 		/* one that the device refuses at its end is gone there */
 		if (ret && at + part < stream->size)
-			linnet_vq_simple(lv, VIRTIO_LINNET_STREAM_DESTROY, ctx->id, stream->id,
+			linnet_vq_simple(lv, VIRTIO_LINNET_STREAM_DESTROY, ctx->id, stream->base.id,
 					 sizeof(*head));
 		if (ret)
 			return ret;
@@ -528,7 +528,7 @@ static void linnet_vq_stream_destroy(struct linnet_device *ldev, struct linnet_c
 	struct linnet_vq *lv = to_linnet_vq(ldev);
 
 	if (linnet_vq_ctx_live(lv, ctx) &&
-	    linnet_vq_simple(lv, VIRTIO_LINNET_STREAM_DESTROY, ctx->id, stream->id,
+	    linnet_vq_simple(lv, VIRTIO_LINNET_STREAM_DESTROY, ctx->id, stream->base.id,
 			     sizeof(struct virtio_linnet_head)))
 		linnet_vq_complain(lv);
 }
@@ -546,7 +546,7 @@ static int linnet_vq_job_init(struct linnet_device *ldev, struct linnet_job *job
 	INIT_LIST_HEAD(&vj->node);
 	vj->ctx = job->ctx->id;
 	vj->submit.ctx = cpu_to_le32(job->ctx->id);
-	vj->submit.stream = cpu_to_le32(job->stream->id);
+	vj->submit.stream = cpu_to_le32(job->stream->base.id);
 	vj->submit.n_bindings = cpu_to_le32(job->n_bindings);
 	for (unsigned int i = 0; i < VIRTIO_LINNET_MAX_PARAMS; i++)
 		vj->submit.params[i] = cpu_to_le32(job->params[i]);
@@ -554,7 +554,7 @@ static int linnet_vq_job_init(struct linnet_device *ldev, struct linnet_job *job
 		struct virtio_linnet_binding *b = &vj->submit.bindings[i];
 
 		b->slot = cpu_to_le32(job->bindings[i].slot);
-		b->resource = cpu_to_le32(job->bindings[i].att->id);
+		b->resource = cpu_to_le32(job->bindings[i].att->base.id);
 		b->offset = cpu_to_le64(job->bindings[i].offset);
 		b->length = cpu_to_le64(job->bindings[i].length);
 	}
