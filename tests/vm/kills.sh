@@ -38,10 +38,19 @@ shmem()
 	sed -n 's/^Shmem: *\([0-9]*\) kB/\1/p' /proc/meminfo
 }
 
+# they go while this looks
+devices()
+{
+	for node in /dev/accel/accel*; do
+		[ ! -c "\$node" ] || return 0
+	done
+	return 1
+}
+
 # 137: it had to be killed, so it hung
 use()
 {
-	while ls /dev/accel/accel* >/dev/null 2>&1; do
+	while devices; do
 		timeout -s KILL 120 $build/linnet run -m tools/demo/linnet-demo.gguf -p '' -n 3000 \
 			-c 4096 --ignore-eos --temp 0 -q --engine accel >/dev/null 2>&1
 		[ \$? != 137 ] || exit 1
@@ -81,7 +90,7 @@ boot()
 	done
 	sed -n 's/.*guest [0-9]*: connected (process \([0-9]*\)).*/\1/p' "$dir/device" >"$dir/pids"
 	awk -v seed="$seed$done" 'BEGIN { srand(seed) }
-		{ printf "%s %.3f\n", $1, rand() * 1.5 }' "$dir/pids" >"$dir/plan"
+		{ printf "%s %.3f\n", $1, rand() }' "$dir/pids" >"$dir/plan"
 	while read -r pid seconds; do
 		sleep "$seconds"
 		kill -KILL "$pid" 2>/dev/null && done=$((done + 1))
