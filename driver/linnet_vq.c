@@ -258,82 +258,79 @@ static int linnet_vq_wait(struct linnet_vq *lv, struct linnet_vq_request *r,
 	return READ_ONCE(lv->stopped) ?: -EIO;
 }
 
-/* A request that was built in the common buffer; its lock is held. */
-static int linnet_vq_exchange(struct linnet_vq *lv, size_t bytes, u32 resets)
+static struct virtio_linnet_head linnet_vq_head(u32 type, u32 ctx, u32 id)
+{
+	return (struct virtio_linnet_head){
+		.type = cpu_to_le32(type), .ctx = cpu_to_le32(ctx), .id = cpu_to_le32(id),
+	};
+}
+
+/**
+ * linnet_vq_call - have the device do something
+ * @lv: the device
+ * @head: the request, or its beginning
+ * @bytes: of @head
+ * @more: what follows it, or NULL
+ * @more_bytes: of @more
+ *
+ * Return: what the device says, -ENODEV when it is gone, -EIO when it does not answer.
+ */
+static int linnet_vq_call(struct linnet_vq *lv, const void *head, size_t bytes, const void *more,
+			  size_t more_bytes)
 {
 	struct linnet_vq_request *r = &lv->request;
 	struct virtio_linnet_response response;
-	int ret;
+	int ret = -EIO;
+	u32 resets;
 
-	lockdep_assert_held(&lv->request_lock);
-	ret = linnet_vq_send(lv, r, bytes);
-	if (ret)
-		return READ_ONCE(lv->stopped) ?: -EIO;
+	mutex_lock(&lv->request_lock);
+	resets = READ_ONCE(lv->resets);
+	/*
+	 * Pairs with the release in linnet_vq_ctrl_reap(): the buffer is ours, or with a
+	 * device that does not answer.
+	 */
+	if (!smp_load_acquire(&r->queued)) {
+		memcpy(r->data, head, bytes);
+		if (more_bytes)
+			memcpy(r->data + bytes, more, more_bytes);
+		ret = linnet_vq_send(lv, r, bytes + more_bytes);
+	}
+	if (ret) {
+		ret = READ_ONCE(lv->stopped) ?: -EIO;
+		goto out;
+	}
 	ret = linnet_vq_wait(lv, r, LINNET_VQ_TIMEOUT, resets);
-	if (!ret)
-		return linnet_vq_answer(lv, r, &response);
-	if (READ_ONCE(lv->resets) == resets) {
+	if (!ret) {
+		ret = linnet_vq_answer(lv, r, &response);
+	} else if (READ_ONCE(lv->resets) == resets) {
 		drm_dbg(&lv->ldev->drm, "device did not answer\n");
 		linnet_vq_complain(lv);
 	}
-	return ret;
-}
-
-/*
- * Begin a request in the common buffer, and take its lock. NULL: the buffer is with a
- * device that does not answer; the lock is not held then.
- */
-static void *linnet_vq_begin(struct linnet_vq *lv, u32 type, u32 ctx, u32 id, u32 *resets)
-{
-	struct virtio_linnet_head *head = lv->request.data;
-
-	mutex_lock(&lv->request_lock);
-	*resets = READ_ONCE(lv->resets);
-	/* pairs with the release in linnet_vq_ctrl_reap(): the buffer is ours */
-	if (smp_load_acquire(&lv->request.queued)) {
-		mutex_unlock(&lv->request_lock);
-		return NULL;
-	}
-	memset(head, 0, sizeof(struct virtio_linnet_resource_attach));
-	head->type = cpu_to_le32(type);
-	head->ctx = cpu_to_le32(ctx);
-	head->id = cpu_to_le32(id);
-	return head;
-}
-
-static int linnet_vq_end(struct linnet_vq *lv, size_t bytes, u32 resets)
-{
-	int ret = linnet_vq_exchange(lv, bytes, resets);
-
+out:
 	mutex_unlock(&lv->request_lock);
 	return ret;
 }
 
-/* A request of `bytes` that are its head and zeros. */
-static int linnet_vq_simple(struct linnet_vq *lv, u32 type, u32 ctx, u32 id, size_t bytes)
+/* A request that is a head alone. */
+static int linnet_vq_simple(struct linnet_vq *lv, u32 type, u32 ctx, u32 id)
 {
-	u32 resets;
+	struct virtio_linnet_head head = linnet_vq_head(type, ctx, id);
 
-	if (!linnet_vq_begin(lv, type, ctx, id, &resets))
-		return READ_ONCE(lv->stopped) ?: -EIO;
-	return linnet_vq_end(lv, bytes, resets);
+	return linnet_vq_call(lv, &head, sizeof(head), NULL, 0);
 }
 
 /* The same on the way to a fence's signal. */
 static int linnet_vq_urgent(struct linnet_vq *lv, u32 type, u32 ctx)
 {
 	struct linnet_vq_request *r = &lv->urgent;
-	struct virtio_linnet_head *head = r->data;
 	struct virtio_linnet_response response;
 	int ret;
 
 	/* pairs with the release in linnet_vq_ctrl_reap(): the buffer is ours */
 	if (smp_load_acquire(&r->queued))
 		return -EIO;
-	memset(head, 0, sizeof(*head));
-	head->type = cpu_to_le32(type);
-	head->ctx = cpu_to_le32(ctx);
-	ret = linnet_vq_send(lv, r, sizeof(*head));
+	*(struct virtio_linnet_head *)r->data = linnet_vq_head(type, ctx, 0);
+	ret = linnet_vq_send(lv, r, sizeof(struct virtio_linnet_head));
 	if (!ret)
 		ret = linnet_vq_wait(lv, r, LINNET_VQ_URGENT, READ_ONCE(lv->resets));
 	return ret ?: linnet_vq_answer(lv, r, &response);
@@ -377,14 +374,16 @@ static bool linnet_vq_ctx_live(struct linnet_vq *lv, struct linnet_ctx *ctx)
 
 static int linnet_vq_ctx_create(struct linnet_device *ldev, struct linnet_ctx *ctx)
 {
+	const struct virtio_linnet_ctx_create create = {
+		.head = linnet_vq_head(VIRTIO_LINNET_CTX_CREATE, ctx->id, 0),
+	};
 	struct linnet_vq *lv = to_linnet_vq(ldev);
 	unsigned long epoch = READ_ONCE(lv->epoch);
 	int ret;
 
 	if (ctx->id >= lv->max_contexts)
 		return -ENOSPC;
-	ret = linnet_vq_simple(lv, VIRTIO_LINNET_CTX_CREATE, ctx->id, 0,
-			       sizeof(struct virtio_linnet_ctx_create));
+	ret = linnet_vq_call(lv, &create, sizeof(create), NULL, 0);
 	if (!ret)
 		WRITE_ONCE(ctx->transport, (void *)epoch);
 	return ret;
@@ -396,83 +395,77 @@ static void linnet_vq_ctx_destroy(struct linnet_device *ldev, struct linnet_ctx 
 
 	if (!linnet_vq_ctx_live(lv, ctx))
 		return;
-	if (linnet_vq_simple(lv, VIRTIO_LINNET_CTX_DESTROY, ctx->id, 0,
-			     sizeof(struct virtio_linnet_head)))
+	if (linnet_vq_simple(lv, VIRTIO_LINNET_CTX_DESTROY, ctx->id, 0))
 		linnet_vq_complain(lv);
 	WRITE_ONCE(ctx->transport, NULL);
 }
 
-/* Copy up to n entries; how many. */
-static unsigned int linnet_vq_entries(struct virtio_linnet_entry *e, unsigned int n,
-				      const struct linnet_segment *seg)
+/* The memory of an attachment, to be freed by kvfree(), or an error; *n gets the number. */
+static struct virtio_linnet_entry *linnet_vq_entries(const struct linnet_attachment *att,
+						     unsigned int *n)
 {
-	for (unsigned int i = 0; i < n; i++) {
-		e[i].addr = cpu_to_le64(seg[i].addr);
-		e[i].length = cpu_to_le32(seg[i].len);
-		e[i].reserved = 0;
+	struct virtio_linnet_entry *e;
+	struct linnet_segment *seg;
+
+	*n = linnet_attachment_segments(att, NULL, 0);
+	/* An entry replaces its segment. */
+	BUILD_BUG_ON(sizeof(*e) != sizeof(*seg));
+	seg = kvmalloc_array(*n, sizeof(*seg), GFP_KERNEL);
+	if (!seg)
+		return ERR_PTR(-ENOMEM);
+	linnet_attachment_segments(att, seg, *n);
+	e = (void *)seg;
+	for (unsigned int i = 0; i < *n; i++) {
+		const struct linnet_segment s = seg[i];
+
+		if (!IS_ALIGNED(s.addr | s.len, VIRTIO_LINNET_ENTRY_ALIGN)) {
+			kvfree(seg);
+			return ERR_PTR(-EINVAL);
+		}
+		e[i] = (struct virtio_linnet_entry){
+			.addr = cpu_to_le64(s.addr), .length = cpu_to_le32(s.len),
+		};
 	}
-	return n;
+	return e;
 }
 
 static int linnet_vq_bo_attach(struct linnet_device *ldev, struct linnet_ctx *ctx,
 			       struct linnet_attachment *att)
 {
-	const size_t bytes = LINNET_VQ_REQUEST - sizeof(struct virtio_linnet_resource_attach);
-	const unsigned int room = bytes / sizeof(struct virtio_linnet_entry);
+	struct virtio_linnet_resource_attach attach = {
+		.head = linnet_vq_head(VIRTIO_LINNET_RESOURCE_ATTACH, ctx->id, att->base.id),
+		.bytes = cpu_to_le64(att->size),
+		.flags = cpu_to_le32(att->read_only ? VIRTIO_LINNET_ATTACH_READ_ONLY : 0),
+	};
+	struct virtio_linnet_resource_add add = {
+		.head = linnet_vq_head(VIRTIO_LINNET_RESOURCE_ADD, ctx->id, att->base.id),
+	};
+	const unsigned int room = (LINNET_VQ_REQUEST - sizeof(attach)) /
+				  sizeof(struct virtio_linnet_entry);
 	struct linnet_vq *lv = to_linnet_vq(ldev);
-	unsigned int n = linnet_attachment_segments(att, NULL, 0), at, part;
-	struct linnet_segment *seg;
-	u32 resets;
-	int ret = 0;
+	struct virtio_linnet_entry *entries;
+	unsigned int n, at, part;
+	int ret;
 
-	seg = kvmalloc_array(n, sizeof(*seg), GFP_KERNEL);
-	if (!seg)
-		return -ENOMEM;
-	linnet_attachment_segments(att, seg, n);
-	for (at = 0; at < n; at++)
-		if (!IS_ALIGNED(seg[at].addr | seg[at].len, VIRTIO_LINNET_ENTRY_ALIGN)) {
-			ret = -EINVAL;
-			goto out;
-		}
-	for (at = 0; at < n && !ret; at += part) {
+	entries = linnet_vq_entries(att, &n);
+	if (IS_ERR(entries))
+		return PTR_ERR(entries);
+	part = min(n, room);
+	attach.n_entries = cpu_to_le32(part);
+	ret = linnet_vq_call(lv, &attach, sizeof(attach), entries, part * sizeof(*entries));
+	if (ret)
+		goto out;
+	for (at = part; at < n && !ret; at += part) {
 		part = min(n - at, room);
-		if (!at) {
-			struct virtio_linnet_resource_attach *a;
-
-			a = linnet_vq_begin(lv, VIRTIO_LINNET_RESOURCE_ATTACH, ctx->id, att->base.id,
-					    &resets);
-			if (!a) {
-				ret = READ_ONCE(lv->stopped) ?: -EIO;
-				break;
-			}
-			a->bytes = cpu_to_le64(att->size);
-			a->flags = cpu_to_le32(att->read_only ? VIRTIO_LINNET_ATTACH_READ_ONLY : 0);
-			a->n_entries = cpu_to_le32(part);
-			linnet_vq_entries(a->entries, part, seg);
-			ret = linnet_vq_end(lv, struct_size(a, entries, part), resets);
-			if (ret)
-				goto out;
-		} else {
-			struct virtio_linnet_resource_add *a;
-
-			a = linnet_vq_begin(lv, VIRTIO_LINNET_RESOURCE_ADD, ctx->id, att->base.id,
-					    &resets);
-			if (!a) {
-				ret = READ_ONCE(lv->stopped) ?: -EIO;
-				break;
-			}
-			a->n_entries = cpu_to_le32(part);
-			linnet_vq_entries(a->entries, part, seg + at);
-			ret = linnet_vq_end(lv, struct_size(a, entries, part), resets);
-		}
+		add.n_entries = cpu_to_le32(part);
+		ret = linnet_vq_call(lv, &add, sizeof(add), entries + at, part * sizeof(*entries));
 	}
 	/* the pages go back when this fails: the device must not keep the first of them */
 	if (ret && linnet_vq_ctx_live(lv, ctx) &&
-	    linnet_vq_simple(lv, VIRTIO_LINNET_RESOURCE_DETACH, ctx->id, att->base.id,
-			     sizeof(struct virtio_linnet_head)))
+	    linnet_vq_simple(lv, VIRTIO_LINNET_RESOURCE_DETACH, ctx->id, att->base.id))
 		linnet_vq_complain(lv);
 out:
-	kvfree(seg);
+	kvfree(entries);
 	return ret;
 }
 
@@ -483,43 +476,31 @@ static int linnet_vq_bo_detach(struct linnet_device *ldev, struct linnet_ctx *ct
 
 	if (!linnet_vq_ctx_live(lv, ctx))
 		return 0;
-	return linnet_vq_simple(lv, VIRTIO_LINNET_RESOURCE_DETACH, ctx->id, att->base.id,
-				sizeof(struct virtio_linnet_head));
+	return linnet_vq_simple(lv, VIRTIO_LINNET_RESOURCE_DETACH, ctx->id, att->base.id);
 }
 
 static int linnet_vq_stream_create(struct linnet_device *ldev, struct linnet_ctx *ctx,
 				   struct linnet_stream *stream)
 {
+	const u32 id = stream->base.id, size = stream->size;
+	const struct virtio_linnet_stream_create create = {
+		.head = linnet_vq_head(VIRTIO_LINNET_STREAM_CREATE, ctx->id, id),
+		.bytes = cpu_to_le32(size),
+	};
+	const struct virtio_linnet_head add = linnet_vq_head(VIRTIO_LINNET_STREAM_ADD, ctx->id, id);
+	u32 part = min_t(u32, size, LINNET_VQ_REQUEST - sizeof(create)), at;
 	struct linnet_vq *lv = to_linnet_vq(ldev);
-	struct virtio_linnet_stream_create *c;
-	struct virtio_linnet_head *head;
-	u32 at, part, resets;
 	int ret;
 
-	c = linnet_vq_begin(lv, VIRTIO_LINNET_STREAM_CREATE, ctx->id, stream->base.id, &resets);
-	if (!c)
-		return READ_ONCE(lv->stopped) ?: -EIO;
-	part = min_t(u32, stream->size, LINNET_VQ_REQUEST - sizeof(*c));
-	c->bytes = cpu_to_le32(stream->size);
-	memcpy(c->data, stream->data, part);
-	ret = linnet_vq_end(lv, sizeof(*c) + part, resets);
-	if (ret)
-		return ret;
-	for (at = part; at < stream->size; at += part) {
-		head = linnet_vq_begin(lv, VIRTIO_LINNET_STREAM_ADD, ctx->id, stream->base.id, &resets);
-		if (!head)
-			return READ_ONCE(lv->stopped) ?: -EIO;
-		part = min_t(u32, stream->size - at, LINNET_VQ_REQUEST - sizeof(*head));
-		memcpy(head + 1, stream->data + at, part);
-		ret = linnet_vq_end(lv, sizeof(*head) + part, resets);
+	ret = linnet_vq_call(lv, &create, sizeof(create), stream->data, part);
+	for (at = part; at < size && !ret; at += part) {
+		part = min_t(u32, size - at, LINNET_VQ_REQUEST - sizeof(add));
+		ret = linnet_vq_call(lv, &add, sizeof(add), stream->data + at, part);
 		/* one that the device refuses at its end is gone there */
-		if (ret && at + part < stream->size)
-			linnet_vq_simple(lv, VIRTIO_LINNET_STREAM_DESTROY, ctx->id, stream->base.id,
-					 sizeof(*head));
-		if (ret)
-			return ret;
+		if (ret && at + part < size)
+			linnet_vq_simple(lv, VIRTIO_LINNET_STREAM_DESTROY, ctx->id, id);
 	}
-	return 0;
+	return ret;
 }
 
 static void linnet_vq_stream_destroy(struct linnet_device *ldev, struct linnet_ctx *ctx,
@@ -528,8 +509,7 @@ static void linnet_vq_stream_destroy(struct linnet_device *ldev, struct linnet_c
 	struct linnet_vq *lv = to_linnet_vq(ldev);
 
 	if (linnet_vq_ctx_live(lv, ctx) &&
-	    linnet_vq_simple(lv, VIRTIO_LINNET_STREAM_DESTROY, ctx->id, stream->base.id,
-			     sizeof(struct virtio_linnet_head)))
+	    linnet_vq_simple(lv, VIRTIO_LINNET_STREAM_DESTROY, ctx->id, stream->base.id))
 		linnet_vq_complain(lv);
 }
 
@@ -561,8 +541,7 @@ static int linnet_vq_job_init(struct linnet_device *ldev, struct linnet_job *job
 	vj->cancel.data = &vj->cancel_data;
 	vj->cancel.response = &vj->cancel_response;
 	vj->cancel.job = vj;
-	vj->cancel_data.head.type = cpu_to_le32(VIRTIO_LINNET_JOB_CANCEL);
-	vj->cancel_data.head.ctx = cpu_to_le32(job->ctx->id);
+	vj->cancel_data.head = linnet_vq_head(VIRTIO_LINNET_JOB_CANCEL, job->ctx->id, 0);
 	job->transport = vj;
 	return 0;
 }
