@@ -39,6 +39,26 @@ echo text >"$tmp/file"
 expect 1 "a file is not removed" device -s "$tmp/file"
 check "it is still there" grep -q text "$tmp/file"
 
+expect 0 "--print-capabilities" device --print-capabilities
+check "--print-capabilities: JSON" grep -qx '{ "type": "linnet" }' "$out"
+expect 1 "a user that there is not" device -s "$socket" --user no-such-user
+stderr_has "the user is named" "no-such-user: no such user (--user)"
+check "and no socket is left" test ! -e "$socket"
+if [ "$(id -u)" = 0 ]; then
+	chmod 755 "$tmp"
+	start -s "$socket" --user nobody
+	check "--user: the socket is the user's" test "$(stat -c %U "$socket")" = nobody
+	check "--user: so is the process" \
+		test "$(sed -n 's/^Uid:[^0-9]*\([0-9]*\).*/\1/p' /proc/$pid/status)" = "$(id -u nobody)"
+	check "--user: in no group but its own" \
+		test -z "$(sed -n 's/^Groups:[[:space:]]*//p' /proc/$pid/status)"
+	check "--user: with no capability" grep -qx 'CapEff:	0*' /proc/$pid/status
+	stop TERM
+	rm -f "$socket"
+else
+	skip "--user" "not root"
+fi
+
 start -s "$socket"
 check "it makes a socket" test -S "$socket"
 check "for its user alone" test "$(stat -c %a "$socket")" = 600

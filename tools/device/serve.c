@@ -4,7 +4,9 @@
 #include "sandbox.h"
 
 #include <errno.h>
+#include <grp.h>
 #include <poll.h>
+#include <pwd.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -212,6 +214,26 @@ static int open_listener(const struct serve_options *opts)
 	return fd;
 }
 
+/* Be another user from here on, without the groups and rights that there were. */
+static int become_user(const struct serve_options *opts)
+{
+	const struct passwd *p;
+
+	if (!opts->user)
+		return 0;
+	errno = 0;
+	p = getpwnam(opts->user);
+	if (!p)
+		return say(opts, errno ? -errno : -ENOENT, "%s: no such user (--user)", opts->user);
+	if (opts->path && lchown(opts->path, p->pw_uid, p->pw_gid))
+		return say(opts, -errno, "%s: cannot be given to %s: %s (--user)", opts->path,
+			   opts->user, strerror(errno));
+	if (setgroups(0, NULL) || setgid(p->pw_gid) || setuid(p->pw_uid))
+		return say(opts, -errno, "cannot become %s: %s (--user)", opts->user,
+			   strerror(errno));
+	return 0;
+}
+
 /* End the processes of all guests that are left. */
 static void end_guests(struct server *s)
 {
@@ -251,9 +273,11 @@ int device_serve(const struct serve_options *opts)
 		ret = s->listener;
 		goto err_signals;
 	}
-	if (opts->path)
+	ret = become_user(opts);
+	if (ret)
+		end = true;
+	else if (opts->path)
 		say(opts, 0, "waiting for guests at %s", opts->path);
-	ret = 0;
 	while (!end) {
 		struct pollfd p[2] = { { s->signals, POLLIN, 0 }, { s->listener, POLLIN, 0 } };
 		const bool room = s->n_guests < opts->max_guests && !(opts->once && s->n_served);

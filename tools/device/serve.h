@@ -12,6 +12,7 @@ struct serve_options {
 	struct device_options device;
 	const char *path;	/* of the socket to make, or NULL: */
 	int fd;			/* a socket that listens already */
+	const char *user;	/* whom to become when the socket is there, or NULL */
 	unsigned max_guests;
 	bool once;		/* end with the first guest */
 	bool sandbox;

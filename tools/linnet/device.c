@@ -9,6 +9,7 @@
 #include "tools/device/serve.h"
 
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #define DEFAULT_MEMORY (1ull << 30)
@@ -26,7 +27,7 @@ int cmd_device(int argc, char **argv)
 	struct serve_options opts = { .fd = -1, .sandbox = true, .say = tell };
 	int64_t threads = 0, guests = 16, fd = -1;
 	uint64_t memory = 0;
-	bool no_sandbox = false;
+	bool no_sandbox = false, capabilities = false;
 	const struct opt table[] = {
 		{ OPT_GROUP, .help = "Socket" },
 		{ OPT_TEXT, 's', "socket-path", "PATH",
@@ -34,6 +35,11 @@ int cmd_device(int argc, char **argv)
 		  "front ends there", &opts.path },
 		{ OPT_INT, 0, "fd", "N", "wait at descriptor N, a socket that listens", &fd, 0,
 		  INT32_MAX },
+		{ OPT_TEXT, 0, "user", "NAME",
+		  "become this user when the socket is there; it belongs\n"
+		  "to that user then", &opts.user },
+		{ OPT_FLAG, 0, "print-capabilities", NULL,
+		  "print what kind of back end this is, as JSON, and exit", &capabilities },
 		{ OPT_GROUP, .help = "Guests" },
 		{ OPT_INT, 't', "threads", "N",
 		  "threads for each guest (default: one for each core)", &threads, 1, 1024 },
@@ -62,6 +68,10 @@ int cmd_device(int argc, char **argv)
 
 	if (!cli_parse(&cli, argc, argv, &status))
 		return status;
+	if (capabilities) {
+		puts("{ \"type\": \"linnet\" }");
+		return TOOL_OK;
+	}
 	if (!opts.path == (fd < 0))
 		return cli_wrong("device", opts.path ? "a socket from both" : "a socket is needed",
 				 "--socket-path, --fd", NULL);
