@@ -17,7 +17,6 @@
 
 #include <drm/drm_drv.h>
 #include <drm/drm_file.h>
-#include <drm/drm_print.h>
 
 #include "linnet_check.h"
 #include "linnet_gem.h"
@@ -92,7 +91,8 @@ static void linnet_ctx_release(struct kref *refs)
 
 void linnet_ctx_put(struct linnet_ctx *ctx)
 {
-	kref_put(&ctx->refs, linnet_ctx_release);
+	if (ctx)
+		kref_put(&ctx->refs, linnet_ctx_release);
 }
 
 struct linnet_ctx *linnet_ctx_lookup(struct linnet_file *lfile, u32 handle)
@@ -211,9 +211,8 @@ static void linnet_attachment_destroy(struct linnet_ctx *ctx, struct linnet_obje
 	ret = ldev->ops->bo_detach(ldev, ctx, att);
 	if (ldev->stuck || (ret && ret != -ENODEV)) {
 		/* The device may use the pages until it is reset. */
-		spin_lock_irq(&ldev->queue_lock);
-		list_add(&att->node, &ldev->leaked);
-		spin_unlock_irq(&ldev->queue_lock);
+		scoped_guard(spinlock_irq, &ldev->queue_lock)
+			list_add(&att->node, &ldev->leaked);
 		linnet_device_error(ldev);
 		return;
 	}
@@ -253,18 +252,17 @@ void linnet_ctx_teardown(struct linnet_ctx *ctx)
 	struct linnet_object *obj;
 	unsigned long id;
 
-	mutex_lock(&ctx->lock);
-	if (ctx->live) {
-		for (int kind = 0; kind < LINNET_KINDS; kind++) {
-			xa_for_each(&ctx->objects[kind], id, obj) {
-				xa_erase(&ctx->objects[kind], id);
-				linnet_object_destroy(ctx, kind, obj);
-			}
+	guard(mutex)(&ctx->lock);
+	if (!ctx->live)
+		return;
+	for (int kind = 0; kind < LINNET_KINDS; kind++) {
+		xa_for_each(&ctx->objects[kind], id, obj) {
+			xa_erase(&ctx->objects[kind], id);
+			linnet_object_destroy(ctx, kind, obj);
 		}
-		ctx->ldev->ops->ctx_destroy(ctx->ldev, ctx);
-		ctx->live = false;
 	}
-	mutex_unlock(&ctx->lock);
+	ctx->ldev->ops->ctx_destroy(ctx->ldev, ctx);
+	ctx->live = false;
 }
 
 /* No job of the context is unfinished or about to be made. */
@@ -272,9 +270,8 @@ bool linnet_ctx_idle(struct linnet_ctx *ctx)
 {
 	bool idle;
 
-	spin_lock_irq(&ctx->ldev->queue_lock);
-	idle = !ctx->n_jobs;
-	spin_unlock_irq(&ctx->ldev->queue_lock);
+	scoped_guard(spinlock_irq, &ctx->ldev->queue_lock)
+		idle = !ctx->n_jobs;
 	return idle;
 }
 
@@ -284,9 +281,8 @@ static void linnet_ctx_close(struct linnet_ctx *ctx)
 	struct linnet_device *ldev = ctx->ldev;
 	struct linnet_job *job, *next;
 
-	mutex_lock(&ctx->lock);
-	ctx->destroyed = true;
-	mutex_unlock(&ctx->lock);
+	scoped_guard(mutex, &ctx->lock)
+		ctx->destroyed = true;
 
 	/* From here on no job is pushed. */
 	mutex_lock(&ctx->submit_lock);
@@ -309,9 +305,8 @@ static void linnet_ctx_close(struct linnet_ctx *ctx)
 	}
 	linnet_ctx_teardown(ctx);
 
-	mutex_lock(&ldev->ctx_lock);
-	list_del(&ctx->node);
-	mutex_unlock(&ldev->ctx_lock);
+	scoped_guard(mutex, &ldev->ctx_lock)
+		list_del(&ctx->node);
 	linnet_ctx_put(ctx);
 }
 
@@ -374,9 +369,8 @@ static int linnet_ctx_create(struct linnet_device *ldev, struct drm_file *file, 
 	INIT_WORK(&ctx->free_work, linnet_ctx_free_work);
 	init_waitqueue_head(&ctx->room);
 	ctx->fence_context = dma_fence_context_alloc(1);
-	spin_lock_irq(&ldev->queue_lock);
-	ctx->generation = ldev->generation;
-	spin_unlock_irq(&ldev->queue_lock);
+	scoped_guard(spinlock_irq, &ldev->queue_lock)
+		ctx->generation = ldev->generation;
 
 	ret = drm_sched_entity_init(&ctx->entity, linnet_priorities[priority], &sched, 1, NULL);
 	if (ret)
@@ -388,9 +382,8 @@ static int linnet_ctx_create(struct linnet_device *ldev, struct drm_file *file, 
 
 	kref_get(&lfile->refs);
 	drm_dev_get(&ldev->drm);
-	mutex_lock(&ldev->ctx_lock);
-	list_add_tail(&ctx->node, &ldev->ctxs);
-	mutex_unlock(&ldev->ctx_lock);
+	scoped_guard(mutex, &ldev->ctx_lock)
+		list_add_tail(&ctx->node, &ldev->ctxs);
 	*out = ctx;
 	return 0;
 
@@ -491,7 +484,8 @@ out:
 /* DETACH and STREAM_DESTROY. */
 static int linnet_object_remove(struct drm_file *file, u32 handle, enum linnet_kind kind, u32 id)
 {
-	struct linnet_ctx *ctx = linnet_ctx_lookup(file->driver_priv, handle);
+	struct linnet_ctx *ctx __free(linnet_ctx_put) =
+		linnet_ctx_lookup(file->driver_priv, handle);
 	struct linnet_object *obj;
 	int ret;
 
@@ -499,7 +493,7 @@ static int linnet_object_remove(struct drm_file *file, u32 handle, enum linnet_k
 		return -ENOENT;
 	ret = mutex_lock_interruptible(&ctx->lock);
 	if (ret)
-		goto out;
+		return ret;
 	xa_lock(&ctx->objects[kind]);
 	obj = xa_load(&ctx->objects[kind], id);
 	if (!obj)
@@ -512,8 +506,46 @@ static int linnet_object_remove(struct drm_file *file, u32 handle, enum linnet_k
 	if (!ret)
 		linnet_object_destroy(ctx, kind, obj);
 	mutex_unlock(&ctx->lock);
-out:
-	linnet_ctx_put(ctx);
+	return ret;
+}
+
+/* The buffer of @args, pinned and listed, for a context. Takes over the reference to @obj. */
+static int linnet_attachment_create(struct linnet_ctx *ctx, struct drm_gem_object *obj,
+				    struct drm_linnet_attach *args)
+{
+	struct linnet_device *ldev = ctx->ldev;
+	struct linnet_attachment *att;
+	int ret = -ENOMEM;
+
+	att = kzalloc(sizeof(*att), GFP_KERNEL_ACCOUNT);
+	if (!att)
+		goto err_put;
+	kref_init(&att->base.refs);
+	att->bo = to_linnet_bo(obj);
+	att->size = obj->size;
+	att->read_only = args->flags & DRM_LINNET_ATTACH_READ_ONLY;
+	ret = linnet_bo_pin(att->bo);
+	if (ret)
+		goto err_free;
+	ret = linnet_attachment_map(ldev, att);
+	if (ret)
+		goto err_unpin;
+	ret = linnet_object_create(ctx, LINNET_ATTACHMENT, &att->base);
+	if (ret) {
+		/* With the pin and the reference. */
+		linnet_attachment_unmap(ldev, att);
+		kfree(att);
+		return ret;
+	}
+	args->attachment = att->base.id;
+	return 0;
+
+err_unpin:
+	linnet_bo_unpin(att->bo);
+err_free:
+	kfree(att);
+err_put:
+	drm_gem_object_put(obj);
 	return ret;
 }
 
@@ -521,9 +553,8 @@ int linnet_ioctl_attach(struct drm_device *drm, void *data, struct drm_file *fil
 {
 	struct linnet_device *ldev = to_linnet_device(drm);
 	struct drm_linnet_attach *args = data;
-	struct linnet_attachment *att;
+	struct linnet_ctx *ctx __free(linnet_ctx_put) = NULL;
 	struct drm_gem_object *obj;
-	struct linnet_ctx *ctx;
 	int ret, idx;
 
 	if (args->flags & ~DRM_LINNET_ATTACH_READ_ONLY)
@@ -531,53 +562,17 @@ int linnet_ioctl_attach(struct drm_device *drm, void *data, struct drm_file *fil
 	if (args->flags & DRM_LINNET_ATTACH_READ_ONLY &&
 	    !(ldev->info.features & DRM_LINNET_FEATURE_READ_ONLY))
 		return -EOPNOTSUPP;
-	if (!drm_dev_enter(drm, &idx))
-		return -ENODEV;
 	ctx = linnet_ctx_lookup(file->driver_priv, args->ctx);
-	if (!ctx) {
-		ret = -ENOENT;
-		goto out_exit;
-	}
+	if (!ctx)
+		return -ENOENT;
 	obj = drm_gem_object_lookup(file, args->handle);
-	if (!obj) {
-		ret = -ENOENT;
-		goto out_ctx;
+	if (!obj)
+		return -ENOENT;
+	if (!drm_dev_enter(drm, &idx)) {
+		drm_gem_object_put(obj);
+		return -ENODEV;
 	}
-	att = kzalloc(sizeof(*att), GFP_KERNEL_ACCOUNT);
-	if (!att) {
-		ret = -ENOMEM;
-		goto out_obj;
-	}
-	kref_init(&att->base.refs);
-	att->bo = to_linnet_bo(obj);
-	att->size = obj->size;
-	att->read_only = args->flags & DRM_LINNET_ATTACH_READ_ONLY;
-
-	ret = linnet_bo_pin(att->bo);
-	if (ret)
-		goto out_free;
-	ret = linnet_attachment_map(ldev, att);
-	if (ret) {
-		linnet_bo_unpin(att->bo);
-		goto out_free;
-	}
-	ret = linnet_object_create(ctx, LINNET_ATTACHMENT, &att->base);
-	if (ret) {
-		/* Drops the reference of the lookup. */
-		linnet_attachment_unmap(ldev, att);
-		kfree(att);
-		goto out_ctx;
-	}
-	args->attachment = att->base.id;
-	goto out_ctx;
-
-out_free:
-	kfree(att);
-out_obj:
-	drm_gem_object_put(obj);
-out_ctx:
-	linnet_ctx_put(ctx);
-out_exit:
+	ret = linnet_attachment_create(ctx, obj, args);
 	drm_dev_exit(idx);
 	return ret;
 }
@@ -626,36 +621,31 @@ err:
 
 int linnet_ioctl_stream_create(struct drm_device *drm, void *data, struct drm_file *file)
 {
-	struct linnet_device *ldev = to_linnet_device(drm);
 	struct drm_linnet_stream_create *args = data;
+	struct linnet_ctx *ctx __free(linnet_ctx_put) = NULL;
 	struct linnet_stream *stream;
-	struct linnet_ctx *ctx;
 	int ret, idx;
 
 	if (args->flags || !args->size)
 		return -EINVAL;
-	if (!drm_dev_enter(drm, &idx))
-		return -ENODEV;
 	ctx = linnet_ctx_lookup(file->driver_priv, args->ctx);
-	if (!ctx) {
-		ret = -ENOENT;
-		goto out_exit;
-	}
-	ret = linnet_stream_copy(ldev, args, &stream);
+	if (!ctx)
+		return -ENOENT;
+	ret = linnet_stream_copy(ctx->ldev, args, &stream);
 	if (ret)
-		goto out_ctx;
-	ret = linnet_object_create(ctx, LINNET_STREAM, &stream->base);
+		return ret;
+	ret = -ENODEV;
+	if (drm_dev_enter(drm, &idx)) {
+		ret = linnet_object_create(ctx, LINNET_STREAM, &stream->base);
+		drm_dev_exit(idx);
+	}
 	if (ret) {
 		kvfree(stream->data);
 		kfree(stream);
-		goto out_ctx;
+		return ret;
 	}
 	args->stream = stream->base.id;
-out_ctx:
-	linnet_ctx_put(ctx);
-out_exit:
-	drm_dev_exit(idx);
-	return ret;
+	return 0;
 }
 
 int linnet_ioctl_stream_destroy(struct drm_device *drm, void *data, struct drm_file *file)

@@ -6,6 +6,7 @@
 #define __LINNET_CTX_H__
 
 #include <linux/atomic.h>
+#include <linux/cleanup.h>
 #include <linux/kref.h>
 #include <linux/list.h>
 #include <linux/mutex.h>
@@ -178,6 +179,7 @@ bool linnet_ctx_lost(const struct linnet_ctx *ctx);
 
 struct linnet_ctx *linnet_ctx_lookup(struct linnet_file *lfile, u32 handle);
 void linnet_ctx_put(struct linnet_ctx *ctx);
+DEFINE_FREE(linnet_ctx_put, struct linnet_ctx *, linnet_ctx_put(_T))
 bool linnet_ctx_idle(struct linnet_ctx *ctx);
 void linnet_ctx_teardown(struct linnet_ctx *ctx);
 void linnet_attachment_reap(struct linnet_attachment *att);

@@ -42,10 +42,9 @@ static int linnet_debugfs_state(struct seq_file *m, void *unused)
 		   ldev->ops->name, ldev->generation, ldev->gone, leaked);
 	spin_unlock_irq(&ldev->queue_lock);
 
-	spin_lock(&ldev->lru_lock);
-	list_for_each_entry(bo, &ldev->purgeable, lru)
-		pages += linnet_gem_resident(&bo->base.base) >> PAGE_SHIFT;
-	spin_unlock(&ldev->lru_lock);
+	scoped_guard(spinlock, &ldev->lru_lock)
+		list_for_each_entry(bo, &ldev->purgeable, lru)
+			pages += linnet_gem_resident(&bo->base.base) >> PAGE_SHIFT;
 	seq_printf(m, "purgeable pages %lu\npurged bytes %llu\n", pages,
 		   (u64)atomic64_read(&ldev->purged));
 	return 0;

@@ -8,10 +8,8 @@
  * all contexts are lost, and user space creates new ones. When that fails too, the device
  * is not used again, and the pages that it may still access are not given back.
  */
-#include <linux/dma-mapping.h>
 #include <linux/mm.h>
 #include <linux/module.h>
-#include <linux/slab.h>
 
 #include <drm/drm_drv.h>
 #include <drm/drm_managed.h>
@@ -119,23 +117,22 @@ static void linnet_device_watchdog(struct work_struct *work)
 	mutex_lock(&ldev->reset_lock);
 	spin_lock_irq(&ldev->queue_lock);
 	job = list_first_entry_or_null(&ldev->running, struct linnet_job, run_node);
-	if (!job || ldev->gone) {
-		spin_unlock_irq(&ldev->queue_lock);
-		goto out;
-	}
-	if (time_before(jiffies, job->deadline)) {
+	if (ldev->gone) {
+		job = NULL;
+	} else if (job && time_before(jiffies, job->deadline)) {
 		queue_delayed_work(ldev->reset_wq, &ldev->watchdog, job->deadline - jiffies);
-		spin_unlock_irq(&ldev->queue_lock);
-		goto out;
+		job = NULL;
+	} else if (job) {
+		kref_get(&job->refs);
+		trace_linnet_job_timeout(job);
 	}
-	kref_get(&job->refs);
-	trace_linnet_job_timeout(job);
 	spin_unlock_irq(&ldev->queue_lock);
 
-	drm_dbg(&ldev->drm, "job %llu of context %u timed out\n", job->id, job->ctx->id);
-	linnet_device_stop_ctx(job->ctx, job, -EIO);
-	linnet_job_put(job);
-out:
+	if (job) {
+		drm_dbg(&ldev->drm, "job %llu of context %u timed out\n", job->id, job->ctx->id);
+		linnet_device_stop_ctx(job->ctx, job, -EIO);
+		linnet_job_put(job);
+	}
 	mutex_unlock(&ldev->reset_lock);
 	dma_fence_end_signalling(cookie);
 }
@@ -206,11 +203,7 @@ static void linnet_device_fini_wq(struct drm_device *drm, void *wq)
 
 static void linnet_device_fini(struct drm_device *drm, void *data)
 {
-	struct linnet_device *ldev = to_linnet_device(drm);
-
-	ida_destroy(&ldev->ctx_ids);
-	mutex_destroy(&ldev->ctx_lock);
-	mutex_destroy(&ldev->reset_lock);
+	ida_destroy(&to_linnet_device(drm)->ctx_ids);
 }
 
 static void linnet_device_fini_sched(struct drm_device *drm, void *data)
@@ -250,8 +243,6 @@ struct linnet_device *linnet_device_alloc(struct device *parent,
 	ldev->ops = ops;
 	ldev->dma_dev = parent;
 	ida_init(&ldev->ctx_ids);
-	mutex_init(&ldev->ctx_lock);
-	mutex_init(&ldev->reset_lock);
 	spin_lock_init(&ldev->queue_lock);
 	spin_lock_init(&ldev->lru_lock);
 	INIT_LIST_HEAD(&ldev->ctxs);
@@ -262,7 +253,9 @@ struct linnet_device *linnet_device_alloc(struct device *parent,
 	INIT_DELAYED_WORK(&ldev->watchdog, linnet_device_watchdog);
 	INIT_WORK(&ldev->reset_work, linnet_device_reset_work);
 	INIT_WORK(&ldev->reap_work, linnet_device_reap_work);
-	ret = drmm_add_action_or_reset(&ldev->drm, linnet_device_fini, NULL);
+	ret = drmm_add_action_or_reset(&ldev->drm, linnet_device_fini, NULL) ?:
+	      drmm_mutex_init(&ldev->drm, &ldev->ctx_lock) ?:
+	      drmm_mutex_init(&ldev->drm, &ldev->reset_lock);
 	if (ret)
 		return ERR_PTR(ret);
 	ldev->submit_wq = linnet_device_wq(ldev, "submit");

@@ -273,7 +273,6 @@ void linnet_device_unplug(struct linnet_device *ldev);
 void linnet_device_error(struct linnet_device *ldev);
 
 /* For the core. */
-struct linnet_job;
 void linnet_device_stop_ctx(struct linnet_ctx *ctx, struct linnet_job *guilty, int error);
 void linnet_device_watch(struct linnet_device *ldev);
 

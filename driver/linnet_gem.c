@@ -35,22 +35,12 @@ u64 linnet_gem_resident(const struct drm_gem_object *obj)
 	return (u64)READ_ONCE(obj->filp->f_mapping->nrpages) << PAGE_SHIFT;
 }
 
-static void linnet_lru_add(struct linnet_bo *bo)
-{
-	struct linnet_device *ldev = to_linnet_device(bo->base.base.dev);
-
-	spin_lock(&ldev->lru_lock);
-	list_move_tail(&bo->lru, &ldev->purgeable);
-	spin_unlock(&ldev->lru_lock);
-}
-
 static void linnet_lru_remove(struct linnet_bo *bo)
 {
 	struct linnet_device *ldev = to_linnet_device(bo->base.base.dev);
 
-	spin_lock(&ldev->lru_lock);
-	list_del_init(&bo->lru);
-	spin_unlock(&ldev->lru_lock);
+	scoped_guard(spinlock, &ldev->lru_lock)
+		list_del_init(&bo->lru);
 }
 
 static void linnet_gem_free(struct drm_gem_object *obj)
@@ -91,12 +81,9 @@ static struct dma_buf *linnet_gem_export(struct drm_gem_object *obj, int flags)
 
 	dma_resv_lock(obj->resv, NULL);
 	needed = bo->madv == LINNET_BO_NEEDED;
-	if (needed)
-		bo->exported = true;
+	bo->exported |= needed;
 	dma_resv_unlock(obj->resv);
-	if (!needed)
-		return ERR_PTR(-EBUSY);
-	return drm_gem_prime_export(obj, flags);
+	return needed ? drm_gem_prime_export(obj, flags) : ERR_PTR(-EBUSY);
 }
 
 static const struct drm_gem_object_funcs linnet_gem_funcs = {
@@ -191,17 +178,17 @@ int linnet_ioctl_bo_create(struct drm_device *drm, void *data, struct drm_file *
 int linnet_ioctl_bo_info(struct drm_device *drm, void *data, struct drm_file *file)
 {
 	struct drm_linnet_bo_info *args = data;
-	struct drm_gem_object *obj;
+	struct drm_gem_object *obj __free(linnet_gem_put) =
+		drm_gem_object_lookup(file, args->handle);
 	struct linnet_bo *bo;
 	int ret;
 
-	obj = drm_gem_object_lookup(file, args->handle);
 	if (!obj)
 		return -ENOENT;
 	bo = to_linnet_bo(obj);
 	ret = dma_resv_lock_interruptible(obj->resv, NULL);
 	if (ret)
-		goto out;
+		return ret;
 	args->state = 0;
 	if (drm_gem_is_imported(obj))
 		args->state |= DRM_LINNET_BO_IMPORTED;
@@ -218,15 +205,13 @@ int linnet_ioctl_bo_info(struct drm_device *drm, void *data, struct drm_file *fi
 	args->size = obj->size;
 	args->resident = linnet_gem_resident(obj);
 	dma_resv_unlock(obj->resv);
-out:
-	drm_gem_object_put(obj);
-	return ret;
+	return 0;
 }
 
 int linnet_ioctl_bo_mmap_offset(struct drm_device *drm, void *data, struct drm_file *file)
 {
 	struct drm_linnet_bo_mmap_offset *args = data;
-	struct drm_gem_object *obj;
+	struct drm_gem_object *obj __free(linnet_gem_put) = NULL;
 	int ret;
 
 	if (args->flags)
@@ -237,14 +222,14 @@ int linnet_ioctl_bo_mmap_offset(struct drm_device *drm, void *data, struct drm_f
 	ret = drm_gem_create_mmap_offset(obj);
 	if (!ret)
 		args->offset = drm_vma_node_offset_addr(&obj->vma_node);
-	drm_gem_object_put(obj);
 	return ret;
 }
 
 int linnet_ioctl_bo_madvise(struct drm_device *drm, void *data, struct drm_file *file)
 {
+	struct linnet_device *ldev = to_linnet_device(drm);
 	struct drm_linnet_bo_madvise *args = data;
-	struct drm_gem_object *obj;
+	struct drm_gem_object *obj __free(linnet_gem_put) = NULL;
 	struct linnet_bo *bo;
 	int ret;
 
@@ -256,13 +241,11 @@ int linnet_ioctl_bo_madvise(struct drm_device *drm, void *data, struct drm_file 
 	if (!obj)
 		return -ENOENT;
 	bo = to_linnet_bo(obj);
-	if (drm_gem_is_imported(obj)) {
-		ret = -EOPNOTSUPP;
-		goto out;
-	}
+	if (drm_gem_is_imported(obj))
+		return -EOPNOTSUPP;
 	ret = dma_resv_lock_interruptible(obj->resv, NULL);
 	if (ret)
-		goto out;
+		return ret;
 	args->retained = bo->madv != LINNET_BO_TAKEN;
 	if (args->madv == DRM_LINNET_MADV_WILLNEED) {
 		linnet_lru_remove(bo);
@@ -271,18 +254,17 @@ int linnet_ioctl_bo_madvise(struct drm_device *drm, void *data, struct drm_file 
 		ret = -EBUSY;
 	} else if (bo->madv == LINNET_BO_NEEDED) {
 		bo->madv = LINNET_BO_UNNEEDED;
-		linnet_lru_add(bo);
+		scoped_guard(spinlock, &ldev->lru_lock)
+			list_move_tail(&bo->lru, &ldev->purgeable);
 	}
 	dma_resv_unlock(obj->resv);
-out:
-	drm_gem_object_put(obj);
 	return ret;
 }
 
 int linnet_ioctl_bo_wait(struct drm_device *drm, void *data, struct drm_file *file)
 {
 	struct drm_linnet_bo_wait *args = data;
-	struct drm_gem_object *obj;
+	struct drm_gem_object *obj __free(linnet_gem_put) = NULL;
 	long ret;
 
 	if (args->flags)
@@ -292,10 +274,7 @@ int linnet_ioctl_bo_wait(struct drm_device *drm, void *data, struct drm_file *fi
 		return -ENOENT;
 	ret = dma_resv_wait_timeout(obj->resv, DMA_RESV_USAGE_BOOKKEEP, true,
 				    drm_timeout_abs_to_jiffies(args->timeout_ns));
-	drm_gem_object_put(obj);
-	if (!ret)
-		return -ETIME;
-	return ret < 0 ? ret : 0;
+	return ret > 0 ? 0 : ret ?: -ETIME;
 }
 
 /*
@@ -354,10 +333,9 @@ static unsigned long linnet_shrinker_count(struct shrinker *shrinker, struct shr
 	unsigned long pages = 0;
 	struct linnet_bo *bo;
 
-	spin_lock(&ldev->lru_lock);
-	list_for_each_entry(bo, &ldev->purgeable, lru)
-		pages += linnet_gem_resident(&bo->base.base) >> PAGE_SHIFT;
-	spin_unlock(&ldev->lru_lock);
+	scoped_guard(spinlock, &ldev->lru_lock)
+		list_for_each_entry(bo, &ldev->purgeable, lru)
+			pages += linnet_gem_resident(&bo->base.base) >> PAGE_SHIFT;
 	return pages ?: SHRINK_EMPTY;
 }
 
@@ -381,13 +359,11 @@ static struct linnet_bo *linnet_lru_next(struct linnet_device *ldev)
 static unsigned long linnet_shrinker_scan(struct shrinker *shrinker, struct shrink_control *sc)
 {
 	struct linnet_device *ldev = shrinker->private_data;
-	unsigned long freed = 0, tries = 0, limit = 0;
+	unsigned long freed = 0, tries = 0, limit;
 	struct linnet_bo *bo;
 
-	spin_lock(&ldev->lru_lock);
-	list_for_each_entry(bo, &ldev->purgeable, lru)
-		limit++;
-	spin_unlock(&ldev->lru_lock);
+	scoped_guard(spinlock, &ldev->lru_lock)
+		limit = list_count_nodes(&ldev->purgeable);
 
 	while (freed < sc->nr_to_scan && tries++ < limit) {
 		bo = linnet_lru_next(ldev);

@@ -5,6 +5,7 @@
 #ifndef __LINNET_GEM_H__
 #define __LINNET_GEM_H__
 
+#include <linux/cleanup.h>
 #include <linux/list.h>
 
 #include <drm/drm_file.h>
@@ -43,6 +44,8 @@ struct linnet_bo {
 };
 
 #define to_linnet_bo(obj) container_of(to_drm_gem_shmem_obj(obj), struct linnet_bo, base)
+
+DEFINE_FREE(linnet_gem_put, struct drm_gem_object *, drm_gem_object_put(_T))
 
 struct drm_gem_object *linnet_gem_create_object(struct drm_device *drm, size_t size);
 struct drm_gem_object *linnet_gem_prime_import(struct drm_device *drm, struct dma_buf *dma_buf);

@@ -275,10 +275,9 @@ static void linnet_sched_free_job(struct drm_sched_job *base)
 
 	drm_sched_job_cleanup(base);
 	/* Killed before it was run. */
-	spin_lock_irq(&ldev->queue_lock);
-	if (job->state == LINNET_JOB_WAITING)
-		linnet_job_finish_locked(job, -ECANCELED);
-	spin_unlock_irq(&ldev->queue_lock);
+	scoped_guard(spinlock_irq, &ldev->queue_lock)
+		if (job->state == LINNET_JOB_WAITING)
+			linnet_job_finish_locked(job, -ECANCELED);
 	linnet_job_put(job);
 }
 
@@ -302,8 +301,7 @@ static int linnet_job_try_reserve(struct linnet_ctx *ctx)
 		ret = -EIO;
 	else
 		ret = ctx->n_jobs >= ldev->info.max_jobs;
-	if (!ret)
-		ctx->n_jobs++;
+	ctx->n_jobs += !ret;
 	spin_unlock_irq(&ldev->queue_lock);
 	return ret;
 }
@@ -322,9 +320,8 @@ static int linnet_job_reserve(struct linnet_ctx *ctx, bool wait)
 
 static void linnet_job_unreserve(struct linnet_ctx *ctx)
 {
-	spin_lock_irq(&ctx->ldev->queue_lock);
-	linnet_ctx_release_room_locked(ctx);
-	spin_unlock_irq(&ctx->ldev->queue_lock);
+	scoped_guard(spinlock_irq, &ctx->ldev->queue_lock)
+		linnet_ctx_release_room_locked(ctx);
 }
 
 /**
@@ -653,23 +650,18 @@ static int linnet_job_create(struct linnet_ctx *ctx, struct drm_file *file,
 	if (!job)
 		return -ENOMEM;
 	ret = linnet_job_prepare(job, file, args, &signals);
-	if (ret)
-		goto err;
-	args->job = job->id;
-	if (job_out && put_user(job->id, job_out)) {
+	if (!ret && job_out && put_user(job->id, job_out))
 		ret = -EFAULT;
-		goto err;
+	if (!ret) {
+		args->job = job->id;
+		if (cmd)
+			linnet_uring_job_begins(job, cmd, issue_flags);
+		ret = linnet_job_lock_and_push(job, signals, args->syncs.count, implicit);
 	}
-	if (cmd)
-		linnet_uring_job_begins(job, cmd, issue_flags);
-	ret = linnet_job_lock_and_push(job, signals, args->syncs.count, implicit);
-	if (ret)
-		goto err;
 	linnet_signals_free(signals, signals ? args->syncs.count : 0);
-	return 0;
+	if (!ret)
+		return 0;
 
-err:
-	linnet_signals_free(signals, signals ? args->syncs.count : 0);
 	if (job->sched_init)
 		drm_sched_job_cleanup(&job->base);
 	linnet_job_idle(job);
@@ -697,7 +689,7 @@ int linnet_job_submit(struct drm_device *drm, struct drm_file *file,
 		      u64 __user *job_out, unsigned int issue_flags)
 {
 	bool wait = !(args->flags & DRM_LINNET_SUBMIT_NOWAIT);
-	struct linnet_ctx *ctx;
+	struct linnet_ctx *ctx __free(linnet_ctx_put) = NULL;
 	int ret, idx;
 
 	if (args->flags & ~(DRM_LINNET_SUBMIT_NOWAIT | DRM_LINNET_SUBMIT_IMPLICIT))
@@ -719,7 +711,7 @@ int linnet_job_submit(struct drm_device *drm, struct drm_file *file,
 		wait = false;
 	ret = linnet_job_reserve(ctx, wait);
 	if (ret)
-		goto out;
+		return ret;
 
 	/* Not before: an unplug waits for the end of this, and may be what makes room. */
 	if (drm_dev_enter(drm, &idx)) {
@@ -732,8 +724,6 @@ int linnet_job_submit(struct drm_device *drm, struct drm_file *file,
 		linnet_job_unreserve(ctx);
 	else if (cmd)
 		ret = -EIOCBQUEUED;
-out:
-	linnet_ctx_put(ctx);
 	return ret;
 }
 
@@ -744,8 +734,7 @@ int linnet_ioctl_submit(struct drm_device *drm, void *data, struct drm_file *fil
 
 int linnet_job_cancel(struct drm_file *file, const struct drm_linnet_cancel *args)
 {
-	struct linnet_device *ldev;
-	struct linnet_ctx *ctx;
+	struct linnet_ctx *ctx __free(linnet_ctx_put) = NULL;
 	struct linnet_job *job;
 	int ret = -ENOENT;
 
@@ -754,18 +743,15 @@ int linnet_job_cancel(struct drm_file *file, const struct drm_linnet_cancel *arg
 	ctx = linnet_ctx_lookup(file->driver_priv, args->ctx);
 	if (!ctx)
 		return -ENOENT;
-	ldev = ctx->ldev;
-	spin_lock_irq(&ldev->queue_lock);
+	spin_lock_irq(&ctx->ldev->queue_lock);
 	list_for_each_entry(job, &ctx->jobs, ctx_node) {
-		if (job->id == args->job) {
-			if (job->state != LINNET_JOB_DONE)
-				ret = 0;
+		if (job->id == args->job && job->state != LINNET_JOB_DONE) {
 			linnet_job_cancel_locked(job);
+			ret = 0;
 			break;
 		}
 	}
-	spin_unlock_irq(&ldev->queue_lock);
-	linnet_ctx_put(ctx);
+	spin_unlock_irq(&ctx->ldev->queue_lock);
 	return ret;
 }
 

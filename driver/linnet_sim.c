@@ -14,8 +14,6 @@
 #include <linux/slab.h>
 #include <linux/unaligned.h>
 
-#include <drm/drm_print.h>
-
 #include "linnet_compat.h"
 #include "linnet_drv.h"
 #include "linnet_gem.h"
@@ -84,7 +82,7 @@ struct linnet_sim {
 	/** @debugfs: folder of the switches. */
 	struct dentry *debugfs;
 	/** @fail: how many of the next calls fail, by enum linnet_sim_fail. */
-	u32 fail[LINNET_SIM_FAILS];
+	atomic_t fail[LINNET_SIM_FAILS];
 };
 
 /**
@@ -115,15 +113,7 @@ static struct linnet_sim *to_sim(struct linnet_device *ldev)
 /* Whether to fail now; counts down. */
 static bool linnet_sim_fail(struct linnet_sim *s, enum linnet_sim_fail what)
 {
-	unsigned long flags;
-	bool fail;
-
-	spin_lock_irqsave(&s->lock, flags);
-	fail = s->fail[what];
-	if (fail)
-		s->fail[what]--;
-	spin_unlock_irqrestore(&s->lock, flags);
-	return fail;
+	return atomic_dec_if_positive(&s->fail[what]) >= 0;
 }
 
 /* Execution */
@@ -307,8 +297,10 @@ static void linnet_sim_work(struct work_struct *work)
 		if (report)
 			linnet_job_done(job, ret);
 		spin_lock_irq(&s->lock);
-		sc->busy = false;
-		s->n_busy--;
+		/* pairs with the loads of who waits for the context */
+		smp_store_release(&sc->busy, false);
+		/* pairs with that of linnet_sim_reset() */
+		smp_store_release(&s->n_busy, s->n_busy - 1);
 		wake_up_all(&s->idle);
 	}
 	spin_unlock_irq(&s->lock);
@@ -327,23 +319,16 @@ static int linnet_sim_ctx_create(struct linnet_device *ldev, struct linnet_ctx *
 	return sc ? 0 : -ENOMEM;
 }
 
-static bool linnet_sim_ctx_idle(struct linnet_sim *s, struct linnet_sim_ctx *sc)
-{
-	bool idle;
-
-	spin_lock_irq(&s->lock);
-	idle = !sc->busy;
-	spin_unlock_irq(&s->lock);
-	return idle;
-}
-
 static void linnet_sim_ctx_destroy(struct linnet_device *ldev, struct linnet_ctx *ctx)
 {
-	struct linnet_sim *s = to_sim(ldev);
+	struct linnet_sim_ctx *sc = ctx->transport;
 
-	/* The last job is known to have ended a moment before its engine lets go. */
-	wait_event(s->idle, linnet_sim_ctx_idle(s, ctx->transport));
-	kfree(ctx->transport);
+	/*
+	 * The last job is known to have ended a moment before its engine lets go: pairs
+	 * with the release in linnet_sim_work().
+	 */
+	wait_event(to_sim(ldev)->idle, !smp_load_acquire(&sc->busy));
+	kfree(sc);
 	ctx->transport = NULL;
 }
 
@@ -481,18 +466,9 @@ static int linnet_sim_ctx_reset(struct linnet_device *ldev, struct linnet_ctx *c
 			list_del_init(&sj->node);
 	spin_unlock_irq(&s->lock);
 	wake_up_all(&s->wake);
-	wait_event(s->idle, linnet_sim_ctx_idle(s, sc));
+	/* pairs with the release in linnet_sim_work() */
+	wait_event(s->idle, !smp_load_acquire(&sc->busy));
 	return 0;
-}
-
-static bool linnet_sim_idle(struct linnet_sim *s)
-{
-	bool idle;
-
-	spin_lock_irq(&s->lock);
-	idle = !s->n_busy;
-	spin_unlock_irq(&s->lock);
-	return idle;
 }
 
 static int linnet_sim_reset(struct linnet_device *ldev, bool final)
@@ -506,7 +482,8 @@ static int linnet_sim_reset(struct linnet_device *ldev, bool final)
 		list_del_init(&sj->node);
 	spin_unlock_irq(&s->lock);
 	wake_up_all(&s->wake);
-	wait_event(s->idle, linnet_sim_idle(s));
+	/* pairs with the release in linnet_sim_work() */
+	wait_event(s->idle, !smp_load_acquire(&s->n_busy));
 	if (linnet_sim_fail(s, LINNET_SIM_FAIL_RESET))
 		return -EIO;
 	WRITE_ONCE(s->stopping, final);
@@ -574,7 +551,8 @@ static int linnet_sim_probe(struct platform_device *pdev)
 
 	s->debugfs = debugfs_create_dir("sim", ldev->drm.debugfs_root);
 	for (i = 0; i < LINNET_SIM_FAILS; i++)
-		debugfs_create_u32(linnet_sim_fail_names[i], 0600, s->debugfs, &s->fail[i]);
+		debugfs_create_atomic_t(linnet_sim_fail_names[i], 0600, s->debugfs,
+					&s->fail[i]);
 
 	ret = linnet_device_register(ldev);
 	if (ret) {

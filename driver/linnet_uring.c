@@ -131,14 +131,13 @@ bool linnet_uring_job_failed(struct linnet_job *job, int result, unsigned int is
 static bool linnet_wait_claim(struct linnet_uring_wait *wait, int result)
 {
 	unsigned long flags;
-	bool won = false;
+	bool won;
 
 	spin_lock_irqsave(&wait->lock, flags);
-	if (!wait->ended) {
-		wait->ended = true;
+	won = wait->armed && !wait->ended;
+	if (!wait->ended)
 		wait->result = result;
-		won = wait->armed;
-	}
+	wait->ended = true;
 	spin_unlock_irqrestore(&wait->lock, flags);
 	return won;
 }

@@ -12,7 +12,6 @@
  * Everything that the device writes is copied, checked, and used from the copy.
  */
 #include <linux/ctype.h>
-#include <linux/dma-mapping.h>
 #include <linux/kref.h>
 #include <linux/module.h>
 #include <linux/slab.h>
@@ -252,7 +251,7 @@ static int linnet_vq_wait(struct linnet_vq *lv, struct linnet_vq_request *r,
 		if (time_after(jiffies, end))
 			return -EIO;
 	}
-	/* pairs with the release in linnet_vq_ctrl_reap(): the response is there */
+	/* pairs with the release in linnet_vq_ctrl_done(): the response is there */
 	if (!smp_load_acquire(&r->queued))
 		return 0;
 	return READ_ONCE(lv->stopped) ?: -EIO;
@@ -286,7 +285,7 @@ static int linnet_vq_call(struct linnet_vq *lv, const void *head, size_t bytes, 
 	mutex_lock(&lv->request_lock);
 	resets = READ_ONCE(lv->resets);
 	/*
-	 * Pairs with the release in linnet_vq_ctrl_reap(): the buffer is ours, or with a
+	 * Pairs with the release in linnet_vq_ctrl_done(): the buffer is ours, or with a
 	 * device that does not answer.
 	 */
 	if (!smp_load_acquire(&r->queued)) {
@@ -326,7 +325,7 @@ static int linnet_vq_urgent(struct linnet_vq *lv, u32 type, u32 ctx)
 	struct virtio_linnet_response response;
 	int ret;
 
-	/* pairs with the release in linnet_vq_ctrl_reap(): the buffer is ours */
+	/* pairs with the release in linnet_vq_ctrl_done(): the buffer is ours */
 	if (smp_load_acquire(&r->queued))
 		return -EIO;
 	*(struct virtio_linnet_head *)r->data = linnet_vq_head(type, ctx, 0);
@@ -336,8 +335,9 @@ static int linnet_vq_urgent(struct linnet_vq *lv, u32 type, u32 ctx)
 	return ret ?: linnet_vq_answer(lv, r, &response);
 }
 
-static void linnet_vq_ctrl_reap(struct linnet_vq *lv)
+static void linnet_vq_ctrl_done(struct virtqueue *vq)
 {
+	struct linnet_vq *lv = vq->vdev->priv;
 	struct linnet_vq_request *r;
 	unsigned long flags;
 	unsigned int len;
@@ -357,11 +357,6 @@ static void linnet_vq_ctrl_reap(struct linnet_vq *lv)
 	} while (!virtqueue_enable_cb(lv->ctrl));
 	spin_unlock_irqrestore(&lv->lock, flags);
 	wake_up_all(&lv->wait);
-}
-
-static void linnet_vq_ctrl_done(struct virtqueue *vq)
-{
-	linnet_vq_ctrl_reap(vq->vdev->priv);
 }
 
 /* ------------------------------------------------------ contexts and their objects */
@@ -550,14 +545,12 @@ static void linnet_vq_job_fini(struct linnet_device *ldev, struct linnet_job *jo
 {
 	struct linnet_vq *lv = to_linnet_vq(ldev);
 	struct linnet_vq_job *vj = job->transport;
-	unsigned long flags;
 
 	if (!vj)
 		return;
 	/* the device may have it still: then it goes with the queue */
-	spin_lock_irqsave(&lv->lock, flags);
-	vj->job = NULL;
-	spin_unlock_irqrestore(&lv->lock, flags);
+	scoped_guard(spinlock_irqsave, &lv->lock)
+		vj->job = NULL;
 	job->transport = NULL;
 	linnet_vq_job_put(vj);
 }
@@ -603,17 +596,14 @@ static void linnet_vq_job_cancel(struct linnet_device *ldev, struct linnet_job *
 /* What the device says about a job's end. */
 static int linnet_vq_job_result(struct linnet_vq_job *vj, u32 len)
 {
-	u32 status;
-
-	if (len != sizeof(vj->done))
-		return -EIO;
-	status = le32_to_cpu(READ_ONCE(vj->done.status));
-	return linnet_vq_errno(status);
+	return len == sizeof(vj->done) ? linnet_vq_errno(le32_to_cpu(READ_ONCE(vj->done.status))) :
+					 -EIO;
 }
 
 /* Take back what the device has done, and tell the core. */
-static void linnet_vq_job_reap(struct linnet_vq *lv)
+static void linnet_vq_jobs_done(struct virtqueue *vq)
 {
+	struct linnet_vq *lv = vq->vdev->priv;
 	struct linnet_vq_job *vj;
 	struct linnet_job *job;
 	unsigned long flags;
@@ -648,24 +638,17 @@ static void linnet_vq_job_reap(struct linnet_vq *lv)
 		wake_up_all(&lv->wait);
 }
 
-static void linnet_vq_jobs_done(struct virtqueue *vq)
-{
-	linnet_vq_job_reap(vq->vdev->priv);
-}
-
 /* ---------------------------------------------------------------------- resets */
 
 /* From here on the core is not told of ends of jobs, of a context or (0) of all. */
 static bool linnet_vq_forget_jobs(struct linnet_vq *lv, u32 ctx)
 {
 	struct linnet_vq_job *vj;
-	unsigned long flags;
 
-	spin_lock_irqsave(&lv->lock, flags);
-	list_for_each_entry(vj, &lv->jobs, node)
-		if (!ctx || vj->ctx == ctx)
-			vj->job = NULL;
-	spin_unlock_irqrestore(&lv->lock, flags);
+	scoped_guard(spinlock_irqsave, &lv->lock)
+		list_for_each_entry(vj, &lv->jobs, node)
+			if (!ctx || vj->ctx == ctx)
+				vj->job = NULL;
 	return wait_event_timeout(lv->wait, !atomic_read(&lv->ending), HZ);
 }
 
@@ -673,14 +656,13 @@ static bool linnet_vq_forget_jobs(struct linnet_vq *lv, u32 ctx)
 static bool linnet_vq_has_jobs(struct linnet_vq *lv, u32 ctx)
 {
 	struct linnet_vq_job *vj;
-	unsigned long flags;
 	bool found = false;
 
-	linnet_vq_job_reap(lv);
-	spin_lock_irqsave(&lv->lock, flags);
-	list_for_each_entry(vj, &lv->jobs, node)
-		found |= !ctx || vj->ctx == ctx;
-	spin_unlock_irqrestore(&lv->lock, flags);
+	if (lv->jobq)
+		linnet_vq_jobs_done(lv->jobq);
+	scoped_guard(spinlock_irqsave, &lv->lock)
+		list_for_each_entry(vj, &lv->jobs, node)
+			found |= !ctx || vj->ctx == ctx;
 	return found;
 }
 
@@ -729,7 +711,6 @@ static void linnet_vq_take_down(struct linnet_vq *lv)
 static int linnet_vq_reset(struct linnet_device *ldev, bool final)
 {
 	struct linnet_vq *lv = to_linnet_vq(ldev);
-	unsigned long flags;
 	int ret;
 
 	WRITE_ONCE(lv->resets, lv->resets + 1);
@@ -740,7 +721,7 @@ static int linnet_vq_reset(struct linnet_device *ldev, bool final)
 	if (!ret)
 		ret = linnet_vq_urgent(lv, VIRTIO_LINNET_RESET, 0);
 	if (lv->ctrl)
-		linnet_vq_ctrl_reap(lv);
+		linnet_vq_ctrl_done(lv->ctrl);
 	/* the device answers in order: it has nothing of ours any more */
 	if (!ret && (linnet_vq_has_jobs(lv, 0) || READ_ONCE(lv->request.queued)))
 		ret = -EIO;
@@ -752,13 +733,13 @@ static int linnet_vq_reset(struct linnet_device *ldev, bool final)
 		if (linnet_vq_broken(lv))
 			ret = -ENODEV;
 	}
-	spin_lock_irqsave(&lv->lock, flags);
-	if (ret || final)
-		lv->stopped = ret == -EIO && !final ? -EIO : -ENODEV;
-	/* a device that is gone has forgotten everything, too */
-	if (ret != -EIO || final)
-		WRITE_ONCE(lv->epoch, lv->epoch + 1);
-	spin_unlock_irqrestore(&lv->lock, flags);
+	scoped_guard(spinlock_irqsave, &lv->lock) {
+		if (ret || final)
+			lv->stopped = ret == -EIO && !final ? -EIO : -ENODEV;
+		/* a device that is gone has forgotten everything, too */
+		if (ret != -EIO || final)
+			WRITE_ONCE(lv->epoch, lv->epoch + 1);
+	}
 	wake_up_all(&lv->wait);
 	if (final) {
 		/* who waits for an answer looks at the queue: they leave first */
@@ -804,10 +785,15 @@ static int linnet_vq_find(struct linnet_vq *lv)
 	return 0;
 }
 
+/* A limit of ours is that of the device, where numbers begin at 0, if that is lower. */
+static void linnet_vq_limit(u32 *limit, __le32 theirs)
+{
+	*limit = min(*limit, le32_to_cpu(theirs) - 1);
+}
+
 static int linnet_vq_read_config(struct linnet_vq *lv, struct drm_linnet_dev_info *info)
 {
 	struct virtio_linnet_config c;
-	u32 limit;
 
 	virtio_cread_bytes(lv->vdev, 0, &c, sizeof(c));
 	if (le32_to_cpu(c.version) != VIRTIO_LINNET_VERSION ||
@@ -832,12 +818,9 @@ static int linnet_vq_read_config(struct linnet_vq *lv, struct drm_linnet_dev_inf
 				   round_down(le64_to_cpu(c.max_resource_bytes), PAGE_SIZE));
 	info->max_stream_bytes = le32_to_cpu(c.max_stream_bytes);
 	info->stream_magic = LINNET_STREAM_MAGIC;
-	limit = le32_to_cpu(c.max_contexts) - 1;
-	info->max_contexts = min(info->max_contexts, limit);
-	limit = le32_to_cpu(c.max_streams) - 1;
-	info->max_streams = min(info->max_streams, limit);
-	limit = le32_to_cpu(c.max_resources) - 1;
-	info->max_attachments = min(info->max_attachments, limit);
+	linnet_vq_limit(&info->max_contexts, c.max_contexts);
+	linnet_vq_limit(&info->max_streams, c.max_streams);
+	linnet_vq_limit(&info->max_attachments, c.max_resources);
 	info->n_threads = le16_to_cpu(c.n_threads);
 	BUILD_BUG_ON(sizeof(c.isa) >= sizeof(info->isa));
 	memcpy(info->isa, c.isa, sizeof(c.isa));
@@ -876,16 +859,10 @@ static int linnet_vq_probe(struct virtio_device *vdev)
 	spin_lock_init(&lv->lock);
 	INIT_LIST_HEAD(&lv->jobs);
 	init_waitqueue_head(&lv->wait);
-	ret = drmm_mutex_init(&ldev->drm, &lv->request_lock);
-	if (ret)
-		return ret;
-	ret = linnet_vq_alloc_request(lv, &lv->request, LINNET_VQ_REQUEST);
-	if (ret)
-		return ret;
-	ret = linnet_vq_alloc_request(lv, &lv->urgent, sizeof(struct virtio_linnet_head));
-	if (ret)
-		return ret;
-	ret = linnet_vq_read_config(lv, &ldev->info);
+	ret = drmm_mutex_init(&ldev->drm, &lv->request_lock) ?:
+	      linnet_vq_alloc_request(lv, &lv->request, LINNET_VQ_REQUEST) ?:
+	      linnet_vq_alloc_request(lv, &lv->urgent, sizeof(struct virtio_linnet_head)) ?:
+	      linnet_vq_read_config(lv, &ldev->info);
 	if (ret)
 		return ret;
 	ldev->transport = lv;
@@ -915,13 +892,11 @@ err_queues:
 static void linnet_vq_remove(struct virtio_device *vdev)
 {
 	struct linnet_vq *lv = vdev->priv;
-	unsigned long flags;
 
 	/* a device that is gone answers nobody who waits */
 	if (linnet_vq_broken(lv)) {
-		spin_lock_irqsave(&lv->lock, flags);
-		lv->stopped = -ENODEV;
-		spin_unlock_irqrestore(&lv->lock, flags);
+		scoped_guard(spinlock_irqsave, &lv->lock)
+			lv->stopped = -ENODEV;
 		wake_up_all(&lv->wait);
 	}
 	linnet_device_unplug(lv->ldev);

@@ -313,7 +313,7 @@ TEST(full_queue)
 
 	pair_init(&p);
 	dev_info(p.fd, &info);
-	delay = sim_simple(p.fd, p.ctx, DRM_LINNET_SIM_DELAY, 300000);
+	delay = sim_simple(p.fd, p.ctx, DRM_LINNET_SIM_DELAY, 900000);
 	quick = sim_simple(p.fd, p.ctx, DRM_LINNET_SIM_DELAY, 1);
 	sub_init(&j, p.ctx, delay);
 	j.args.flags = DRM_LINNET_SUBMIT_NOWAIT;
