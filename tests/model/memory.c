@@ -50,8 +50,9 @@ struct run {
 };
 
 static const char *share_dir;	/* the models of a test have their weights together */
+static bool no_io_uring;	/* of those that are shaken */
 
-static bool open_run(struct run *r, uint64_t memory, uint32_t n_batch)
+static bool open_with(struct run *r, uint64_t memory, uint32_t n_batch, bool threads)
 {
 	struct linnet_model_options mo = LINNET_INIT(mo);
 	struct linnet_session_options so = LINNET_INIT(so);
@@ -64,6 +65,7 @@ static bool open_run(struct run *r, uint64_t memory, uint32_t n_batch)
 	mo.n_threads = 2;
 	mo.memory_bytes = memory;
 	mo.share_dir = share_dir;
+	mo.no_io_uring = threads;
 	so.n_ctx = TOKENS + 8;
 	so.n_batch = n_batch;
 	ret = linnet_model_open(&r->m, path, &mo, &err);
@@ -81,6 +83,11 @@ static bool open_run(struct run *r, uint64_t memory, uint32_t n_batch)
 	linnet_model_info(r->m, &info);
 	r->n_vocab = info.n_vocab;
 	return true;
+}
+
+static bool open_run(struct run *r, uint64_t memory, uint32_t n_batch)
+{
+	return open_with(r, memory, n_batch, false);
 }
 
 static void close_run(struct run *r)
@@ -145,7 +152,7 @@ static void test_same(uint32_t chunk)
 	bool ok = true;
 
 	if (!open_run(&plain, LINNET_MEMORY_UNLIMITED, chunk) ||
-	    !open_run(&shaken, LINNET_MEMORY_UNLIMITED, chunk))
+	    !open_with(&shaken, LINNET_MEMORY_UNLIMITED, chunk, no_io_uring))
 		return;
 	want = calloc(n * plain.n_vocab, sizeof(float));
 	got = calloc(n * plain.n_vocab, sizeof(float));
@@ -162,8 +169,9 @@ static void test_same(uint32_t chunk)
 	shaker.stop = true;
 	pthread_join(thread, NULL);
 	test_ok(ok && !shaker.failed && shaker.n > 10,
-		"%s, %u tokens a pass%s: the same logits in %u runs with %u budgets",
-		strrchr(path, '/') + 1, chunk, share_dir ? ", shared" : "", runs, shaker.n);
+		"%s, %u tokens a pass%s%s: the same logits in %u runs with %u budgets",
+		strrchr(path, '/') + 1, chunk, share_dir ? ", shared" : "",
+		no_io_uring ? ", read by threads" : "", runs, shaker.n);
 	free(want);
 	free(got);
 	close_run(&plain);
@@ -384,6 +392,9 @@ int main(void)
 	if (make_model(python, "moe", "--preset qwen3moe --layers 4 --experts 24 --type q4_k")) {
 		test_same(1);
 		test_same(TOKENS / 3);
+		no_io_uring = true;
+		test_same(1);
+		no_io_uring = false;
 		test_no_space();
 	}
 	if (make_model(python, "dense", sanitized ? "--layers 4 --embd 256 --ff 1024 --heads 8 "
@@ -396,6 +407,9 @@ int main(void)
 		share_dir = NULL;
 		test_same(1);
 		test_same(TOKENS / 3);
+		no_io_uring = true;
+		test_same(1);
+		no_io_uring = false;
 		test_two_sessions();
 		test_no_space();
 	}
