@@ -41,6 +41,7 @@ for budget in $((total - 4096)) $(((least + total * 3) / 4)) $(((least + total) 
 	holds "plan for $budget: units" "d['streamed'] == sum(u['bytes'] for u in d['units'] if u['streamed']) and d['resident'] == sum(u['bytes'] for u in d['units'] if not u['streamed'])"
 	expect 0 "run in $budget" run $args -p "the little dog" -n 16 --temp 0 --memory $budget
 	check "run in $budget: the same text" cmp -s "$out" "$tmp/text"
+	cp "$err" "$tmp/run"
 	peak=$("$python" - "$err" <<'PY'
 import re, sys
 m = re.search(r"peak memory +([0-9.]+) (\w+)", open(sys.argv[1]).read())
@@ -52,6 +53,7 @@ PY
 		skip "run in $budget: peak memory" "sanitizers take memory of their own"
 	else
 		check "run in $budget: peak $peak" [ "$peak" -le $((budget + 60000)) ]
+		check "run in $budget: as it was planned" grep -q "^plan  *kept: at most " "$tmp/run"
 	fi
 	expect 0 "run in $budget without io_uring" run $args -p "the little dog" -n 16 --temp 0 \
 		--memory $budget --no-io-uring --no-direct-io
@@ -62,6 +64,21 @@ check "run with checksums: the same text" cmp -s "$out" "$tmp/text"
 stderr_has "run with checksums: says what was compared" '^verified  *[0-9]'
 expect 0 "plan with a bound on reading" plan $args --json --memory "$least" --read-bandwidth 1MB
 holds "plan with a bound on reading" "d['disk_bytes_per_second'] == 1000000 and d['bound_by'] == 'disk'"
+# A process that takes more than its plan: its environment alone is megabytes.
+(
+	ulimit -s 65536
+	long=$(head -c 130000 /dev/zero | tr '\0' x)
+	i=0
+	while [ $i -lt 40 ]; do
+		export "LONG$i=$long"
+		i=$((i + 1))
+	done
+	exec "$linnet" run $args -p "the little dog" -n 4 --temp 0 --memory "$least" --stats "$tmp/stats" \
+		>"$out" 2>"$err"
+)
+check "a process that takes more than planned: it says so" \
+	grep -q '^plan  *not kept: .* of memory, planned ' "$err"
+check "a process that takes more than planned: in JSON, too" grep -q '"plan_kept": false' "$tmp/stats"
 start=$(date +%s%N)
 expect 0 "run with a bound on reading" run $args -p "the little dog" -n 2 --temp 0 --memory "$least" \
 	--read-bandwidth 40M --lookup 0

@@ -30,7 +30,7 @@ static struct linnet_memory_info memory_of(const struct linnet_model *m,
 {
 	struct linnet_memory_info mem = LINNET_INIT(mem);
 
-	if (model_memory(m, sargs, n_tokens, &mem, NULL))
+	if (model_memory(m, sargs, n_tokens, 1, &mem, NULL))
 		mem.total = 0;
 	return mem;
 }
@@ -104,7 +104,7 @@ static int open_draft(struct drafts *d, const struct draft_args *args, struct li
 	d->n_draft = args->n_max >= 0 ? (uint32_t)args->n_max :
 		     pays(&alone, &with, &small) ? STREAMED : 0;
 	if (d->n_draft && alone.total && !with.total) {
-		model_memory(m, sargs, n_tokens, &with, &err);
+		model_memory(m, sargs, n_tokens, 1, &with, &err);
 		tool_error("%s: takes %llu bytes of memory; %s", args->path,
 			   (unsigned long long)small.total, err.message);
 		return TOOL_FAILED;
@@ -117,6 +117,7 @@ static int open_draft(struct drafts *d, const struct draft_args *args, struct li
 				  "all weights stay in memory, where no gain is to be expected");
 		return TOOL_OK;
 	}
+	d->bytes = small.total;
 	status = model_session(&d->session, d->model, &own, &session, n_tokens, 1);
 	if (status)
 		return status;

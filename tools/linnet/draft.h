@@ -56,6 +56,7 @@ struct drafts {
 	unsigned n_pauses;
 	struct linnet_model *large;	/* whose budget the small model takes a part of, or NULL */
 	uint64_t budget;		/* that it had */
+	uint64_t bytes;			/* that the small model takes */
 };
 
 /*

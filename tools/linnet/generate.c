@@ -120,6 +120,7 @@ static int decode(struct generate *g, int32_t id, int32_t *draft, uint32_t *n_dr
 	const uint64_t start = now_ns();
 	int ret;
 
+	g->n_passes++;
 	*n_draft = 0;
 	if (!n)
 		return linnet_session_decode(g->session, &id, 1, LINNET_LOGITS_LAST, err);
@@ -240,6 +241,65 @@ static void line(const char *label, const char *text)
 		term_style(2, TERM_RESET), text);
 }
 
+/* What a run may take and read beyond its plan: pages of the C library, rows of embeddings. */
+#define PLAN_SLACK (1u << 20)
+
+static uint64_t planned_bytes(const struct summary *s, const struct generate *g)
+{
+	return s->plan.total + (g->drafts ? g->drafts->bytes : 0);
+}
+
+/* Bytes read in each pass after the prompt's, on average. */
+static uint64_t pass_bytes(const struct summary *s, const struct generate *g,
+			   const struct linnet_stats *st)
+{
+	return g->n_passes ? (st->bytes_read - s->prefill_read) / g->n_passes : 0;
+}
+
+static bool takes_more(const struct summary *s, const struct generate *g,
+		       const struct linnet_stats *st)
+{
+	const uint64_t planned = planned_bytes(s, g);
+
+	return st->peak_bytes > planned + planned / 50 + PLAN_SLACK;
+}
+
+/* What is read of experts depends on the text. */
+static bool reads_more(const struct summary *s, const struct generate *g,
+		       const struct linnet_stats *st)
+{
+	return !s->plan.experts &&
+	       pass_bytes(s, g, st) > s->plan.streamed + s->plan.streamed / 50 + PLAN_SLACK;
+}
+
+/* Was the run as it was planned, and where not? */
+static void print_plan(const struct summary *s, const struct generate *g,
+		       const struct linnet_stats *st)
+{
+	const bool more = takes_more(s, g, st), again = reads_more(s, g, st);
+	char text[256], a[32], b[32], c[32], d[32];
+	int n;
+
+	format_bytes(a, st->peak_bytes);
+	format_bytes(b, planned_bytes(s, g));
+	format_bytes(c, pass_bytes(s, g, st));
+	format_bytes(d, s->plan.streamed);
+	if (!more && !again) {
+		n = snprintf(text, sizeof(text), "kept: at most %s of memory", b);
+		if (g->n_passes && s->plan.streamed)
+			snprintf(text + n, sizeof(text) - (size_t)n, ", %s read in each of %llu passes", d,
+				 (unsigned long long)g->n_passes);
+	} else {
+		n = snprintf(text, sizeof(text), "not kept:");
+		if (more)
+			n += snprintf(text + n, sizeof(text) - (size_t)n, " %s of memory, planned %s", a, b);
+		if (again)
+			snprintf(text + n, sizeof(text) - (size_t)n, "%s %s read in each pass, planned %s",
+				 more ? ";" : "", c, d);
+	}
+	line("plan", text);
+}
+
 void summary_print(const struct summary *s, const struct generate *g,
 		   const struct sampling_args *args)
 {
@@ -303,6 +363,8 @@ void summary_print(const struct summary *s, const struct generate *g,
 		line("kv disk", text);
 	}
 	line("peak memory", format_bytes(a, st.peak_bytes));
+	if (s->plan.total)
+		print_plan(s, g, &st);
 	if (st.pool_bytes) {
 		snprintf(text, sizeof(text), "%s more for weights (vm.nr_hugepages)",
 			 format_bytes(a, st.pool_bytes));
@@ -389,6 +451,14 @@ int summary_write(const struct summary *s, const struct generate *g,
 	json_put(o, "kv_bytes_read", json_integer((json_int_t)st.kv_read));
 	json_put(o, "kv_rejected_files", json_integer(st.kv_rejected));
 	json_put(o, "peak_bytes", json_integer((json_int_t)st.peak_bytes));
+	if (s->plan.total) {
+		json_put(o, "planned_bytes", json_integer((json_int_t)planned_bytes(s, g)));
+		json_put(o, "planned_pass_bytes", json_integer((json_int_t)s->plan.streamed));
+		json_put(o, "pass_bytes", json_integer((json_int_t)pass_bytes(s, g, &st)));
+		json_put(o, "passes", json_integer((json_int_t)g->n_passes));
+		json_put(o, "plan_kept",
+			 json_boolean(!takes_more(s, g, &st) && !reads_more(s, g, &st)));
+	}
 	json_put(o, "pool_bytes", json_integer((json_int_t)st.pool_bytes));
 	json_put(o, "shared_bytes", json_integer((json_int_t)st.shared_bytes));
 	json_put(o, "bytes_read", json_integer((json_int_t)st.bytes_read));

@@ -78,7 +78,7 @@ struct generate {
 	void *ctx;
 
 	/* results */
-	uint64_t n_tokens;
+	uint64_t n_tokens, n_passes;
 	uint64_t first_ns, end_ns;	/* first and last token */
 	bool newline;			/* the text so far ends a line */
 };
@@ -102,6 +102,8 @@ struct summary {
 	uint64_t prefill_ns;		/* prompt computed */
 	uint64_t n_prompt;		/* computed */
 	uint64_t n_restored;		/* tokens before them that were saved */
+	uint64_t prefill_read;		/* bytes of weights read until then */
+	struct linnet_memory_info plan;	/* of the session; all zero: none was made */
 };
 
 /* "N tokens, X tokens/s" and the rest, on stderr unless quiet. */

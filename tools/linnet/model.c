@@ -135,9 +135,10 @@ uint32_t model_context(const struct linnet_model *m, const struct session_args *
 }
 
 int model_memory(const struct linnet_model *m, const struct session_args *args,
-		 uint64_t n_tokens, struct linnet_memory_info *mem, struct linnet_error *err)
+		 uint64_t n_tokens, uint32_t n_outputs, struct linnet_memory_info *mem,
+		 struct linnet_error *err)
 {
-	struct linnet_session_options opts = session_options(m, args, n_tokens, 1);
+	struct linnet_session_options opts = session_options(m, args, n_tokens, n_outputs);
 
 	return linnet_model_memory(m, &opts, mem, err);
 }
@@ -147,7 +148,7 @@ bool model_streams(const struct linnet_model *m, const struct session_args *args
 {
 	struct linnet_memory_info mem = LINNET_INIT(mem);
 
-	return !model_memory(m, args, n_tokens, &mem, NULL) && mem.streamed;
+	return !model_memory(m, args, n_tokens, 1, &mem, NULL) && mem.streamed;
 }
 
 int model_session(struct linnet_session **out, struct linnet_model *m,

@@ -130,7 +130,8 @@ uint32_t model_context(const struct linnet_model *m, const struct session_args *
 		       uint64_t n_tokens);
 /* linnet_model_memory() of such a session; 0 or -errno. */
 int model_memory(const struct linnet_model *m, const struct session_args *args,
-		 uint64_t n_tokens, struct linnet_memory_info *mem, struct linnet_error *err);
+		 uint64_t n_tokens, uint32_t n_outputs, struct linnet_memory_info *mem,
+		 struct linnet_error *err);
 /* True when such a session would read weights again in every pass. */
 bool model_streams(const struct linnet_model *m, const struct session_args *args,
 		   uint64_t n_tokens);

@@ -41,6 +41,7 @@ static int run(struct linnet_model *m, const struct model_args *margs,
 {
 	uint64_t n_new = samp->n_predict > 0 ? (uint64_t)samp->n_predict : 0;
 	enum generate_end end = GENERATE_INTERRUPT;
+	struct linnet_stats st = LINNET_INIT(st);
 	struct linnet_error err = { 0 };
 	int32_t *ids;
 	size_t n_ids;
@@ -52,6 +53,9 @@ static int run(struct linnet_model *m, const struct model_args *margs,
 	status = drafts_open(g->drafts, dargs, m, margs, sargs, n_ids + n_new);
 	if (status)
 		goto out_ids;
+	sum->plan.size = sizeof(sum->plan);
+	if (model_memory(m, sargs, n_ids + n_new, 1 + drafts_rows(g->drafts), &sum->plan, NULL))
+		sum->plan.total = 0;
 	status = model_session(&g->session, m, margs, sargs, n_ids + n_new,
 			       1 + drafts_rows(g->drafts));
 	if (status)
@@ -89,6 +93,8 @@ static int run(struct linnet_model *m, const struct model_args *margs,
 	ret = model_prefill(g->session, m, ids + sum->n_restored, n_ids - sum->n_restored, true,
 			    &err);
 	sum->prefill_ns = now_ns();
+	if (!linnet_session_stats(g->session, &st))
+		sum->prefill_read = st.bytes_read;
 	if (!ret)
 		end = generate(g, &err);
 	else if (ret != -EINTR)
