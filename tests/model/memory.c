@@ -218,6 +218,7 @@ static void test_give_back(void)
 	pthread_t thread;
 	struct run r;
 	double took, worst = 0;
+	unsigned n_soon = 0, n_all = 0;
 	int ret;
 
 	if (!open_run(&r, LINNET_MEMORY_UNLIMITED, TOKENS))
@@ -266,12 +267,16 @@ static void test_give_back(void)
 			break;
 		took = wait_for(before, shrink);
 		worst = took < 0 ? 1e9 : took > worst ? took : worst;
+		n_soon += took >= 0 && took < 0.1;
+		n_all++;
 		linnet_model_set_memory(r.m, r.all, NULL);
 	}
 	w.stop = true;
 	pthread_join(thread, NULL);
-	/* within 100 ms where the machine has the time; a sanitizer has memory of its own */
-	test_ok(!w.failed && (sanitized || worst < 0.5), "decodes run: given back within %.1f ms",
+	/* Within 100 ms; a machine that does something else may take longer now and then. A
+	 * sanitizer has memory of its own. */
+	test_ok(!w.failed && (sanitized || (worst < 0.5 && n_soon > n_all / 2)),
+		"decodes run: given back within 100 ms %u times of %u, at most %.1f ms", n_soon, n_all,
 		worst * 1e3);
 	free(w.logits);
 	close_run(&r);
