@@ -23,6 +23,13 @@
 #define TRIES_EIO 4
 #define PAUSE_NS 1000000u
 
+/* Errors of a disk, as the block layer tells them (blk_errors[] in block/blk-core.c). */
+static bool of_disk(int error)
+{
+	return error == -EIO || error == -ETIMEDOUT || error == -ENOLINK || error == -EREMOTEIO ||
+	       error == -EILSEQ;
+}
+
 /* Of a rate that was not used, so much may be caught up with. */
 #define BURST_NS 5000000u
 /* A wait for the time to read returns at least so often. */
@@ -177,7 +184,7 @@ static bool at_end(const struct linnet_read *r)
 /* Nothing came, by `error` (0: no error): true when the read is to be tried again. */
 static bool try_again(struct linnet_queue *q, struct linnet_read *r, int error)
 {
-	const bool disk = error == -EIO;
+	const bool disk = of_disk(error);
 
 	if (++r->tries >= (disk ? TRIES_EIO : TRIES_AGAIN))
 		return false;
@@ -194,8 +201,11 @@ static bool finish(struct linnet_queue *q, struct linnet_read *r, int *result)
 {
 	const size_t before = r->got;
 
+	/* so the kernel calls a medium that cannot be read, and we the end of a file */
+	if (r->result == -ENODATA)
+		r->result = -EIO;
 	*result = r->result;
-	if (r->result == -EINTR || r->result == -EAGAIN || r->result == -EIO)
+	if (r->result == -EINTR || r->result == -EAGAIN || of_disk(r->result))
 		return !try_again(q, r, r->result);
 	if (r->result < 0)
 		return true;

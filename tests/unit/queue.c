@@ -31,7 +31,8 @@ static unsigned char *content;
 
 /* ------------------------------------------- preadv2, as the threads call it */
 
-static enum { PLAIN, SHORT, INTERRUPTED, FAILS_TWICE, ONE_BYTE, STUCK, FAILS, INVALID } mode;
+static enum { PLAIN, SHORT, INTERRUPTED, FAILS_TWICE, ONE_BYTE, STUCK, FAILS, MEDIUM, LINK,
+	      INVALID } mode;
 static _Atomic int calls;
 
 ssize_t preadv2(int fd, const struct iovec *iov, int n, off_t offset, int flags)
@@ -68,6 +69,14 @@ ssize_t preadv2(int fd, const struct iovec *iov, int n, off_t offset, int flags)
 		return -1;
 	case FAILS:
 		errno = EIO;
+		return -1;
+	case MEDIUM:
+		errno = ENODATA;
+		return -1;
+	case LINK:
+		if (call % 3 == 2)
+			break;
+		errno = call % 3 ? ENOLINK : ETIMEDOUT;
 		return -1;
 	case INVALID:
 		errno = EINVAL;
@@ -392,6 +401,8 @@ static void test_bad_reads(void)
 		[ONE_BYTE] = { "one-byte", -EIO, 2, 1000 },
 		[STUCK] = { "for ever refused", -EAGAIN, 2, 1000 },
 		[FAILS] = { "failed", -EIO, 2, 10 },
+		[MEDIUM] = { "unreadable", -EIO, 4, 4 },
+		[LINK] = { "broken off", 0, 3, 3 },
 		[INVALID] = { "invalid", -EINVAL, 1, 1 },
 	};
 	const size_t n = 300000;
