@@ -14,6 +14,8 @@
 #   --see FOLDER         let the guest see this folder too, read-only (may be repeated)
 #   --memory SIZE        of the guest (default 768M)
 #   --nodes N            memory nodes, each with a part of the memory and a processor (QEMU)
+#   --append TEXT        to the kernel's command line (may be repeated)
+#   --platform           devices see DMA addresses, not physical ones (QEMU; VIRTIO_F_ACCESS_PLATFORM)
 #   --seconds N          time that it may take (default 300)
 #   --allow REGEX        lines of the kernel's log that are no complaint (may be repeated)
 #   --no-leaks           do not look for leaked memory at the end (saves 8 seconds)
@@ -32,7 +34,7 @@ cd "$(dirname "$0")/../.."
 . tests/vm/lib.sh
 
 flavour=debug module='' params='' devices='' disks='' memory=768M seconds=300 nodes=1
-allow='' leaks=yes dir='' remove='' mode=command
+append='' platform='' allow='' leaks=yes dir='' remove='' mode=command
 see="$PWD ${LINNET_TEST_DATA:-$PWD/../shared/data}"
 while [ $# -gt 0 ]; do
 	case $1 in
@@ -44,6 +46,8 @@ while [ $# -gt 0 ]; do
 	--see)		see="$see $2"; shift ;;
 	--memory)	memory=$2; shift ;;
 	--nodes)	nodes=$2; shift ;;
+	--append)	append="$append $2"; shift ;;
+	--platform)	platform=,iommu_platform=on,disable-legacy=on ;;
 	--seconds)	seconds=$2; shift ;;
 	--allow)	allow="$allow$2
 "; shift ;;
@@ -136,7 +140,9 @@ export TMPDIR=/dev/shm
 # run_uml SHELL
 run_uml()
 {
-	set -- "$1" uml_dir="$uml" mem="$memory" initrd="$dir/initramfs" root=/dev/ram0 kasan_multi_shot panic=-1
+	# shellcheck disable=SC2086
+	set -- "$1" uml_dir="$uml" mem="$memory" initrd="$dir/initramfs" root=/dev/ram0 kasan_multi_shot \
+		panic=-1 $append
 	n=0
 	for socket in $devices; do
 		set -- "$@" virtio_uml.device="$socket"
@@ -160,7 +166,7 @@ run_uml()
 # that of a block device, the only kind whose class takes any socket.
 run_qemu()
 {
-	shell=$1 append="panic=-1 no_timer_check"
+	shell=$1 append="panic=-1 no_timer_check$append"
 	if [ "$nodes" = 1 ]; then
 		set -- -machine q35,accel=tcg,memory-backend=mem -smp 2 \
 			-object memory-backend-memfd,id=mem,size="$memory",share=on
@@ -181,7 +187,7 @@ run_qemu()
 	n=0
 	for socket in $devices; do
 		set -- "$@" -chardev socket,id=dev$n,path="${socket%:*}" \
-			-device vhost-user-blk-pci,chardev=dev$n,num-queues=2,queue-size=256
+			-device vhost-user-blk-pci,chardev=dev$n,num-queues=2,queue-size=256$platform
 		n=$((n + 1))
 	done
 	n=0

@@ -14,6 +14,8 @@
  *	status		statuses at random
  *	twice		buffers that come back twice
  *	silent		after some time, nothing comes back
+ *	platform	not a lie: VIRTIO_F_ACCESS_PLATFORM, as devices have it in front of which
+ *			there may be an IOMMU or bounce buffers; here there must be no IOMMU
  *
  * Lies about buffers begin after the first of them, and are told one time in sixteen.
  */
@@ -75,14 +77,20 @@ void __wrap_vq_push(struct vq *q, const struct guest_memory *m, const struct vq_
 			htole32(rnd() % 2 ? rnd() % 40 : rnd());
 }
 
-/* Answers to GET_FEATURES (1) and GET_CONFIG (24). */
+/* GET_FEATURES (1), SET_FEATURES (2) and GET_CONFIG (24). */
 int __wrap_device_message(struct device *d, struct vhost_user_message *m, int *fds, unsigned n_fds)
 {
 	const uint32_t request = m->request, offset = m->config.offset;
-	int ret = __real_device_message(d, m, fds, n_fds);
 	struct virtio_linnet_config c = { 0 };
 	size_t n;
+	int ret;
 
+	/* SET_FEATURES: nothing is different for the device itself */
+	if (request == 2 && is("platform"))
+		m->u64 &= ~(1ull << 33);
+	ret = __real_device_message(d, m, fds, n_fds);
+	if (ret == 1 && request == 1 && is("platform"))
+		m->u64 |= 1ull << 33;
 	if (ret == 1 && request == 1 && is("feature"))
 		m->u64 &= ~(1ull << 32);
 	/* from the beginning, as drivers read it; often a part */

@@ -275,11 +275,57 @@ on()
 	return 1
 }
 
+# bounce NAME: a machine where all DMA goes through bounce buffers. The simulated device's
+# own buffers need none; what a device is to reach through the DMA API is refused.
+bounce()
+{
+	if ! make -s O="${O:-build}" "${O:-build}/tests/vm/liar" selftests >"$logs/$1.make" 2>&1; then
+		result 1 "$1: the tests build"
+		explain "$logs/$1.make"
+		return
+	fi
+	folder=$(sh tests/vm/module.sh --kernel "$flavour")
+	place=$(mktemp -d "${TMPDIR:-/tmp}/linnet-vm.XXXXXX")
+	"${O:-build}/tests/vm/liar" "$place/device" platform 1 2>"$logs/$1.device" &
+	device=$!
+	for _ in 1 2 3 4 5 6 7 8 9 10; do
+		[ ! -S "$place/device" ] || break
+		sleep 0.2
+	done
+	mkdir -p "$logs/$1"
+	truncate -s 64M "$logs/$1/disk"
+	guest "$1" --seconds 600 --append swiotlb=force --platform --module "$folder/driver/linnet.ko" \
+		--params 'sim=2 timeout_ms=1000 virtio_id=2' --device "$place/device:$VM_DEVICE_ID" \
+		--disk "$logs/$1/disk" "
+		export LINNET_TEST_DISK=/dev/nvme0n1
+		bad=0
+		run() { timeout -k 10 200 $PWD/${O:-build}/tests/selftests/\$1 >/vm/out/\$2.tap 2>&1 || bad=1; }
+		for t in buffer job bounce; do run \$t \$t; done
+		for node in /dev/accel/*; do
+			case \$(readlink /sys/class/accel/\${node##*/}/device) in
+			*/virtio*)
+				export LINNET_TEST_NODE=\$node
+				run bounce virtio ;;
+			esac
+		done
+		exit \$bad"
+	kill $device 2>/dev/null || :
+	rm -rf "$place" "$logs/$1/disk"
+	for t in buffer job bounce virtio; do
+		: >>"$logs/$1/$t.tap"
+		absorb "$1/$t" "$logs/$1/$t.tap"
+	done
+	[ $status != 1 ] || status=0
+	result $status "$1: the kernel does not complain"
+	[ $status = 0 ] || explain "$said"
+}
+
 # The same on Debian's own kernel, with two processors.
 group_stock()
 {
 	on stock || return 0
 	selftests stock
+	bounce stock-bounce
 	flavour=$saved
 }
 
@@ -305,6 +351,7 @@ group_sid_long()
 	fi
 	if on sid-stock; then
 		selftests sid-stock
+		bounce sid-bounce
 		flavour=$saved
 	fi
 }

@@ -78,7 +78,7 @@ lie()
 		[ ! -S "$dir/socket" ] || break
 		sleep 0.2
 	done
-	guest "$dir/socket" --params timeout_ms=500 --no-leaks "$3"
+	guest "$dir/socket" --see "$dir" --params timeout_ms=500 --no-leaks "$3"
 	kill $liar 2>/dev/null || :
 	wait $liar 2>/dev/null || :
 	liar=
@@ -90,6 +90,8 @@ lie limits 1 'test ! -e /dev/accel/accel0'
 result $status "R-CFG-LIMITS: limits that are of no use"
 lie feature 1 'test ! -e /dev/accel/accel0'
 result $status "R-FEAT-VERSION: a device of old"
+lie platform 1 "$same"
+result $status "R-RES-PAGES: a device that sees DMA addresses (VIRTIO_F_ACCESS_PLATFORM)"
 lie isa 1 "$run accel -n 20"
 result $status "R-CFG-ISA: control characters for a name"
 # A device that lies when it is to be reset keeps the pages that it may use, and they keep
