@@ -60,6 +60,45 @@ guest "$VM_DEVICE_SOCKET" --see "$dir" "for i in 1 2 3 4; do $run accel -n 400 >
 	sleep 1; kill -9 %1 %3; wait; $same"
 result $status "R-RES-PAGES: programs are killed in the middle of jobs, and the next one runs"
 
+# Weights that do not fit are read again in every pass, while jobs run, past the page cache:
+# what is in there afterwards is what reading the file's head alone brings in.
+least=$("$build/linnet" plan -m $model --memory 1 -c 64 2>&1 |
+	sed -n 's/.*at least \([0-9]*\) are needed.*/\1/p')
+mkdir -p "$dir/files"
+cp $model "$dir/files/model.gguf"
+mke2fs -q -t ext4 -d "$dir/files" "$dir/disk" 64M >"$dir/said" 2>&1
+cat >"$dir/read" <<END
+mkdir -p /mnt
+mount -o ro /dev/ubda /mnt
+t=/sys/kernel/tracing
+echo counter >\$t/trace_clock
+echo 8192 >\$t/buffer_size_kb
+for event in linnet/linnet_job_run linnet/linnet_job_done block/block_rq_issue; do
+	echo 1 >\$t/events/\$event/enable
+done
+$build/linnet info -m /mnt/model.gguf >/dev/null
+before=\$(fincore -n -o PAGES /mnt/model.gguf)
+$build/linnet run -m /mnt/model.gguf -p '' -n 20 -c 64 --temp 0 --memory $((least + 8192)) \
+	--engine accel --stats /tmp/stats >/dev/null || exit 1
+grep -q '"direct_io": *true' /tmp/stats || exit 2
+after=\$(fincore -n -o PAGES /mnt/model.gguf)
+awk '/linnet_job_run:/ { jobs++ } /linnet_job_done:/ { jobs-- }
+	/block_rq_issue:.* R / { n++; during += jobs > 0 }
+	END { print n + 0 " reads, " during + 0 " while a job ran"; exit during < 10 }' \$t/trace || exit 3
+echo "pages of the file in the page cache: \$before before, \$after after"
+[ \$((after)) -le \$((before)) ] || exit 4
+END
+guest "$VM_DEVICE_SOCKET" --see "$dir" --disk "$dir/disk" ". $dir/read"
+result $status "weights are read straight into buffers while jobs run; none is in the page cache"
+
+# io_uring is refused: by name, or done without
+guest "$VM_DEVICE_SOCKET" --see "$dir" "echo 2 >/proc/sys/kernel/io_uring_disabled
+	$run accel -n 5 2>/tmp/err && exit 1
+	cat /tmp/err
+	grep -q 'the accel engine needs io_uring, which is not used here: Operation not permitted' /tmp/err &&
+		$run auto -n 60 >/tmp/text && cmp /tmp/text $dir/host"
+result $status "where io_uring is refused, accel says so and auto takes the host"
+
 if [ "${flavour#sid-}" = debug ]; then
 	# with every allocation and copy of the driver's failing once
 	guest "$VM_DEVICE_SOCKET" --seconds 900 "LINNET_TEST_NODE=/dev/accel/accel0 $build/tests/selftests/sweep"
