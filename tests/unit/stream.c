@@ -419,7 +419,7 @@ static void test_header(void)
 	refused(copy, bytes, code, -1, -1, what, #change);		\
 } while (0)
 	HEADER(h->magic ^= 1, -EINVAL, "wrong magic");
-	HEADER(h->version = 2, -ENOTSUP, "unknown version");
+	HEADER(h->version = LINNET_STREAM_VERSION + 1, -ENOTSUP, "unknown version");
 	HEADER(h->version = 0, -ENOTSUP, "unknown version");
 	HEADER(h->bytes--, -EINVAL, "wrong length");
 	HEADER(h->bytes = 0xffffffff, -EINVAL, "wrong length");

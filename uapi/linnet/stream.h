@@ -28,7 +28,7 @@
 #include <linux/types.h>
 
 #define LINNET_STREAM_MAGIC	0x54534e4cu	/* "LNST" */
-#define LINNET_STREAM_VERSION	1
+#define LINNET_STREAM_VERSION	2
 
 #define LINNET_MAX_SLOTS	64
 #define LINNET_MAX_PARAMS	8
