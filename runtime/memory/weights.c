@@ -268,7 +268,14 @@ static int make_place(struct place *p, struct linnet_region *region, uint64_t at
 	return p->read ? 0 : -ENOMEM;
 }
 
-/* Resident units first, then by rank, then in order. */
+/* Is a unit always resident? */
+static bool stays(const struct linnet_weight_unit *u)
+{
+	return u->fixed && !u->optional;
+}
+
+/* Those that stay first, as memory is given back from the end, then those that are
+ * resident now, then by rank, then in order. */
 static int by_rank(const void *a, const void *b)
 {
 	const struct slab_entry *x = a, *y = b;
@@ -276,6 +283,8 @@ static int by_rank(const void *a, const void *b)
 	const bool gone[2] = { x->unit->streamed || x->unit->absent,
 			       y->unit->streamed || y->unit->absent };
 
+	if (stays(x->unit) != stays(y->unit))
+		return stays(x->unit) ? -1 : 1;
 	if (gone[0] != gone[1])
 		return gone[0] ? 1 : -1;
 	if (x->unit->rank != y->unit->rank)

@@ -21,6 +21,7 @@ static char dir[] = "/tmp/linnet-memory-XXXXXX";
 static char path[128];
 static struct linnet_error err;
 static bool sanitized;
+static bool slow;		/* plain C computes */
 
 static double now(void)
 {
@@ -82,6 +83,7 @@ static bool open_with(struct run *r, uint64_t memory, uint32_t n_batch, bool thr
 		return test_ok(false, "%s: %s", path, err.message);
 	linnet_model_info(r->m, &info);
 	r->n_vocab = info.n_vocab;
+	slow = !strcmp(info.isa, "ref");
 	return true;
 }
 
@@ -148,7 +150,7 @@ static void test_same(uint32_t chunk)
 	float *want, *got;
 	pthread_t thread;
 	double until;
-	unsigned runs = 0;
+	unsigned runs = 0, least;
 	bool ok = true;
 
 	if (!open_run(&plain, LINNET_MEMORY_UNLIMITED, chunk) ||
@@ -158,10 +160,11 @@ static void test_same(uint32_t chunk)
 	got = calloc(n * plain.n_vocab, sizeof(float));
 	if (!want || !got || !decode(&plain, chunk, want))
 		abort();
+	least = slow ? 1 : 2;
 	shaker.r = &shaken;
 	if (pthread_create(&thread, NULL, shake, &shaker))
 		abort();
-	for (until = now() + (sanitized ? 3 : 2); ok && (now() < until || runs < 2); runs++) {
+	for (until = now() + (sanitized ? 3 : 2); ok && (now() < until || runs < least); runs++) {
 		memset(got, 0, n * plain.n_vocab * sizeof(float));
 		ok = decode(&shaken, chunk, got) &&
 		     !memcmp(want, got, n * plain.n_vocab * sizeof(float));
@@ -273,9 +276,10 @@ static void test_give_back(void)
 	}
 	w.stop = true;
 	pthread_join(thread, NULL);
-	/* Within 100 ms; a machine that does something else may take longer now and then. A
-	 * sanitizer has memory of its own. */
-	test_ok(!w.failed && (sanitized || (worst < 0.5 && n_soon > n_all / 2)),
+	/* Within 100 ms; a machine that does something else may take longer now and then. Jobs
+	 * under way hold their weights, which in this small model are a good part of all, and
+	 * plain C computes one for half a second. A sanitizer has memory of its own. */
+	test_ok(!w.failed && (sanitized || (slow ? worst < 4 : worst < 0.5 && n_soon > n_all / 2)),
 		"decodes run: given back within 100 ms %u times of %u, at most %.1f ms", n_soon, n_all,
 		worst * 1e3);
 	free(w.logits);
@@ -402,6 +406,13 @@ int main(void)
 		no_io_uring = false;
 		test_no_space();
 	}
+	/* what lies in memory for good, as embeddings do that are the output, too, must not
+	 * keep the rest */
+	if (make_model(python, "tied", sanitized ? "--layers 4 --embd 256 --ff 1024 --heads 8 "
+		       "--kv-heads 2 --vocab 2048 --tied --type q8_0" :
+		       "--layers 12 --embd 512 --ff 2048 --heads 8 --kv-heads 2 "
+		       "--vocab 4096 --tied --type q8_0"))
+		test_give_back();
 	if (make_model(python, "dense", sanitized ? "--layers 4 --embd 256 --ff 1024 --heads 8 "
 		       "--kv-heads 2 --vocab 2048 --no-tied --type q8_0" :
 		       "--layers 12 --embd 512 --ff 2048 --heads 8 --kv-heads 2 "
