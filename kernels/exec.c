@@ -23,10 +23,12 @@
  * that come first to it. Few tokens: memory is the limit, and starting in a new place costs
  * a stretch of it at half speed. So most of a matrix goes in pieces as long as they may be
  * for threads of equal speed. No piece is shorter than PIECE_BYTES of weights; none is
- * longer than keeps reads waiting for a poll.
+ * longer than may keep reads, and who wants memory back, waiting for a poll: PIECE_MAX is
+ * for up to PIECE_TOKENS tokens, and more of them make pieces shorter.
  */
 #define PIECE_BYTES (96 << 10)
 #define PIECE_MAX (4 << 20)
+#define PIECE_TOKENS 64
 #define FEW_TOKENS 8
 
 /* Queries that one call of the attention kernel gets at the most. */
@@ -317,6 +319,7 @@ static void need_matmul(const struct linnet_op *op, const uint32_t *params,
  */
 struct cut {
 	uint32_t n, granule, threads;
+	uint64_t most;				/* bytes of a piece */
 	uint64_t left;				/* bytes of the rests */
 	struct cut_matrix {
 		uint64_t row_bytes;
@@ -346,7 +349,7 @@ static bool cut_piece(struct cut *c)
 				uint64_t bytes = c->left / (2 * c->threads);
 
 				bytes = bytes < PIECE_BYTES ? PIECE_BYTES : bytes;
-				bytes = bytes < PIECE_MAX ? bytes : PIECE_MAX;
+				bytes = bytes < c->most ? bytes : c->most;
 				rows = round_rows(bytes / m->row_bytes, c->granule);
 			}
 			c->row1 = end - c->row0 < rows ? end : c->row0 + rows;
@@ -376,7 +379,12 @@ static bool cut_matrices(struct cut *c, const struct linnet_exec *x, const struc
 {
 	const uint32_t tokens = linnet_dim(op->operand[0].ne[1], x->params);
 
-	*c = (struct cut){ .n = op->attr[0], .granule = x->k->row_granule, .threads = x->team->n };
+	*c = (struct cut){ .n = op->attr[0], .granule = x->k->row_granule, .threads = x->team->n,
+			   .most = PIECE_MAX };
+	if (tokens > PIECE_TOKENS)
+		c->most = (uint64_t)PIECE_MAX * PIECE_TOKENS / tokens;
+	if (c->most < PIECE_BYTES)
+		c->most = PIECE_BYTES;
 	for (uint32_t i = 0; i < c->n; i++) {
 		const struct linnet_operand *weight = &op->operand[2 + 3 * i];
 		struct cut_matrix *m = &c->m[i];
@@ -384,7 +392,7 @@ static bool cut_matrices(struct cut *c, const struct linnet_exec *x, const struc
 		m->row_bytes = weight->nb[0];
 		m->rows = linnet_dim(weight->ne[1], x->params);
 		if (tokens <= FEW_TOKENS) {
-			const uint64_t most = PIECE_MAX / m->row_bytes;
+			const uint64_t most = c->most / m->row_bytes;
 			uint64_t rows = m->rows;
 
 			if (c->threads > 1)
