@@ -275,6 +275,21 @@ bool linnet_ctx_idle(struct linnet_ctx *ctx)
 	return idle;
 }
 
+/*
+ * Take the context from the scheduler. A worker that is just taking one of its jobs would put
+ * the entity back among those that have some, after drm_sched_entity_fini() has removed it
+ * and before that has waited for the worker: so no worker runs meanwhile.
+ */
+static void linnet_ctx_leave_sched(struct linnet_ctx *ctx)
+{
+	struct linnet_device *ldev = ctx->ldev;
+
+	guard(mutex)(&ldev->sched_lock);
+	drm_sched_wqueue_stop(&ldev->sched);
+	drm_sched_entity_fini(&ctx->entity);
+	drm_sched_wqueue_start(&ldev->sched);
+}
+
 /* End a context that no new command can find. Drops the owner's reference. */
 static void linnet_ctx_close(struct linnet_ctx *ctx)
 {
@@ -295,7 +310,7 @@ static void linnet_ctx_close(struct linnet_ctx *ctx)
 	mutex_unlock(&ctx->submit_lock);
 	wake_up_all(&ctx->room);
 
-	drm_sched_entity_fini(&ctx->entity);
+	linnet_ctx_leave_sched(ctx);
 
 	if (!wait_event_timeout(ldev->idle, linnet_ctx_idle(ctx), LINNET_CLOSE_GRACE)) {
 		mutex_lock(&ldev->reset_lock);
