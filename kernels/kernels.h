@@ -3,7 +3,7 @@
  * Compute kernels: the table that an engine calls, and the numeric contract that
  * every implementation keeps. kernels/ref/ is the definition in plain C; x86/
  * and arm/ override entries at start by CPU feature (table.c). LINNET_CPU names
- * a level ("ref", "avx2", "avx512"; "neon", "dotprod") to force a lower one.
+ * a level ("ref", "avx2", "avxvnni", "avx512"; "neon", "dotprod", "i8mm") to force a lower one.
  *
  * The numeric contract
  * --------------------
