@@ -55,13 +55,13 @@ check "closed standard input and no prompt: an error" test "$got" = 1
 
 # Long enough that it is still writing when the signal comes.
 got=0
-timeout --preserve-status -s INT 1 "$linnet" run -m "$demo" -p Once -n -1 -c 60000 --ignore-eos \
+timeout --foreground --preserve-status -s INT 1 "$linnet" run -m "$demo" -p Once -n -1 -c 60000 --ignore-eos \
 	>"$out" 2>"$err" || got=$?
 check "Ctrl-C ends the text and is no failure" test "$got" = 0
 check "Ctrl-C: the text so far is there" test -s "$out"
 stderr_has "Ctrl-C: the summary is printed" "^decode "
 got=0
-timeout --preserve-status -s INT 1 "$linnet" bench -m "$demo" -p 60000 -n 0 -r 50 >"$out" 2>"$err" ||
+timeout --foreground --preserve-status -s INT 1 "$linnet" bench -m "$demo" -p 60000 -n 0 -r 50 >"$out" 2>"$err" ||
 	got=$?
 check "Ctrl-C ends other commands" test "$got" = 130
 done_testing

@@ -61,11 +61,14 @@ guest "$VM_DEVICE_SOCKET" --see "$dir" "for i in 1 2 3 4; do $run accel -n 400 >
 result $status "R-RES-PAGES: programs are killed in the middle of jobs, and the next one runs"
 
 # Weights that do not fit are read again in every pass, while jobs run, past the page cache:
-# what is in there afterwards is what reading the file's head alone brings in.
-least=$("$build/linnet" plan -m $model --memory 1 -c 64 2>&1 |
-	sed -n 's/.*at least \([0-9]*\) are needed.*/\1/p')
+# what is in there afterwards is what reading the file's head alone brings in. Jobs of many
+# tokens last longer than the reads of one piece: reads begin beside them.
 mkdir -p "$dir/files"
-cp $model "$dir/files/model.gguf"
+"${PYTHON:-/usr/bin/python3}" tests/tools/make_model.py --preset llama --type q8_0 --layers 4 \
+	--embd 512 --ff 1024 -o "$dir/files/model.gguf" >/dev/null 2>"$dir/said"
+least=$("$build/linnet" plan -m "$dir/files/model.gguf" --memory 1 -c 512 2>&1 |
+	sed -n 's/.*at least \([0-9]*\) are needed.*/\1/p')
+yes word | head -n 120 | tr '\n' ' ' >"$dir/prompt"
 mke2fs -q -t ext4 -d "$dir/files" "$dir/disk" 64M >"$dir/said" 2>&1
 cat >"$dir/read" <<END
 mkdir -p /mnt
@@ -78,8 +81,8 @@ for event in linnet/linnet_job_run linnet/linnet_job_done block/block_rq_issue; 
 done
 $build/linnet info -m /mnt/model.gguf >/dev/null
 before=\$(fincore -n -o PAGES /mnt/model.gguf)
-$build/linnet run -m /mnt/model.gguf -p '' -n 20 -c 64 --temp 0 --memory $((least + 8192)) \
-	--engine accel --stats /tmp/stats >/dev/null || exit 1
+$build/linnet run -m /mnt/model.gguf -f $dir/prompt -n 2 -c 512 -b 128 --temp 0 \
+	--memory $((least + 65536)) --engine accel --stats /tmp/stats >/dev/null || exit 1
 grep -q '"direct_io": *true' /tmp/stats || exit 2
 after=\$(fincore -n -o PAGES /mnt/model.gguf)
 awk '/linnet_job_run:/ { jobs++ } /linnet_job_done:/ { jobs-- }
