@@ -957,6 +957,35 @@ struct linnet_weight linnet_weights_find(const struct linnet_weights *w, size_t 
 	return (struct linnet_weight){ p->region, p->at + u->at[i], u->tensor[i]->bytes };
 }
 
+const struct linnet_region *linnet_weights_region(const struct linnet_weights *w)
+{
+	for (size_t i = 0; i < w->n_units; i++) {
+		const struct unit *u = &w->unit[i];
+
+		if (u->n && (!w->resident || u->own.at + u->bytes > w->resident->bytes))
+			return NULL;
+	}
+	return w->resident;
+}
+
+uint64_t linnet_weights_home(const struct linnet_weights *w, size_t unit, size_t i)
+{
+	const struct unit *u = &w->unit[unit];
+
+	return u->own.at + u->at[i];
+}
+
+bool linnet_weights_at_home(const struct linnet_weights *w)
+{
+	for (size_t i = 0; i < w->n_units; i++) {
+		const struct unit *u = &w->unit[i];
+
+		if (u->n && (u->place != &u->own || !linnet_weights_there(w, i)))
+			return false;
+	}
+	return true;
+}
+
 bool linnet_weights_reading(const struct linnet_weights *w)
 {
 	return w->pending;

@@ -111,6 +111,16 @@ bool linnet_weights_absent(const struct linnet_weights *w, size_t unit);
 struct linnet_weight linnet_weights_find(const struct linnet_weights *w, size_t unit, size_t i);
 
 /*
+ * Each unit has a place of its own in one region, where it is whenever it is resident: the
+ * region, or NULL where memory was not reserved for all of them.
+ */
+const struct linnet_region *linnet_weights_region(const struct linnet_weights *w);
+/* That of tensor number i of a unit. */
+uint64_t linnet_weights_home(const struct linnet_weights *w, size_t unit, size_t i);
+/* All units are in their places now, and may be used. */
+bool linnet_weights_at_home(const struct linnet_weights *w);
+
+/*
  * Stream the units that have `streamed` set from now on, leave out those that are absent,
  * and keep the others, as far as memory was reserved for them (what was not is streamed or
  * absent). Memory of units that are not in use is given back before

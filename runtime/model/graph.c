@@ -38,6 +38,7 @@ struct build {
 	struct act act;
 	bool in_parts;			/* the layer's parts are streams of their own */
 	bool cached;			/* its experts are in the cache */
+	const struct linnet_graph_places *places;	/* of a whole pass; NULL: not one */
 };
 
 #define TOKENS (LINNET_DIM_PARAM | LINNET_PARAM_TOKENS)
@@ -188,14 +189,17 @@ static void put_paging(struct build *bd)
 	put(bd, LINNET_SLOT_PAGES, 0, LINNET_TYPE_I32, 2, bd->c->n_seq_pages, bd->c->n_seqs, 1);
 }
 
-/* A tensor in the slot of its number; absent when t is NULL. */
+/* A tensor in the slot of its number, or among all weights; absent when t is NULL. */
 static void put_tensor(struct build *bd, uint32_t number, const struct linnet_gguf_tensor *t)
 {
+	const struct linnet_graph_places *all = bd->places;
+
 	if (!t) {
 		linnet_builder_none(&bd->b);
 		return;
 	}
-	put(bd, LINNET_SLOT_WEIGHT + number, 0, t->type, t->n_dims, t->ne[0], t->ne[1], t->ne[2]);
+	put(bd, LINNET_SLOT_WEIGHT + (all ? 0 : number), all ? all->find(all->ctx, t) : 0, t->type,
+	    t->n_dims, t->ne[0], t->ne[1], t->ne[2]);
 }
 
 static void put_role(struct build *bd, const struct linnet_layer *l, enum linnet_role role)
@@ -213,6 +217,9 @@ static void put_cache(struct build *bd, uint32_t layer, enum linnet_kv_role role
 						       role == LINNET_KV_K ? 0 : kv->k_bytes,
 						       bd->c->kv_type, 4, ne);
 
+	/* the slot begins with page 0 then, not at the layer's place in it */
+	if (bd->places)
+		o.offset += kv->offset;
 	o.nb[2] = bd->c->kv_stride;
 	linnet_builder_operand(&bd->b, &o);
 }
@@ -644,6 +651,29 @@ int linnet_graph_build(struct linnet_graph *g, const struct linnet_model *m,
 err_memory:
 	linnet_graph_free(g);
 	return linnet_err(err, -ENOMEM, "%s: out of memory", linnet_gguf_path(m->gguf));
+}
+
+int linnet_graph_whole(const struct linnet_model *m, const struct linnet_graph_config *c,
+		       const struct linnet_graph_places *places, void **data, size_t *bytes)
+{
+	struct linnet_graph same = { 0 };
+	struct build bd = { .m = m, .hp = &m->hp, .c = c, .g = &same, .places = places };
+
+	layout(&bd);
+	start(&bd);
+	embed(&bd, false);
+	for (uint32_t i = 0; i < m->hp.n_layer; i++)
+		for (uint32_t part = 0; part < LINNET_LAYER_PARTS; part++)
+			layer_part(&bd, i, part);
+	output(&bd);
+	*data = linnet_builder_finish(&bd.b, bytes);
+	if (!*data)
+		return -ENOMEM;
+	if (((const struct linnet_stream_header *)*data)->n_ops <= LINNET_MAX_OPS)
+		return 0;
+	free(*data);
+	*data = NULL;
+	return -E2BIG;
 }
 
 void linnet_graph_free(struct linnet_graph *g)

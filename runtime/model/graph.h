@@ -3,8 +3,9 @@
  * The streams of a model for given maxima: for the embeddings (from the whole table, or
  * from one with the pass's rows), for each kind of layer as a whole and for each of its
  * parts (those that differ in weights' places alone share one), for the output. Built once
- * for a session; what is in memory decides, pass by pass, which of them run. All ways give
- * the same bits.
+ * for a session; what is in memory decides, pass by pass, which of them run. When all weights
+ * are, each in a place of its own, one stream can be the whole pass. All ways give the same
+ * bits.
  */
 #ifndef LINNET_MODEL_GRAPH_H
 #define LINNET_MODEL_GRAPH_H
@@ -24,7 +25,7 @@ enum {
 	LINNET_SLOT_BATCH,		/* what the pass is about: ids, positions, pages */
 	LINNET_SLOT_KV,			/* from the layer's place in page 0 on */
 	LINNET_SLOT_PAGES,		/* the layer's page tables, i32 [n_seqs][n_seq_pages] */
-	LINNET_SLOT_WEIGHT,
+	LINNET_SLOT_WEIGHT,		/* of a whole pass: all weights */
 	LINNET_SLOTS = LINNET_SLOT_WEIGHT + LINNET_LAYER_ROLES,
 };
 
@@ -79,6 +80,20 @@ struct linnet_graph {
 int linnet_graph_build(struct linnet_graph *g, const struct linnet_model *m,
 		       const struct linnet_graph_config *c, struct linnet_error *err);
 void linnet_graph_free(struct linnet_graph *g);
+
+/* Where a tensor is in the slot of all weights. */
+struct linnet_graph_places {
+	uint64_t (*find)(void *ctx, const struct linnet_gguf_tensor *t);
+	void *ctx;
+};
+
+/*
+ * A pass in one stream, from the embeddings to the output, for a session
+ * whose graph was built with this configuration and whose keys and values are all in memory; the caller frees it.
+ * -E2BIG: it would have more operations than a stream may; -ENOMEM.
+ */
+int linnet_graph_whole(const struct linnet_model *m, const struct linnet_graph_config *c,
+		       const struct linnet_graph_places *places, void **data, size_t *bytes);
 
 /* One stream in words, through write; see linnet_model_dump_streams(). */
 int linnet_graph_dump(const void *data, size_t bytes, const char *title,

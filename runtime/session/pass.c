@@ -4,6 +4,9 @@
  * output. A layer whose weights are all in memory is one job; another is a job for each
  * of its parts, submitted as soon as that part is in memory, so that computing goes on
  * while weights are read. Which way a layer goes makes no difference to its results.
+ *
+ * A short pass over weights that are all in memory is one job on an engine where the way to
+ * it and back is what costs.
  */
 #include "session.h"
 
@@ -19,6 +22,10 @@
 
 /* Tokens of a pass whose jobs are short. */
 #define SHORT_PASS 8
+
+/* Tokens of a pass, times bytes of weights, up to which it is one job: longer ones would
+ * gain nothing, and keep the engine from others and from its limit of time for a job. */
+#define WHOLE_WORK (1ull << 30)
 
 /* Reads ahead that the next pass's first read may find before it in the disk's queue: the
  * disk stays busy, and the wait is short. */
@@ -83,14 +90,14 @@ static void use_unit(struct linnet_session *s, struct linnet_pass_job *j, size_t
 
 /* The job of units [first, first + n), with what all jobs are bound to. */
 static struct linnet_pass_job *start_job(struct linnet_session *s, size_t first, uint32_t n,
-					 uint32_t stream)
+					 const struct linnet_engine_stream *stream)
 {
 	struct linnet_pass_job *j = &s->job[first];
 
 	j->n_units = n;
 	j->layer = -1;
 	j->uses_embeddings = j->early = false;
-	j->job.stream = s->stream[stream];
+	j->job.stream = stream;
 	j->job.n_bindings = 0;
 	bind(j, LINNET_SLOT_ACT, s->act, 0, s->act->bytes);
 	bind(j, LINNET_SLOT_BATCH, s->batch, 0, s->batch->bytes);
@@ -203,7 +210,7 @@ static int submit_embed(struct linnet_session *s, struct linnet_error *err)
 	if (ret < 0)
 		return ret;
 	j = start_job(s, LINNET_UNIT_TABLES, s->gathering ? 1 : 2,
-		      s->gathering ? LINNET_STREAM_EMBED_ROWS : LINNET_STREAM_EMBED);
+		      s->stream[s->gathering ? LINNET_STREAM_EMBED_ROWS : LINNET_STREAM_EMBED]);
 	use_unit(s, j, LINNET_UNIT_TABLES);
 	if (s->gathering) {
 		const struct linnet_region *table = linnet_gather_table(s->gather);
@@ -228,7 +235,7 @@ static int submit_output(struct linnet_session *s, uint32_t n_outputs, struct li
 		ret = await_unit(s, LINNET_UNIT_EMBEDDINGS, err);
 	if (ret)
 		return ret;
-	j = start_job(s, unit, 1, LINNET_STREAM_OUTPUT);
+	j = start_job(s, unit, 1, s->stream[LINNET_STREAM_OUTPUT]);
 	use_unit(s, j, unit);
 	if (tied)
 		use_unit(s, j, LINNET_UNIT_EMBEDDINGS);
@@ -243,7 +250,7 @@ static int submit_parts(struct linnet_session *s, uint32_t layer, uint32_t part,
 	const size_t first = linnet_units_layer(layer, part);
 	const struct linnet_batch_layout *at = &s->plan.graph.batch;
 	const uint64_t kv = linnet_kv_view(s->kv, layer).offset;
-	struct linnet_pass_job *j = start_job(s, first, n, stream);
+	struct linnet_pass_job *j = start_job(s, first, n, s->stream[stream]);
 
 	j->layer = part ? -1 : (int32_t)layer;
 	bind(j, LINNET_SLOT_KV, s->kv->region, kv, s->kv->region->bytes - kv);
@@ -265,7 +272,7 @@ static int submit_experts(struct linnet_session *s, uint32_t layer, struct linne
 	const struct linnet_experts *x = s->m->experts;
 	const struct linnet_region *region = linnet_experts_region(x);
 	struct linnet_pass_job *j = start_job(s, linnet_units_layer(layer, LINNET_PART_EXPERTS), 0,
-					      s->plan.graph.expert_stream[layer]);
+					      s->stream[s->plan.graph.expert_stream[layer]]);
 
 	for (int t = 0; t < LINNET_EXPERT_TENSORS; t++) {
 		const uint64_t at = linnet_experts_offset(x, layer, t);
@@ -344,8 +351,8 @@ static int guess_experts(struct linnet_session *s, uint32_t layer, struct linnet
 	/* there is a wait in make_room(), in which it may have gone */
 	if (!linnet_weights_there(s->m->weights, unit))
 		return 0;
-	j = start_job(s, unit, 1,
-		      s->plan.graph.part_stream[(layer + 1) * LINNET_LAYER_PARTS + LINNET_PART_ROUTER]);
+	j = start_job(s, unit, 1, s->stream[s->plan.graph.part_stream[
+			(layer + 1) * LINNET_LAYER_PARTS + LINNET_PART_ROUTER]]);
 	j->early = true;
 	use_unit(s, j, unit);
 	ret = submit(s, j, 0, err);
@@ -400,6 +407,65 @@ static int submit_layer(struct linnet_session *s, uint32_t layer, struct linnet_
 	return ret;
 }
 
+/* ------------------------------------------------------------- passes in one job */
+
+static uint64_t find_home(void *ctx, const struct linnet_gguf_tensor *t)
+{
+	const struct linnet_session *s = ctx;
+	const struct linnet_units *u = s->m->units;
+
+	for (size_t i = 0; i < u->n_units; i++)
+		for (size_t j = 0; j < u->unit[i].n; j++)
+			if (u->unit[i].tensor[j] == t)
+				return linnet_weights_home(s->m->weights, i, j);
+	/* beyond any slot: the stream is refused */
+	return UINT64_MAX;
+}
+
+/* Make the stream of a whole pass, where there can be one. */
+static int make_whole(struct linnet_session *s, struct linnet_error *err)
+{
+	const struct linnet_graph_places places = { find_home, s };
+	const struct linnet_region *weights = linnet_weights_region(s->m->weights);
+	struct linnet_engine *e = s->m->engine;
+	void *data;
+	size_t bytes;
+	int ret;
+
+	/* cold pages are awaited layer by layer */
+	if (!e->ops->together || s->pages || !weights || weights->bytes > WHOLE_WORK)
+		return 0;
+	ret = linnet_session_plan_whole(&s->plan, s->m, &places, &data, &bytes);
+	if (ret == -ENOMEM)
+		return linnet_err(err, ret, "%s: out of memory", linnet_gguf_path(s->m->gguf));
+	if (ret)
+		return 0;
+	ret = e->ops->stream_create(e, &s->whole, data, bytes, err);
+	free(data);
+	/* longer than the engine takes */
+	return ret == -E2BIG ? 0 : ret;
+}
+
+static bool may_be_whole(const struct linnet_session *s, uint32_t n_outputs)
+{
+	return s->whole && n_outputs && together(s) && linnet_weights_at_home(s->m->weights) &&
+	       s->n_tokens * linnet_weights_region(s->m->weights)->bytes <= WHOLE_WORK;
+}
+
+static int submit_whole(struct linnet_session *s, uint32_t n_outputs, struct linnet_error *err)
+{
+	const struct linnet_region *weights = linnet_weights_region(s->m->weights);
+	const struct linnet_batch_layout *at = &s->plan.graph.batch;
+	struct linnet_pass_job *j = start_job(s, 0, s->m->units->n_units, s->whole);
+
+	bind(j, LINNET_SLOT_KV, s->kv->region, 0, s->kv->region->bytes);
+	bind(j, LINNET_SLOT_PAGES, s->batch, at->pages, at->table_bytes);
+	bind(j, LINNET_SLOT_WEIGHT, weights, 0, weights->bytes);
+	for (size_t i = 0; i < j->n_units; i++)
+		linnet_weights_use(s->m->weights, i);
+	return submit(s, j, n_outputs, err);
+}
+
 static int job_error(const struct linnet_session *s, struct linnet_error *err)
 {
 	const char *path = linnet_gguf_path(s->m->gguf);
@@ -414,6 +480,26 @@ static int job_error(const struct linnet_session *s, struct linnet_error *err)
 			  strerror(-s->failed));
 }
 
+/* A job for each layer, or for each of its parts. */
+static int submit_chain(struct linnet_session *s, uint32_t n_outputs, struct linnet_error *err)
+{
+	struct linnet_model *m = s->m;
+	int ret = submit_embed(s, err);
+
+	linnet_queue_set_depth(m->queue, 0);
+	for (uint32_t i = 0; i < m->hp.n_layer && !ret; i++) {
+		ret = submit_layer(s, i, err);
+		if (!together(s))
+			linnet_queue_poll(m->queue);
+	}
+	/* rows of the next token's embeddings are asked for when it is known, and waited for */
+	if (linnet_weights_absent(m->weights, LINNET_UNIT_EMBEDDINGS))
+		linnet_queue_set_depth(m->queue, SHALLOW);
+	if (!ret && n_outputs)
+		ret = submit_output(s, n_outputs, err);
+	return ret;
+}
+
 int linnet_pass_run(struct linnet_session *s, uint32_t n, uint32_t n_outputs,
 		    struct linnet_error *err)
 {
@@ -426,18 +512,10 @@ int linnet_pass_run(struct linnet_session *s, uint32_t n, uint32_t n_outputs,
 	s->gathering = false;
 	linnet_kv_start(s->kv);
 	linnet_weights_begin(m->weights);
-	ret = submit_embed(s, err);
-	linnet_queue_set_depth(m->queue, 0);
-	for (uint32_t i = 0; i < m->hp.n_layer && !ret; i++) {
-		ret = submit_layer(s, i, err);
-		if (!together(s))
-			linnet_queue_poll(m->queue);
-	}
-	/* rows of the next token's embeddings are asked for when it is known, and waited for */
-	if (linnet_weights_absent(m->weights, LINNET_UNIT_EMBEDDINGS))
-		linnet_queue_set_depth(m->queue, SHALLOW);
-	if (!ret && n_outputs)
-		ret = submit_output(s, n_outputs, err);
+	if (may_be_whole(s, n_outputs))
+		ret = submit_whole(s, n_outputs, err);
+	else
+		ret = submit_chain(s, n_outputs, err);
 	if (ret)
 		s->stop = 1;
 	while (s->pending) {
@@ -475,7 +553,7 @@ int linnet_pass_init(struct linnet_session *s, struct linnet_error *err)
 			.interrupt = &s->stop,
 		};
 	}
-	return 0;
+	return make_whole(s, err);
 }
 
 void linnet_pass_free(struct linnet_session *s)

@@ -66,12 +66,12 @@ static int measure_kv(struct linnet_session_plan *p, const struct linnet_model *
 /* Code and libraries of a process that does nothing but this. */
 #define PROCESS_BYTES (6u << 20)
 
-static int build_graph(struct linnet_session_plan *p, const struct linnet_model *m,
-		       struct linnet_error *err)
+static struct linnet_graph_config graph_config(const struct linnet_session_plan *p,
+					       const struct linnet_model *m)
 {
 	const bool cold = p->n_frames < p->n_pages;
 	const uint32_t n_layer = m->hp.n_layer;
-	const struct linnet_graph_config config = {
+	return (struct linnet_graph_config){
 		.n_batch = p->n_batch,
 		.n_outputs = p->n_outputs,
 		/* as linnet_kv_view() will have them */
@@ -85,8 +85,14 @@ static int build_graph(struct linnet_session_plan *p, const struct linnet_model 
 		.kv_type = p->kv_type,
 		.long_factors = p->n_ctx > m->hp.rope_ctx_orig,
 		.n_places = p->max_places,
-		.place_bytes = p->units->place_bytes,
+		.place_bytes = (p->units ? p->units : m->units)->place_bytes,
 	};
+}
+
+static int build_graph(struct linnet_session_plan *p, const struct linnet_model *m,
+		       struct linnet_error *err)
+{
+	const struct linnet_graph_config config = graph_config(p, m);
 
 	linnet_graph_free(&p->graph);
 	return linnet_graph_build(&p->graph, m, &config, err);
@@ -345,6 +351,14 @@ int linnet_session_plan_make(struct linnet_session_plan *p, const struct linnet_
 			     struct linnet_error *err)
 {
 	return make(p, m, options, m->budget, err);
+}
+
+int linnet_session_plan_whole(const struct linnet_session_plan *p, const struct linnet_model *m,
+			      const struct linnet_graph_places *places, void **data, size_t *bytes)
+{
+	const struct linnet_graph_config config = graph_config(p, m);
+
+	return linnet_graph_whole(m, &config, places, data, bytes);
 }
 
 void linnet_session_plan_free(struct linnet_session_plan *p)

@@ -146,6 +146,7 @@ void linnet_session_destroy(struct linnet_session *s)
 	for (uint32_t i = 0; s->stream && i < s->plan.graph.n_streams; i++)
 		e->ops->stream_destroy(e, s->stream[i]);
 	free(s->stream);
+	e->ops->stream_destroy(e, s->whole);
 	linnet_prefix_close(s->prefix);
 	for (uint32_t i = 0; s->seq && i < s->plan.n_seqs; i++)
 		free(s->seq[i].ids);

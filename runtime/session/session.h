@@ -41,6 +41,9 @@ struct linnet_session_plan {
 int linnet_session_plan_make(struct linnet_session_plan *p, const struct linnet_model *m,
 			     const struct linnet_session_options *opts, struct linnet_error *err);
 void linnet_session_plan_free(struct linnet_session_plan *p);
+/* See linnet_graph_whole(). */
+int linnet_session_plan_whole(const struct linnet_session_plan *p, const struct linnet_model *m,
+			      const struct linnet_graph_places *places, void **data, size_t *bytes);
 
 struct linnet_session;
 
@@ -93,6 +96,7 @@ struct linnet_session {
 	struct linnet_region *act, *batch;
 	struct linnet_gather *gather;		/* of embeddings; NULL: they are always there */
 	struct linnet_engine_stream **stream;	/* as plan.graph.stream */
+	struct linnet_engine_stream *whole;	/* a pass; NULL: passes are chains of jobs */
 
 	/* pass.c */
 	struct linnet_pass_job *job;		/* for each unit; a job may be of several */

@@ -51,6 +51,9 @@ VM_DEVICE_LOG=$dir/device vm_device_start -v
 same="$run accel -n 60 >/tmp/text && cmp /tmp/text $dir/host"
 guest "$VM_DEVICE_SOCKET" --see "$dir" "for i in 1 2 3; do $same || exit 1; done"
 result $status "a model writes in a guest what it writes on the host, three times; nothing is lost"
+jobs=$(sed -n 's/.*context [0-9]*: \([0-9]*\) jobs took.*/\1/p' "$dir/device" | tail -n 1)
+[ "${jobs:-1000}" -le 80 ] && bad=0 || bad=1
+result $bad "a token is one job, when all weights are in memory ($jobs jobs for 60 tokens)"
 grep -q "failed with status" "$dir/device" && bad=1 || bad=0
 result $bad "R-REQ-RESERVED, R-RES-JOBS: no request of the driver was refused"
 grep -q "ended with status" "$dir/device" && bad=1 || bad=0
