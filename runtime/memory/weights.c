@@ -10,7 +10,8 @@
  * on when a unit is done with. Changing what is resident only changes what it finds.
  *
  * Resident units lie in one region, those of low rank first, so that what goes first
- * lies at the end: then memory is given back in whole huge pages.
+ * lies together at the end: then memory is given back in whole huge pages. A unit that a
+ * job has still in use keeps its own memory alone.
  */
 #include "weights.h"
 
@@ -66,6 +67,7 @@ struct unit {
 	size_t n_spans, n_reads;
 	uint64_t bytes;
 	bool streamed, fixed, optional, absent, summed, suspect;
+	bool backed;		/* its own place may have memory */
 	unsigned users;
 	struct place own;
 	struct place *place;	/* where it is or is being read to; NULL: nowhere */
@@ -78,6 +80,7 @@ struct linnet_weights {
 	bool *direct;
 	size_t n_files;
 	struct unit *unit;
+	size_t *order;		/* of units in the resident region */
 	size_t n_units, n_streamed;
 	struct place *slot;
 	unsigned n_slots;
@@ -86,7 +89,6 @@ struct linnet_weights {
 	uint64_t resident_bytes, pass_bytes;
 	uint64_t slot_bytes;	/* that a slot may take, by what is streamed */
 	uint64_t slot_stride;	/* for the largest unit that may ever be */
-	uint64_t touched;	/* of the resident region: what lies behind has no memory */
 
 	/* the pass: its first unit that is not done with; the reader: what it looks at
 	 * next, from n_units on in the next pass */
@@ -306,6 +308,7 @@ static int lay_out(struct linnet_weights *w, const struct linnet_weight_unit *un
 	for (size_t i = 0; i < w->n_units; i++) {
 		struct unit *u = &w->unit[entry[i].number];
 
+		w->order[i] = entry[i].number;
 		u->own.at = *all;
 		*all += u->bytes;
 	}
@@ -456,10 +459,11 @@ int linnet_weights_create(struct linnet_weights **out, const struct linnet_gguf 
 	w->g = g;
 	w->opts = *opts;
 	w->unit = calloc(n_units, sizeof(*w->unit));
+	w->order = calloc(n_units, sizeof(*w->order));
 	w->slot = calloc(opts->n_slots + 1, sizeof(*w->slot));
 	w->fd = malloc(linnet_gguf_file_count(g) * sizeof(*w->fd));
 	w->direct = calloc(linnet_gguf_file_count(g), sizeof(*w->direct));
-	if ((n_units && !w->unit) || !w->slot || !w->fd || !w->direct)
+	if ((n_units && (!w->unit || !w->order)) || !w->slot || !w->fd || !w->direct)
 		goto err_memory;
 	for (size_t i = 0; i < n_units; i++) {
 		w->n_units = i + 1;
@@ -523,6 +527,7 @@ void linnet_weights_destroy(struct linnet_weights *w)
 		if (w->fd[i] >= 0)
 			close(w->fd[i]);
 	free(w->unit);
+	free(w->order);
 	free(w->slot);
 	free(w->fd);
 	free(w->direct);
@@ -589,27 +594,39 @@ static void trim_slot(struct linnet_weights *w, struct place *p)
 	p->touched = w->slot_bytes;
 }
 
-/* Give back the memory behind the last resident unit, and that of the ring nobody needs. */
-static void trim(struct linnet_weights *w)
+/* Give back the memory of resident places that hold nothing, each run of them as a whole:
+ * at its borders are huge pages that its neighbours have a part of. */
+static void trim_resident(struct linnet_weights *w)
 {
 	struct linnet_engine *e = w->opts.engine;
-	uint64_t end = 0;
+	uint64_t from = 0;
+	bool some = false;
 
-	if (!e->ops->region_discard)
-		return;
 	for (size_t i = 0; i < w->n_units; i++) {
-		const struct unit *u = &w->unit[i];
+		struct unit *u = &w->unit[w->order[i]];
 
-		if (u->own.unit && u->own.at + u->bytes > end)
-			end = u->own.at + u->bytes;
+		if (u->own.unit) {
+			if (some)
+				e->ops->region_discard(e, w->resident, from, u->own.at - from);
+			from = u->own.at + u->bytes;
+			some = false;
+		} else if (u->backed) {
+			if (w->share)
+				linnet_share_drop(w->share, w->order[i]);
+			u->backed = false;
+			some = true;
+		}
 	}
-	for (size_t i = 0; w->share && i < w->n_units; i++)
-		if (w->unit[i].own.at >= end)
-			linnet_share_drop(w->share, i);
-	if (end < w->touched) {
-		e->ops->region_discard(e, w->resident, end, w->resident->bytes - end);
-		w->touched = end;
-	}
+	if (some)
+		e->ops->region_discard(e, w->resident, from, w->resident->bytes - from);
+}
+
+/* Give back memory that nobody needs. */
+static void trim(struct linnet_weights *w)
+{
+	if (!w->opts.engine->ops->region_discard)
+		return;
+	trim_resident(w);
 	for (unsigned i = 0; i < w->n_slots; i++)
 		trim_slot(w, &w->slot[i]);
 }
@@ -657,8 +674,7 @@ static void read_unit(struct linnet_weights *w, struct unit *u, struct place *p)
 	p->checked = false;
 	u->place = p;
 	if (p == &u->own) {
-		if (p->at + u->bytes > w->touched)
-			w->touched = p->at + u->bytes;
+		u->backed = true;
 		if (w->share && linnet_share_take(w->share, u - w->unit))
 			return;
 		/* what was shared here cannot be written to */

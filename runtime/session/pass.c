@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT
 /*
  * Passes over the model. A pass is a chain of jobs: the embeddings, each layer, the
- * output. A layer whose weights are all in memory is one job; another is a job for each
- * of its parts, submitted as soon as that part is in memory, so that computing goes on
- * while weights are read. Which way a layer goes makes no difference to its results.
+ * output. A layer whose weights are all in memory is one job when the pass has few tokens;
+ * another is a job for each of its parts, submitted as soon as that part is in memory, so
+ * that computing goes on while weights are read, and what they take can be given back as
+ * soon as a part is done with. Which way a layer goes makes no difference to its results.
  *
  * A short pass over weights that are all in memory is one job on an engine where the way to
  * it and back is what costs.
@@ -20,7 +21,8 @@
  * that most of the weights are free to go when memory is wanted back. */
 #define MOST_PENDING 4
 
-/* Tokens of a pass whose jobs are short. */
+/* Tokens of a pass whose jobs are short. Longer ones hold weights for so long that no job
+ * has more than a layer's part of them, and none waits that the engine need not have. */
 #define SHORT_PASS 8
 
 /* Tokens of a pass, times bytes of weights, up to which it is one job: longer ones would
@@ -143,7 +145,9 @@ static unsigned together(const struct linnet_session *s)
 /* Room for another job. */
 static int make_room(struct linnet_session *s, struct linnet_error *err)
 {
-	const unsigned most = together(s) ? together(s) : MOST_PENDING;
+	const unsigned most_long = s->m->engine->ops->together ? 2 : 1;
+	const unsigned most = s->n_tokens > SHORT_PASS ? most_long :
+			      together(s) ? together(s) : MOST_PENDING;
 	int ret = 0;
 
 	while (s->pending >= most && !ret)
@@ -392,7 +396,7 @@ static int submit_layer(struct linnet_session *s, uint32_t layer, struct linnet_
 
 	if (!ret)
 		ret = await_kv(s, layer, err);
-	while (!ret && n_ready < LINNET_LAYER_PARTS &&
+	while (!ret && s->n_tokens <= SHORT_PASS && n_ready < LINNET_LAYER_PARTS &&
 	       linnet_weights_ready(s->m->weights, linnet_units_layer(layer, n_ready), NULL) == 1)
 		n_ready++;
 	if (ret)
