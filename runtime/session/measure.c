@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 /*
- * Keeps linnet_kernels_measure(): one product as a stream, executed by the host engine's
- * threads, in turn with a plain read of the same weights and with products of registers,
- * so that a machine whose speed drifts slows all. And linnet_machine_measure(), the latter
- * two alone.
+ * Keeps linnet_kernels_measure(): one operation as a stream, executed by the host engine's
+ * threads, in turn with a plain read of the same weights or keys and values, and with
+ * products of registers, so that a machine whose speed drifts slows all. And
+ * linnet_machine_measure(), the latter two alone.
  */
 #include "kernels/exec.h"
 #include "runtime/engine/pool.h"
@@ -14,6 +14,7 @@
 #include <linnet/linnet.h>
 
 #include <errno.h>
+#include <math.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -24,19 +25,36 @@
 #define COLS		4096u
 #define WEIGHT_BYTES	((size_t)96 << 20)
 #define PROMPT		512u
+/* Heads of queries, of keys and values, and their dimensions */
+#define HEADS		32u
+#define KV_HEADS	8u
+#define HEAD		(COLS / HEADS)
+/* A prompt's positions end here */
+#define DEPTH		4096u
 #define INT8_ROUNDS	100000
 /* Places where a plain read's threads begin, tried in turn; odd, as pages and banks are not */
 #define SKEWS		8
 #define SKEW_BYTES	((size_t)271 << 10)
 
-enum { SLOT_X, SLOT_Y, SLOT_W, N_SLOTS };
+enum { SLOT_X, SLOT_Y, SLOT_W, SLOT_TABLE, N_SLOTS };
+
+/* Positions and sequences of a prompt's tokens, then pages of F16 or less */
+#define TABLE_INTS	(2 * PROMPT + WEIGHT_BYTES / (KV_HEADS * LINNET_KV_PAGE * HEAD))
 
 struct measure {
 	struct linnet_kernels k;
 	struct linnet_pool *pool;
 	unsigned n_threads;
-	struct linnet_region *w, *x, *y, *scratch;
+	struct linnet_region *w, *x, *y, *table, *scratch;
 	unsigned tries;
+};
+
+/* What is measured. */
+struct task {
+	struct linnet_stream *s;
+	size_t bytes;		/* of weights, or keys and values */
+	double ops;		/* multiplications and additions */
+	bool int8;		/* products of integers alone bound it */
 };
 
 static double now(void)
@@ -124,54 +142,109 @@ out:
 	return rate;
 }
 
-/* --------------------------------------------------------------- one product */
+/* ------------------------------------------------------------- one operation */
 
-static int product(struct linnet_stream **out, uint32_t type, uint32_t n_rows, uint32_t n_tokens)
+static int finish(struct task *t, struct linnet_builder *b)
 {
-	const uint32_t x[4] = { COLS, n_tokens, 1, 1 }, y[4] = { n_rows, n_tokens, 1, 1 };
-	const uint32_t w[4] = { COLS, n_rows, 1, 1 };
-	struct linnet_builder b = { 0 };
-	struct linnet_operand o;
 	size_t bytes;
-	void *data;
-	int ret;
+	void *data = linnet_builder_finish(b, &bytes);
+	int ret = data ? linnet_stream_parse(&t->s, data, bytes, NULL) : -ENOMEM;
 
-	linnet_builder_start(&b, NULL, 0, N_SLOTS);
-	linnet_builder_op(&b, LINNET_OP_MATMUL);
-	linnet_builder_u32(&b, 1);
-	o = linnet_operand_dense(SLOT_X, 0, LINNET_TYPE_F32, 2, x);
-	linnet_builder_operand(&b, &o);
-	o = linnet_operand_dense(SLOT_Y, 0, LINNET_TYPE_F32, 2, y);
-	linnet_builder_operand(&b, &o);
-	o = linnet_operand_dense(SLOT_W, 0, type, 2, w);
-	linnet_builder_operand(&b, &o);
-	linnet_builder_none(&b);
-	data = linnet_builder_finish(&b, &bytes);
-	ret = data ? linnet_stream_parse(out, data, bytes, NULL) : -ENOMEM;
 	free(data);
 	return ret;
 }
 
-/* One row of the result; the regions are large enough for all of them. */
-static int measure(struct measure *m, uint32_t type, uint32_t n_tokens, double seconds,
+static void put(struct linnet_builder *b, uint32_t slot, uint64_t offset, uint32_t type,
+		uint32_t n_dims, const uint32_t *ne)
+{
+	struct linnet_operand o = linnet_operand_dense(slot, offset, type, n_dims, ne);
+
+	linnet_builder_operand(b, &o);
+}
+
+/* The product of a matrix with some tokens. */
+static int product(struct task *t, uint32_t type, uint32_t n_tokens,
 		   struct linnet_kernels_row *row)
 {
-	const struct linnet_type_info *t = linnet_type_info(type);
-	const size_t row_bytes = linnet_row_bytes(t, COLS);
+	const struct linnet_type_info *info = linnet_type_info(type);
+	const size_t row_bytes = linnet_row_bytes(info, COLS);
 	/* a prompt's pass is bound by products: a smaller matrix says the same sooner */
 	const size_t want = n_tokens < PROMPT ? WEIGHT_BYTES : WEIGHT_BYTES / 16;
 	const uint32_t n_rows = (uint32_t)(want / row_bytes / 64 * 64);
-	const size_t bytes = n_rows * row_bytes;
-	struct linnet_exec x = { .k = &m->k, .team = linnet_pool_team(m->pool) };
+	const uint32_t x[4] = { COLS, n_tokens, 1, 1 }, y[4] = { n_rows, n_tokens, 1, 1 };
+	const uint32_t w[4] = { COLS, n_rows, 1, 1 };
+	struct linnet_builder b = { 0 };
+
+	row->op = "matmul";
+	row->n_rows = n_rows;
+	row->n_cols = COLS;
+	t->bytes = n_rows * row_bytes;
+	t->ops = 2.0 * n_rows * COLS * n_tokens;
+	t->int8 = info->act != LINNET_ACT_F32;
+	linnet_builder_start(&b, NULL, 0, N_SLOTS);
+	linnet_builder_op(&b, LINNET_OP_MATMUL);
+	linnet_builder_u32(&b, 1);
+	put(&b, SLOT_X, 0, LINNET_TYPE_F32, 2, x);
+	put(&b, SLOT_Y, 0, LINNET_TYPE_F32, 2, y);
+	put(&b, SLOT_W, 0, type, 2, w);
+	linnet_builder_none(&b);
+	return finish(t, &b);
+}
+
+/*
+ * Attention of some tokens, the last ones of a sequence, over keys and values of a type.
+ * One token's leave the caches.
+ */
+static int attention(struct measure *m, struct task *t, uint32_t type, uint32_t n_tokens,
+		     struct linnet_kernels_row *row)
+{
+	const size_t head_bytes = linnet_row_bytes(linnet_type_info(type), HEAD) * LINNET_KV_PAGE;
+	const size_t page_bytes = 2 * KV_HEADS * head_bytes;
+	const uint32_t n_pages = (uint32_t)(n_tokens == PROMPT ? DEPTH / LINNET_KV_PAGE :
+						WEIGHT_BYTES / page_bytes);
+	const uint32_t n_pos = n_pages * LINNET_KV_PAGE;
+	const uint32_t x[4] = { HEAD, HEADS, n_tokens, 1 };
+	const uint32_t kv[4] = { HEAD, LINNET_KV_PAGE, KV_HEADS, n_pages };
+	const uint32_t pages[4] = { n_pages, 1, 1, 1 };
+	int32_t *pos = (int32_t *)m->table->addr, *page = pos + 2 * PROMPT;
+	struct linnet_builder b = { 0 };
+
+	row->op = "attention";
+	row->n_rows = n_pos;
+	row->n_cols = HEAD;
+	t->bytes = n_pages * page_bytes;
+	t->int8 = type == LINNET_TYPE_Q8_0 || type == LINNET_TYPE_Q4_0;
+	for (uint32_t i = 0; i < n_tokens; i++) {
+		pos[i] = (int32_t)(n_pos - n_tokens + i);
+		pos[PROMPT + i] = 0;
+		t->ops += 4.0 * HEADS * HEAD * (pos[i] + 1);
+	}
+	for (uint32_t i = 0; i < n_pages; i++)
+		page[i] = (int32_t)i;
+	linnet_builder_start(&b, NULL, 0, N_SLOTS);
+	linnet_builder_op(&b, LINNET_OP_ATTENTION);
+	linnet_builder_f32(&b, 1 / sqrtf(HEAD));
+	linnet_builder_f32(&b, 0);
+	linnet_builder_u32(&b, 0);
+	put(&b, SLOT_Y, 0, LINNET_TYPE_F32, 3, x);
+	put(&b, SLOT_X, 0, LINNET_TYPE_F32, 3, x);
+	put(&b, SLOT_W, 0, type, 4, kv);
+	put(&b, SLOT_W, t->bytes / 2, type, 4, kv);
+	put(&b, SLOT_TABLE, 0, LINNET_TYPE_I32, 1, &n_tokens);
+	put(&b, SLOT_TABLE, PROMPT * sizeof(*pos), LINNET_TYPE_I32, 1, &n_tokens);
+	put(&b, SLOT_TABLE, 2 * PROMPT * sizeof(*pos), LINNET_TYPE_I32, 2, pages);
+	return finish(t, &b);
+}
+
+/* One row of the result; the regions are large enough for all of them. */
+static int measure(struct measure *m, const struct task *t, double seconds,
+		   struct linnet_kernels_row *row)
+{
+	struct linnet_exec x = { .k = &m->k, .team = linnet_pool_team(m->pool), .s = t->s };
 	double end = now() + seconds, best = 0;
-	struct linnet_stream *s;
 	int ret;
 
-	ret = product(&s, type, n_rows, n_tokens);
-	if (ret)
-		return ret;
-	x.s = s;
-	x.scratch_bytes = linnet_exec_scratch(s, &m->k, m->n_threads);
+	x.scratch_bytes = linnet_exec_scratch(t->s, &m->k, m->n_threads);
 	ret = linnet_region_host_create(&m->scratch, x.scratch_bytes ? x.scratch_bytes : 1,
 					LINNET_PAGES_HUGE, NULL);
 	if (ret)
@@ -180,16 +253,13 @@ static int measure(struct measure *m, uint32_t type, uint32_t n_tokens, double s
 	x.base[SLOT_X] = m->x->addr;
 	x.base[SLOT_Y] = m->y->addr;
 	x.base[SLOT_W] = m->w->addr;
-	*row = (struct linnet_kernels_row){
-		.size = sizeof(*row), .isa = m->k.isa, .type = t->name,
-		.n_threads = m->n_threads, .n_rows = n_rows, .n_cols = COLS, .n_tokens = n_tokens,
-	};
+	x.base[SLOT_TABLE] = m->table->addr;
 	for (int i = 0; i < 4 || now() < end; i++) {
-		double rate = limit_rate(m, m->w->addr, bytes), start;
+		double rate = limit_rate(m, m->w->addr, t->bytes), start;
 
 		if (rate > row->read)
 			row->read = rate;
-		if (m->k.limits.int8 && t->act != LINNET_ACT_F32 && n_tokens == PROMPT) {
+		if (m->k.limits.int8 && t->int8 && row->n_tokens == PROMPT) {
 			rate = limit_rate(m, NULL, 0);
 			if (rate > row->peak)
 				row->peak = rate;
@@ -207,12 +277,43 @@ static int measure(struct measure *m, uint32_t type, uint32_t n_tokens, double s
 		if (i && 1 / start > best)
 			best = 1 / start;
 	}
-	row->bytes = best * (double)bytes;
-	row->ops = best * 2 * (double)n_rows * COLS * n_tokens;
+	row->bytes = best * (double)t->bytes;
+	row->ops = best * t->ops;
 out:
 	linnet_region_host_destroy(m->scratch);
 	m->scratch = NULL;
-	linnet_stream_free(s);
+	return ret;
+}
+
+/* A type's products or its attention, for each number of tokens that says something. */
+static int measure_type(struct measure *m, uint32_t type, bool attends, unsigned ms,
+			int (*row)(void *ctx, const struct linnet_kernels_row *r), void *ctx,
+			struct linnet_error *err)
+{
+	static const uint32_t tokens[] = { 1, 4, PROMPT };
+	const char *name = linnet_type_info(type)->name;
+	int ret = 0;
+
+	for (size_t i = 0; !ret && i < sizeof(tokens) / sizeof(tokens[0]); i++) {
+		struct linnet_kernels_row r = {
+			.size = sizeof(r), .isa = m->k.isa, .type = name,
+			.n_threads = m->n_threads, .n_tokens = tokens[i],
+		};
+		struct task t = { 0 };
+
+		/* tokens of one sequence: there are no few of them */
+		if (attends && tokens[i] == 4)
+			continue;
+		ret = attends ? attention(m, &t, type, tokens[i], &r) :
+				product(&t, type, tokens[i], &r);
+		if (!ret)
+			ret = measure(m, &t, (ms ? ms : 200) / 1e3, &r);
+		linnet_stream_free(t.s);
+		if (ret)
+			return linnet_err(err, ret, "kernels: %s of %s: cannot be measured (%s)",
+					  r.op, name, strerror(-ret));
+		ret = row(ctx, &r);
+	}
 	return ret;
 }
 
@@ -267,12 +368,16 @@ static int open_measure(struct measure *m, const struct linnet_kernels_options *
 	if (!ret)
 		ret = linnet_region_host_create(&m->y, y, LINNET_PAGES_HUGE, err);
 	if (!ret)
+		ret = linnet_region_host_create(&m->table, TABLE_INTS * sizeof(int32_t),
+						LINNET_PAGES_SMALL, err);
+	if (!ret)
 		fill(m);
 	return ret;
 }
 
 static void close_measure(struct measure *m)
 {
+	linnet_region_host_destroy(m->table);
 	linnet_region_host_destroy(m->y);
 	linnet_region_host_destroy(m->x);
 	linnet_region_host_destroy(m->w);
@@ -283,7 +388,9 @@ int linnet_kernels_measure(const struct linnet_kernels_options *user,
 			   int (*row)(void *ctx, const struct linnet_kernels_row *r), void *ctx,
 			   struct linnet_error *err)
 {
-	static const uint32_t tokens[] = { 1, 4, PROMPT };
+	static const uint32_t caches[] = {
+		LINNET_TYPE_F32, LINNET_TYPE_F16, LINNET_TYPE_Q8_0, LINNET_TYPE_Q4_0
+	};
 	struct linnet_kernels_options opts = { 0 };
 	struct measure m = { 0 };
 	bool any = false;
@@ -298,14 +405,11 @@ int linnet_kernels_measure(const struct linnet_kernels_options *user,
 		if (!t || !m.k.matmul[type] || (opts.type && strcasecmp(opts.type, t->name)))
 			continue;
 		any = true;
-		for (size_t i = 0; !ret && i < sizeof(tokens) / sizeof(tokens[0]); i++) {
-			struct linnet_kernels_row r;
-
-			ret = measure(&m, type, tokens[i], (opts.ms ? opts.ms : 200) / 1e3, &r);
-			ret = ret ? linnet_err(err, ret, "kernels: %s: cannot be measured (%s)",
-					       t->name, strerror(-ret)) : row(ctx, &r);
-		}
+		ret = measure_type(&m, type, false, opts.ms, row, ctx, err);
 	}
+	for (size_t i = 0; !ret && i < sizeof(caches) / sizeof(caches[0]); i++)
+		if (!opts.type || !strcasecmp(opts.type, linnet_type_info(caches[i])->name))
+			ret = measure_type(&m, caches[i], true, opts.ms, row, ctx, err);
 	if (!ret && !any)
 		ret = linnet_err(err, -EINVAL, "kernels: no such type of weights (type, \"%s\")",
 				 opts.type);

@@ -445,9 +445,10 @@ int cmd_bench(int argc, char **argv)
 		{ OPT_FLAG, 0, "no-warmup", NULL, "time the first run, too", &b.no_warmup },
 		{ OPT_GROUP, .help = "Kernels" },
 		{ OPT_FLAG, 0, "kernels", NULL,
-		  "measure the products of each type of weights alone,\n"
-		  "beside what the machine's memory and registers reach", &kernels },
-		{ OPT_TEXT, 0, "type", "TYPE", "only this type of weights (default: all)",
+		  "measure the products of each type of weights, and attention\n"
+		  "over each type of keys and values, alone, beside what the\n"
+		  "machine's memory and registers reach", &kernels },
+		{ OPT_TEXT, 0, "type", "TYPE", "only this type of weights, keys and values (default: all)",
 		  &roof.type },
 		{ OPT_TEXT, 0, "roofline", "FILE", "draw what --kernels measured as an SVG picture",
 		  &roof.svg },

@@ -28,6 +28,7 @@ static json_t *row_json(const struct linnet_kernels_row *r)
 {
 	json_t *o = json_new_object();
 
+	json_put(o, "op", json_text(r->op));
 	json_put(o, "type", json_text(r->type));
 	json_put(o, "isa", json_text(r->isa));
 	json_put(o, "n_threads", json_integer(r->n_threads));
@@ -46,16 +47,16 @@ static void print_md(const struct linnet_kernels_row *r, bool first)
 	char peak[32] = "", share[32] = "";
 
 	if (first)
-		out_printf("| %-6s | %-7s | %7s | %6s | %8s | %8s | %7s | %8s | %9s | %7s |\n"
-			   "| :----- | :------ | ------: | -----: | -------: | -------: | ------: | "
-			   "-------: | --------: | ------: |\n", "type", "isa", "threads", "tokens",
-			   "GB/s", "read", "of it", "GOP/s", "registers", "of it");
+		out_printf("| %-9s | %-6s | %-7s | %7s | %6s | %8s | %8s | %7s | %8s | %9s | %7s |\n"
+			   "| :-------- | :----- | :------ | ------: | -----: | -------: | -------: | "
+			   "------: | -------: | --------: | ------: |\n", "operation", "type", "isa",
+			   "threads", "tokens", "GB/s", "read", "of it", "GOP/s", "registers", "of it");
 	if (r->peak > 0) {
 		snprintf(peak, sizeof(peak), "%.0f", r->peak / 1e9);
 		snprintf(share, sizeof(share), "%.0f %%", percent(r->ops, r->peak));
 	}
-	out_printf("| %-6s | %-7s | %7u | %6u | %8.2f | %8.2f | %5.0f %% | %8.1f | %9s | %7s |\n",
-		   r->type, r->isa, r->n_threads, r->n_tokens, r->bytes / 1e9, r->read / 1e9,
+	out_printf("| %-9s | %-6s | %-7s | %7u | %6u | %8.2f | %8.2f | %5.0f %% | %8.1f | %9s | %7s |\n",
+		   r->op, r->type, r->isa, r->n_threads, r->n_tokens, r->bytes / 1e9, r->read / 1e9,
 		   percent(r->bytes, r->read), r->ops / 1e9, peak, share);
 }
 
@@ -132,8 +133,8 @@ static void grid(FILE *f, const struct axes *a)
 			"<text x=\"%.1f\" y=\"%.1f\" text-anchor=\"end\">%g</text>\n",
 			LEFT, WIDTH - RIGHT, at_y(a, v), at_y(a, v), LEFT - 8, at_y(a, v) + 4,
 			v / 1e9);
-	fprintf(f, "<text x=\"%.1f\" y=\"%.1f\" text-anchor=\"middle\">operations for each byte of "
-		"weights</text>\n<text x=\"16\" y=\"%.1f\" text-anchor=\"middle\" "
+	fprintf(f, "<text x=\"%.1f\" y=\"%.1f\" text-anchor=\"middle\">operations for each byte "
+		"that is read</text>\n<text x=\"16\" y=\"%.1f\" text-anchor=\"middle\" "
 		"transform=\"rotate(-90 16 %.1f)\">GOP/s</text>\n", WIDTH / 2, HEIGHT - 10,
 		HEIGHT / 2, HEIGHT / 2);
 }
@@ -165,9 +166,9 @@ static void draw(FILE *f, const struct axes *a, const struct rows *rows, unsigne
 		const struct linnet_kernels_row *r = &rows->v[i];
 
 		if (r->n_threads == n_threads)
-			fprintf(f, "<circle cx=\"%.1f\" cy=\"%.1f\" r=\"3\" fill=\"%s\"><title>%s, %u "
-				"token%s, %u threads: %.1f GB/s, %.0f GOP/s</title></circle>\n",
-				at_x(a, intensity(r)), at_y(a, r->ops), colour, r->type, r->n_tokens,
+			fprintf(f, "<circle cx=\"%.1f\" cy=\"%.1f\" r=\"3\" fill=\"%s\"><title>%s, %s, "
+				"%u token%s, %u threads: %.1f GB/s, %.0f GOP/s</title></circle>\n",
+				at_x(a, intensity(r)), at_y(a, r->ops), colour, r->op, r->type, r->n_tokens,
 				r->n_tokens == 1 ? "" : "s", n_threads, r->bytes / 1e9, r->ops / 1e9);
 	}
 }
@@ -200,8 +201,8 @@ static int picture(const struct rows *rows)
 	fprintf(f, "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"%.0f\" height=\"%.0f\" "
 		"font-family=\"sans-serif\" font-size=\"12\">\n"
 		"<rect width=\"100%%\" height=\"100%%\" fill=\"white\"/>\n"
-		"<text x=\"%.1f\" y=\"22\" font-size=\"15\">Products of weights against the machine's "
-		"limits (%s)</text>\n", WIDTH, HEIGHT, LEFT, rows->v[0].isa);
+		"<text x=\"%.1f\" y=\"22\" font-size=\"15\">Products and attention against the "
+		"machine's limits (%s)</text>\n", WIDTH, HEIGHT, LEFT, rows->v[0].isa);
 	grid(f, &a);
 	for (size_t i = 0; i < rows->args->threads->n; i++)
 		for (size_t j = 0; j < rows->n; j++)

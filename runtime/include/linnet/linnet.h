@@ -520,28 +520,36 @@ struct linnet_kernels_options {
 	size_t size;
 	unsigned n_threads;	/* 0: one for each core the process may use */
 	const char *isa;	/* NULL: LINNET_CPU, or the best */
-	const char *type;	/* of weights, "Q4_0"; NULL: all */
+	const char *type;	/* of weights, keys and values, "Q4_0"; NULL: all */
 	unsigned ms;		/* for each row, at least; 0: 200 */
 };
 
-/* A product of weights with the activations of some tokens, as the engine runs it. */
+/*
+ * An operation on some tokens, as the engine runs it: "matmul", a product of weights with
+ * their activations, or "attention", of 32 heads over 8 of keys and values.
+ */
 struct linnet_kernels_row {
 	size_t size;
-	const char *isa, *type;
+	const char *isa, *type;	/* of weights, or of keys and values */
 	unsigned n_threads;
-	uint32_t n_rows, n_cols, n_tokens;
-	/* Best of the repeats. Weights read, bytes a second; multiplications and additions
-	 * a second. */
+	/* Of the matrix; or positions that the last token sees, and dimensions of a head. */
+	uint32_t n_rows, n_cols;
+	uint32_t n_tokens;
+	/* Best of the repeats. Weights, or keys and values, read, bytes a second;
+	 * multiplications and additions a second. */
 	double bytes, ops;
 	/* What the machine did in the same moments: bytes a second of a plain read of the
-	 * same weights by as many threads, and int8 operations a second of registers
-	 * alone (0: the level has none, or products of the type are no integers). */
+	 * same bytes by as many threads, and int8 operations a second of registers
+	 * alone (0: the level has none, or products of the type are no integers; attention
+	 * makes two of each that ops counts). */
 	double read, peak;
+	const char *op;
 };
 
 /*
  * Measure the products of the host engine for one token, a few and a prompt, on weights
- * that leave the caches; about 100 MB. row() is called with each result and may end the
+ * that leave the caches, then its attention for one token and for a prompt that ends at
+ * position 4096; about 100 MB. row() is called with each result and may end the
  * measuring with a value other than 0, which is returned. -EINVAL, -ENOTSUP: no such
  * type or instruction set.
  */
