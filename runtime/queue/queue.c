@@ -130,8 +130,8 @@ static struct linnet_read *next_read(struct linnet_queue *q, uint64_t *until)
 	return r;
 }
 
-/* Start what may be started; when more could be: *until. */
-static void start(struct linnet_queue *q, uint64_t *until)
+/* Hand what may be started to the back end; when more could be: *until. */
+static void prepare(struct linnet_queue *q, uint64_t *until)
 {
 	while (q->in_flight < q->depth) {
 		struct linnet_read *r = next_read(q, until);
@@ -141,6 +141,12 @@ static void start(struct linnet_queue *q, uint64_t *until)
 		q->in_flight++;
 		q->ops->start(q->backend, r);
 	}
+}
+
+/* And let the kernel see it. */
+static void start(struct linnet_queue *q, uint64_t *until)
+{
+	prepare(q, until);
 	q->ops->flush(q->backend);
 }
 
@@ -293,7 +299,10 @@ int linnet_queue_wait_many(struct linnet_queue *q, unsigned n)
 	if (q->tick)
 		q->tick(q->tick_ctx);
 	q->delivering = true;
-	start(q, &until);
+	prepare(q, &until);
+	/* commands alone are sent by the call that waits for them */
+	if (q->in_flight || !q->commands)
+		q->ops->flush(q->backend);
 	while (deliver(q, 0))
 		some = true;
 	if (some)

@@ -27,21 +27,27 @@ static struct linnet_read *take(struct uring *u)
 	return r;
 }
 
+/* Let the kernel see what is in the ring and, with wait, wait until so many have ended;
+ * false: it lacks room now, the next call tries again. */
+static bool enter(struct uring *u, unsigned wait)
+{
+	int n = wait ? io_uring_submit_and_wait(&u->ring, wait) : io_uring_submit(&u->ring);
+
+	if (n == -EAGAIN || n == -EBUSY)
+		return false;
+	if (n < 0 && n != -EINTR && u->first)
+		u->broken = n;
+	for (; n > 0 && u->first; n--)
+		take(u);
+	return true;
+}
+
 static void uring_flush(void *b)
 {
 	struct uring *u = b;
 
-	while (u->first && !u->broken) {
-		int n = io_uring_submit(&u->ring);
-
-		/* the kernel lacks room now; the next call tries again */
-		if (n == -EAGAIN || n == -EBUSY)
-			return;
-		if (n < 0 && n != -EINTR)
-			u->broken = n;
-		for (; n > 0 && u->first; n--)
-			take(u);
-	}
+	while (u->first && !u->broken && enter(u, 0))
+		;
 }
 
 static void prep_command(struct io_uring_sqe *sqe, int fd, const struct linnet_command *c)
@@ -84,18 +90,11 @@ static struct linnet_read *uring_reap(void *b, unsigned n)
 		r->result = u->broken;
 		return r;
 	}
-	if (n) {
-		uring_flush(u);
-		if (u->first) {
-			/* no room in the kernel: what it has may not be ours */
-			usleep(1000);
-			return NULL;
-		}
-		if (io_uring_wait_cqes(&u->ring, &cqe, n, NULL, NULL))
-			return NULL;
-	} else if (io_uring_peek_cqe(&u->ring, &cqe)) {
+	/* no room in the kernel: what it has may not be ours */
+	if (n && !enter(u, n))
+		usleep(1000);
+	if (io_uring_peek_cqe(&u->ring, &cqe))
 		return NULL;
-	}
 	r = io_uring_cqe_get_data(cqe);
 	r->result = cqe->res;
 	io_uring_cqe_seen(&u->ring, cqe);

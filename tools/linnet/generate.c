@@ -117,13 +117,14 @@ static int decode(struct generate *g, int32_t id, int32_t *draft, uint32_t *n_dr
 	uint32_t room = linnet_session_capacity(g->session) - linnet_session_length(g->session);
 	int32_t ids[1 + DRAFT_MAX] = { id };
 	uint32_t n = g->drafts ? drafts_rows(g->drafts) : 0;
-	const uint64_t start = now_ns();
+	uint64_t start;
 	int ret;
 
 	g->n_passes++;
 	*n_draft = 0;
 	if (!n)
 		return linnet_session_decode(g->session, &id, 1, LINNET_LOGITS_LAST, err);
+	start = now_ns();
 	/* no token is drafted that could not be used */
 	if (n > room - 1)
 		n = room - 1;
