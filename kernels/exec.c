@@ -22,13 +22,12 @@
  * How a matrix product is cut: in pieces that become shorter towards the end, for those
  * that come first to it. Few tokens: memory is the limit, and starting in a new place costs
  * a stretch of it at half speed. So most of a matrix goes in pieces as long as they may be
- * for threads of equal speed. No piece is shorter than PIECE_BYTES of weights; none is
- * longer than may keep reads, and who wants memory back, waiting for a poll: PIECE_MAX is
- * for up to PIECE_TOKENS tokens, and more of them make pieces shorter.
+ * for threads of equal speed. No piece is longer than PIECE_MAX, which memory takes some
+ * milliseconds for, nor than the level's piece_work; none is shorter than PIECE_BYTES of
+ * weights, unless that is more work.
  */
 #define PIECE_BYTES (96 << 10)
 #define PIECE_MAX (4 << 20)
-#define PIECE_TOKENS 64
 #define FEW_TOKENS 8
 
 /* Queries that one call of the attention kernel gets at the most. */
@@ -319,10 +318,9 @@ static void need_matmul(const struct linnet_op *op, const uint32_t *params,
  */
 struct cut {
 	uint32_t n, granule, threads;
-	uint64_t most;				/* bytes of a piece */
 	uint64_t left;				/* bytes of the rests */
 	struct cut_matrix {
-		uint64_t row_bytes;
+		uint64_t row_bytes, most_rows;
 		uint32_t rows, long_rows, long_end;
 	} m[LINNET_MATMUL_MAX];
 	/* the piece that the walk is at */
@@ -331,9 +329,22 @@ struct cut {
 	bool rests;
 };
 
+static uint64_t min(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
 static uint32_t round_rows(uint64_t rows, uint32_t granule)
 {
 	return rows < granule ? granule : rows / granule * granule;
+}
+
+/* Rows whose products with so many tokens are no more than a piece of work. */
+static uint64_t piece_rows(const struct linnet_kernels *k, uint32_t cols, uint32_t tokens)
+{
+	const uint64_t row_work = (uint64_t)cols * tokens;
+
+	return row_work ? k->piece_work / row_work : k->piece_work;
 }
 
 /* From a place in the list to the piece that begins there; false: the end. */
@@ -349,8 +360,7 @@ static bool cut_piece(struct cut *c)
 				uint64_t bytes = c->left / (2 * c->threads);
 
 				bytes = bytes < PIECE_BYTES ? PIECE_BYTES : bytes;
-				bytes = bytes < c->most ? bytes : c->most;
-				rows = round_rows(bytes / m->row_bytes, c->granule);
+				rows = round_rows(min(bytes / m->row_bytes, m->most_rows), c->granule);
 			}
 			c->row1 = end - c->row0 < rows ? end : c->row0 + rows;
 			return true;
@@ -379,25 +389,21 @@ static bool cut_matrices(struct cut *c, const struct linnet_exec *x, const struc
 {
 	const uint32_t tokens = linnet_dim(op->operand[0].ne[1], x->params);
 
-	*c = (struct cut){ .n = op->attr[0], .granule = x->k->row_granule, .threads = x->team->n,
-			   .most = PIECE_MAX };
-	if (tokens > PIECE_TOKENS)
-		c->most = (uint64_t)PIECE_MAX * PIECE_TOKENS / tokens;
-	if (c->most < PIECE_BYTES)
-		c->most = PIECE_BYTES;
+	*c = (struct cut){ .n = op->attr[0], .granule = x->k->row_granule, .threads = x->team->n };
 	for (uint32_t i = 0; i < c->n; i++) {
 		const struct linnet_operand *weight = &op->operand[2 + 3 * i];
 		struct cut_matrix *m = &c->m[i];
 
 		m->row_bytes = weight->nb[0];
 		m->rows = linnet_dim(weight->ne[1], x->params);
+		m->most_rows = min(PIECE_MAX / m->row_bytes,
+				   piece_rows(x->k, linnet_dim(weight->ne[0], x->params), tokens));
 		if (tokens <= FEW_TOKENS) {
-			const uint64_t most = c->most / m->row_bytes;
 			uint64_t rows = m->rows;
 
 			if (c->threads > 1)
 				rows = rows * 3 / (4 * c->threads);
-			rows = (rows < most ? rows : most) / c->granule * c->granule;
+			rows = min(rows, m->most_rows) / c->granule * c->granule;
 			/* of what three quarters hold, or with one thread all, whole pieces alone */
 			if (rows * m->row_bytes >= PIECE_BYTES) {
 				m->long_rows = rows;
@@ -536,8 +542,13 @@ static size_t experts_layout(struct experts *e, char *base, uint32_t n_experts, 
 	return n;
 }
 
-/* Rows of a piece of an expert: its products go to the thread's scratch first. */
+/* Rows of a piece of an expert, at the most: its products go to the thread's scratch first. */
 #define EXPERT_PIECE 128
+
+static uint32_t expert_piece(const struct linnet_kernels *k, uint32_t cols, uint32_t tokens)
+{
+	return round_rows(min(EXPERT_PIECE, piece_rows(k, cols, tokens)), k->row_granule);
+}
 
 static void need_matmul_experts(const struct linnet_op *op, const uint32_t *params,
 				const struct linnet_kernels *k, struct need *need)
@@ -600,8 +611,10 @@ static int experts_sort(struct work *w, struct experts *e, uint32_t n_experts)
 			e->place[i] = at_place;
 		}
 		if (n && at_place != LINNET_PLACE_NONE) {
+			const uint32_t piece = expert_piece(w->x->k, cols, n);
+
 			e->act_at[i + 1] += align_up(w->x->k->act_bytes(act, cols, n));
-			e->first_piece[i + 1] += (n_rows + EXPERT_PIECE - 1) / EXPERT_PIECE;
+			e->first_piece[i + 1] += (n_rows + piece - 1) / piece;
 		}
 		e->first[i] = sum;
 		sum += n;
@@ -659,12 +672,13 @@ static void run_matmul_experts(struct work *w)
 		float *tmp = (float *)(w->own + align_up(k->matmul_scratch(weight->type, cols, tokens)));
 		struct linnet_act_buf buf;
 		struct linnet_matmul mm;
-		uint32_t row0, n;
+		uint32_t row0, rows, n;
 
 		while (piece >= e.first_piece[busy + 1])
 			busy++;
-		row0 = (piece - e.first_piece[busy]) * EXPERT_PIECE;
 		n = e.first[busy + 1] - e.first[busy];
+		rows = expert_piece(k, cols, n);
+		row0 = (piece - e.first_piece[busy]) * rows;
 		buf = (struct linnet_act_buf){ e.act + e.act_at[busy], cols, n };
 		mm = (struct linnet_matmul){
 			.y = tmp,
@@ -672,7 +686,7 @@ static void run_matmul_experts(struct work *w)
 			.w = at(w, 2, row0, e.place[busy], 0),
 			.row_bytes = weight->nb[0],
 			.n_rows = n_rows - row0,
-			.row1 = n_rows - row0 < EXPERT_PIECE ? n_rows - row0 : EXPERT_PIECE,
+			.row1 = min(n_rows - row0, rows),
 			.act = &buf,
 			.scratch = w->own,
 		};
@@ -974,6 +988,9 @@ static void attention_tile(struct work *w, struct attention *a, uint32_t t0, uin
 		const void *next_k = page < last ? keys_of(w, a, g, pages, page + 1) :
 				     keys_of(w, a, g + w->x->team->n, pages, first);
 
+		/* many queries over many pages are more than a piece of work */
+		if (n > FEW_TOKENS && !goes_on(w))
+			return;
 		if (!attention_page(w, a, g, pages, page, next_k, a->part, a->part_out)) {
 			fail(w, -ERANGE);
 			return;

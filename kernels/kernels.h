@@ -132,6 +132,9 @@ struct linnet_kernels {
 	size_t (*matmul_scratch)(uint32_t type, size_t n_cols, size_t n_tokens);
 	/* Rows that a split between threads should be a multiple of. */
 	size_t row_granule;
+	/* Multiplications that a thread does in some milliseconds: no piece of work should be
+	 * longer, for reads wait for its end, and who wants memory back or the run to stop. */
+	uint64_t piece_work;
 
 	/* dst = src / sqrt(mean(src^2) + eps) * weight (or NULL: 1), n elements; the
 	 * mean is taken in 16 chains as in the F32 order */

@@ -120,4 +120,5 @@ void linnet_arm_act(struct linnet_kernels *k)
 	k->act_granule = LINNET_Q32_TILE;
 	k->matmul_scratch = matmul_scratch;
 	k->row_granule = LINNET_ARM_PANEL_ROWS;
+	k->piece_work = 128 << 20;
 }

@@ -117,4 +117,5 @@ void linnet_kernels_ref_mat(struct linnet_kernels *k)
 	k->matmul[LINNET_TYPE_MXFP4] = matmul_mxfp4;
 	k->matmul_scratch = matmul_scratch;
 	k->row_granule = 1;
+	k->piece_work = 2 << 20;
 }

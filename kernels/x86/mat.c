@@ -16,6 +16,7 @@ void linnet_kernels_avx2_mat(struct linnet_kernels *k)
 	k->act_granule = LINNET_Q32_TILE;
 	k->matmul_scratch = linnet_matmul_scratch_avx2;
 	k->row_granule = 16;
+	k->piece_work = 256 << 20;
 
 	k->matmul[LINNET_TYPE_F32] = linnet_matmul_f32_avx2;
 	k->matmul[LINNET_TYPE_F16] = linnet_matmul_f16_avx2;
@@ -46,6 +47,7 @@ void linnet_kernels_avx512_mat(struct linnet_kernels *k)
 	k->act_granule = LINNET_Q32_TILE;
 	k->matmul_scratch = linnet_matmul_scratch_avx512;
 	k->row_granule = 32;
+	k->piece_work = 512 << 20;
 
 	k->matmul[LINNET_TYPE_F32] = linnet_matmul_f32_avx512;
 	k->matmul[LINNET_TYPE_F16] = linnet_matmul_f16_avx512;

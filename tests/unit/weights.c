@@ -484,7 +484,7 @@ static void test_place(bool uring, bool direct)
 	const struct how how = { .uring = uring, .direct = direct, .n_slots = 2, .changes = true };
 	const char *name = uring ? "io_uring" : "threads", *io = direct ? "direct" : "buffered";
 	struct linnet_weights_stats st, before;
-	uint64_t x = 88172645463325252u + uring + 2 * direct, full, left;
+	uint64_t x = 88172645463325252u + uring + 2 * direct, full, held, left;
 	const struct linnet_region *region = NULL;
 	struct setup s;
 	long bad = 0;
@@ -536,10 +536,18 @@ static void test_place(bool uring, bool direct)
 		"%s, %s: in the end all is resident", name, io);
 	region = linnet_weights_find(s.w, 0, 0).region;
 	full = touched(region);
+	/* the last one in memory is in use, and does not keep those before it */
+	linnet_weights_use(s.w, N_UNITS - 2);
 	for (int i = 0; i < N_UNITS; i++)
 		s.unit[i].streamed = i != 2;
 	linnet_weights_place(s.w, s.unit);
+	held = touched(region);
+	bad = wrong(&s, N_UNITS - 2);
+	linnet_weights_done(s.w, N_UNITS - 2, 0);
 	left = touched(region);
+	test_ok(!bad && held + (2 << 20) <= full && left < held,
+		"%s, %s: memory is given back around what is in use: %llu of %llu left", name, io,
+		(unsigned long long)held, (unsigned long long)full);
 	test_ok(full >= before.resident_bytes && left < full - s.unit[0].bytes,
 		"%s, %s: memory is given back: %llu of %llu left", name, io, (unsigned long long)left,
 		(unsigned long long)full);
