@@ -268,26 +268,23 @@ void linnet_ctx_teardown(struct linnet_ctx *ctx)
 /* No job of the context is unfinished or about to be made. */
 bool linnet_ctx_idle(struct linnet_ctx *ctx)
 {
-	bool idle;
-
-	scoped_guard(spinlock_irq, &ctx->ldev->queue_lock)
-		idle = !ctx->n_jobs;
-	return idle;
+	guard(spinlock_irq)(&ctx->ldev->queue_lock);
+	return !ctx->n_jobs;
 }
 
 /*
  * Take the context from the scheduler. A worker that is just taking one of its jobs would put
  * the entity back among those that have some, after drm_sched_entity_fini() has removed it
- * and before that has waited for the worker: so no worker runs meanwhile.
+ * and before that has waited for the worker: so no worker runs meanwhile. The scheduler's own
+ * pause is not enough: who has looked at it before may queue the worker after.
  */
 static void linnet_ctx_leave_sched(struct linnet_ctx *ctx)
 {
 	struct linnet_device *ldev = ctx->ldev;
 
-	guard(mutex)(&ldev->sched_lock);
-	drm_sched_wqueue_stop(&ldev->sched);
+	disable_work_sync(&ldev->sched.work_run_job);
 	drm_sched_entity_fini(&ctx->entity);
-	drm_sched_wqueue_start(&ldev->sched);
+	enable_and_queue_work(ldev->submit_wq, &ldev->sched.work_run_job);
 }
 
 /* End a context that no new command can find. Drops the owner's reference. */

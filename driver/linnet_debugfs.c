@@ -16,11 +16,10 @@ static int linnet_debugfs_state(struct seq_file *m, void *unused)
 	struct drm_debugfs_entry *entry = m->private;
 	struct linnet_device *ldev = to_linnet_device(entry->dev);
 	static const char * const state[] = { "waiting", "queued", "done" };
-	unsigned long pages = 0, leaked = 0;
+	unsigned long leaked = 0;
 	struct linnet_attachment *att;
 	struct linnet_ctx *ctx;
 	struct linnet_job *job;
-	struct linnet_bo *bo;
 
 	mutex_lock(&ldev->ctx_lock);
 	list_for_each_entry(ctx, &ldev->ctxs, node) {
@@ -42,10 +41,7 @@ static int linnet_debugfs_state(struct seq_file *m, void *unused)
 		   ldev->ops->name, ldev->generation, ldev->gone, leaked);
 	spin_unlock_irq(&ldev->queue_lock);
 
-	scoped_guard(spinlock, &ldev->lru_lock)
-		list_for_each_entry(bo, &ldev->purgeable, lru)
-			pages += linnet_gem_resident(&bo->base.base) >> PAGE_SHIFT;
-	seq_printf(m, "purgeable pages %lu\npurged bytes %llu\n", pages,
+	seq_printf(m, "purgeable pages %lu\npurged bytes %llu\n", linnet_gem_purgeable(ldev),
 		   (u64)atomic64_read(&ldev->purged));
 	return 0;
 }

@@ -255,7 +255,6 @@ struct linnet_device *linnet_device_alloc(struct device *parent,
 	INIT_WORK(&ldev->reap_work, linnet_device_reap_work);
 	ret = drmm_add_action_or_reset(&ldev->drm, linnet_device_fini, NULL) ?:
 	      drmm_mutex_init(&ldev->drm, &ldev->ctx_lock) ?:
-	      drmm_mutex_init(&ldev->drm, &ldev->sched_lock) ?:
 	      drmm_mutex_init(&ldev->drm, &ldev->reset_lock);
 	if (ret)
 		return ERR_PTR(ret);

@@ -223,9 +223,6 @@ struct linnet_device {
 	/** @idle: woken when a job has ended. */
 	wait_queue_head_t idle;
 
-	/** @sched_lock: held while @sched is stopped for a context to leave it. */
-	struct mutex sched_lock;
-
 	/** @reset_lock: held during resets. Nothing is allocated under it. */
 	struct mutex reset_lock;
 

@@ -28,7 +28,7 @@
 #include "linnet_trace.h"
 
 /* Bytes that are in memory now. An imported buffer counts as resident. */
-u64 linnet_gem_resident(const struct drm_gem_object *obj)
+static u64 linnet_gem_resident(const struct drm_gem_object *obj)
 {
 	if (!obj->filp)
 		return obj->size;
@@ -327,33 +327,36 @@ static unsigned long linnet_bo_purge(struct linnet_bo *bo)
 	return freed >> PAGE_SHIFT;
 }
 
-static unsigned long linnet_shrinker_count(struct shrinker *shrinker, struct shrink_control *sc)
+/* Pages that the shrinker may take. */
+unsigned long linnet_gem_purgeable(struct linnet_device *ldev)
 {
-	struct linnet_device *ldev = shrinker->private_data;
 	unsigned long pages = 0;
 	struct linnet_bo *bo;
 
-	scoped_guard(spinlock, &ldev->lru_lock)
-		list_for_each_entry(bo, &ldev->purgeable, lru)
-			pages += linnet_gem_resident(&bo->base.base) >> PAGE_SHIFT;
-	return pages ?: SHRINK_EMPTY;
+	guard(spinlock)(&ldev->lru_lock);
+	list_for_each_entry(bo, &ldev->purgeable, lru)
+		pages += linnet_gem_resident(&bo->base.base) >> PAGE_SHIFT;
+	return pages;
+}
+
+static unsigned long linnet_shrinker_count(struct shrinker *shrinker, struct shrink_control *sc)
+{
+	return linnet_gem_purgeable(shrinker->private_data) ?: SHRINK_EMPTY;
 }
 
 /* The oldest buffer of the list, which becomes the youngest, with a reference. */
 static struct linnet_bo *linnet_lru_next(struct linnet_device *ldev)
 {
-	struct linnet_bo *bo, *found = NULL;
+	struct linnet_bo *bo;
 
-	spin_lock(&ldev->lru_lock);
+	guard(spinlock)(&ldev->lru_lock);
 	list_for_each_entry(bo, &ldev->purgeable, lru) {
 		if (kref_get_unless_zero(&bo->base.base.refcount)) {
-			found = bo;
 			list_move_tail(&bo->lru, &ldev->purgeable);
-			break;
+			return bo;
 		}
 	}
-	spin_unlock(&ldev->lru_lock);
-	return found;
+	return NULL;
 }
 
 static unsigned long linnet_shrinker_scan(struct shrinker *shrinker, struct shrink_control *sc)

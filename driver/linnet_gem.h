@@ -49,7 +49,7 @@ DEFINE_FREE(linnet_gem_put, struct drm_gem_object *, drm_gem_object_put(_T))
 
 struct drm_gem_object *linnet_gem_create_object(struct drm_device *drm, size_t size);
 struct drm_gem_object *linnet_gem_prime_import(struct drm_device *drm, struct dma_buf *dma_buf);
-u64 linnet_gem_resident(const struct drm_gem_object *obj);
+unsigned long linnet_gem_purgeable(struct linnet_device *ldev);
 void linnet_gem_show_memory(struct drm_printer *p, struct drm_file *file);
 
 /* For attachments: bring in the pages and keep them; undo that. */

@@ -326,22 +326,18 @@ static void linnet_job_unreserve(struct linnet_ctx *ctx)
 
 /**
  * linnet_copy_array - copy an array whose elements may be of another version
- * @array: where it is; not empty
- * @max: most elements
+ * @array: where it is; checked and not empty
  * @known: bytes of an element that we know
  *
  * Return: the elements, to be freed by kfree(), or an error.
  */
-static void *linnet_copy_array(const struct drm_linnet_array *array, u32 max, size_t known)
+static void *linnet_copy_array(const struct drm_linnet_array *array, size_t known)
 {
 	void __user *from = u64_to_user_ptr(array->ptr);
 	void *to;
 	int ret;
 	u32 i;
 
-	ret = linnet_check_array(array, max, known);
-	if (ret)
-		return ERR_PTR(ret);
 	to = kmalloc_array(array->count, known, GFP_KERNEL_ACCOUNT);
 	if (!to)
 		return ERR_PTR(-ENOMEM);
@@ -454,7 +450,7 @@ static int linnet_job_syncs(struct linnet_job *job, struct drm_file *file,
 	int ret = 0;
 	u32 i;
 
-	syncs = linnet_copy_array(array, DRM_LINNET_MAX_SYNCS, sizeof(*syncs));
+	syncs = linnet_copy_array(array, sizeof(*syncs));
 	if (IS_ERR(syncs))
 		return PTR_ERR(syncs);
 	*out = kcalloc(array->count, sizeof(**out), GFP_KERNEL_ACCOUNT);
@@ -604,8 +600,7 @@ static int linnet_job_prepare(struct linnet_job *job, struct drm_file *file,
 	int ret;
 
 	if (args->bindings.count) {
-		bindings = linnet_copy_array(&args->bindings, ldev->info.max_bindings,
-					     sizeof(*bindings));
+		bindings = linnet_copy_array(&args->bindings, sizeof(*bindings));
 		if (IS_ERR(bindings))
 			return PTR_ERR(bindings);
 	}
