@@ -2,6 +2,7 @@
 /*
  * State of the device for people, in debugfs. Nothing here is stable.
  */
+#include <linux/debugfs.h>
 #include <linux/seq_file.h>
 
 #include <drm/drm_debugfs.h>
@@ -53,4 +54,6 @@ static const struct drm_debugfs_info linnet_debugfs_files[] = {
 void linnet_debugfs_init(struct linnet_device *ldev)
 {
 	drm_debugfs_add_files(&ldev->drm, linnet_debugfs_files, ARRAY_SIZE(linnet_debugfs_files));
+	/* Of jobs that become the oldest from now on. */
+	debugfs_create_u32("timeout_ms", 0600, ldev->drm.debugfs_root, &ldev->info.timeout_ms);
 }

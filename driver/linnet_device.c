@@ -40,8 +40,11 @@ void linnet_device_watch(struct linnet_device *ldev)
 	if (!job || job->deadline)
 		return;
 	job->deadline = jiffies + timeout ?: 1;
-	/* One that is pending already comes too early, and sees that. */
-	queue_delayed_work(ldev->reset_wq, &ldev->watchdog, timeout);
+	/* One that is pending comes too early, and sees that, unless the limit was lowered. */
+	if (time_before(job->deadline, ldev->watchdog.timer.expires))
+		mod_delayed_work(ldev->reset_wq, &ldev->watchdog, timeout);
+	else
+		queue_delayed_work(ldev->reset_wq, &ldev->watchdog, timeout);
 }
 
 /* Stop the whole device. Called with the reset lock held. */

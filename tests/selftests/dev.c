@@ -5,6 +5,7 @@
 #include <linux/loop.h>
 #include <linux/sync_file.h>
 #include <linux/types.h>
+#include <sched.h>
 
 int dev_ioctl(int fd, unsigned long request, void *arg)
 {
@@ -88,6 +89,47 @@ void dev_fail(const char *what, unsigned int n)
 	CHECK(f);
 	fprintf(f, "%u\n", n);
 	CHECK(!fclose(f));
+}
+
+/* Write the time limit of jobs. */
+static void dev_timeout(const char *ms)
+{
+	char path[256], dir[160];
+
+	dev_debugfs(dir, sizeof(dir));
+	snprintf(path, sizeof(path), "%s/timeout_ms", dir);
+	CHECK_EQ(dev_write(path, ms), 0);
+}
+
+void dev_patience(void)
+{
+	dev_timeout("60000");
+}
+
+void dev_hurry(void)
+{
+	char ms[32] = "";
+	FILE *f = fopen("/sys/module/linnet/parameters/timeout_ms", "r");
+
+	CHECK(f && fgets(ms, sizeof(ms), f));
+	fclose(f);
+	dev_timeout(ms);
+}
+
+void dev_asleep(pid_t pid)
+{
+	char path[64], text[512], *state;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+	do {
+		sched_yield();
+		f = fopen(path, "r");
+		CHECK(f && fgets(text, sizeof(text), f));
+		fclose(f);
+		state = strrchr(text, ')');
+		CHECK(state && state[2] != 'Z');
+	} while (state[2] != 'S');
 }
 
 long long dev_state(const char *key)
@@ -334,6 +376,11 @@ int dev_sync_wait_(int fd, uint32_t syncobj, uint64_t point, int64_t timeout_ns)
 
 int dev_sync_result(int fd, uint32_t syncobj)
 {
+	return dev_sync_result_at(fd, syncobj, NULL);
+}
+
+int dev_sync_result_at(int fd, uint32_t syncobj, uint64_t *ns)
+{
 	struct sync_fence_info fence[4] = { };
 	struct sync_file_info info = { .num_fences = 4, .sync_fence_info = (uintptr_t)fence };
 	struct drm_syncobj_handle args = {
@@ -346,6 +393,8 @@ int dev_sync_result(int fd, uint32_t syncobj)
 	CHECK_EQ(info.num_fences, 1);
 	close(args.fd);
 	CHECK(fence[0].status);
+	if (ns)
+		*ns = fence[0].timestamp_ns;
 	return fence[0].status < 0 ? fence[0].status : 0;
 }
 

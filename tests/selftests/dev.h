@@ -32,6 +32,14 @@ void dev_name(char *name, size_t size);
 void dev_debugfs(char *path, size_t size);
 /* Make the next n calls of a kind fail, see linnet_sim.c. */
 void dev_fail(const char *what, unsigned int n);
+/*
+ * A job may keep the device for a minute, so that a slow machine does not end a test: only
+ * until dev_hurry(), which a test that passes calls.
+ */
+void dev_patience(void);
+void dev_hurry(void);
+/* Wait until that process sleeps in the kernel. */
+void dev_asleep(pid_t pid);
 /* A number behind "key " in the file linnet_state. */
 long long dev_state(const char *key);
 
@@ -74,6 +82,8 @@ uint32_t dev_syncobj(int fd);
 int dev_sync_wait_(int fd, uint32_t syncobj, uint64_t point, int64_t timeout_ns);
 /* Result of the job that signals a binary sync object: 0 or -errno. */
 int dev_sync_result(int fd, uint32_t syncobj);
+/* The same, and when it was signalled (CLOCK_MONOTONIC), if that is wanted. */
+int dev_sync_result_at(int fd, uint32_t syncobj, uint64_t *ns);
 
 /*
  * Streams. struct sim is built op by op and given to a context.

@@ -247,90 +247,133 @@ TEST(device_checks)
 	CHECK_EQ(sub_run(p.fd, &j), 0);
 }
 
+/* A context's job that keeps it until it is cancelled. */
+static uint64_t gate(struct pair *p, uint32_t ctx, uint32_t sync)
+{
+	struct sub j;
+
+	sub_init(&j, ctx, sim_simple(p->fd, ctx, DRM_LINNET_SIM_DELAY, 60000000));
+	if (sync)
+		sub_sync(&j, DRM_LINNET_SYNC_SIGNAL, sync, 0);
+	CHECK_EQ(dev_submit_(p->fd, &j.args), 0);
+	return j.args.job;
+}
+
 TEST(cancel_running)
 {
 	struct pair p;
 	struct sub j;
-	uint32_t sync;
-	unsigned long long begin;
+	uint32_t ctx, sync;
+	uint64_t job;
 
 	pair_init(&p);
+	dev_patience();
 	sync = dev_syncobj(p.fd);
-	sub_init(&j, p.ctx, sim_simple(p.fd, p.ctx, DRM_LINNET_SIM_DELAY, 50000000));
-	sub_sync(&j, DRM_LINNET_SYNC_SIGNAL, sync, 0);
-	begin = now_ns();
-	CHECK_EQ(dev_submit_(p.fd, &j.args), 0);
-	sleep_ms(50);
-	CHECK_EQ(dev_cancel_(p.fd, p.ctx, j.args.job), 0);
+	job = gate(&p, p.ctx, sync);
+	/* A later job of another context has run: the device has this one. */
+	ctx = dev_ctx(p.fd);
+	sub_init(&j, ctx, sim_simple(p.fd, ctx, DRM_LINNET_SIM_DELAY, 1));
+	CHECK_EQ(sub_run(p.fd, &j), 0);
+	CHECK_ERR(dev_sync_wait_(p.fd, sync, 0, 0), ETIME);
+	CHECK_EQ(dev_cancel_(p.fd, p.ctx, job), 0);
 	CHECK_EQ(dev_sync_result(p.fd, sync), -ECANCELED);
-	CHECK(now_ns() - begin < 5000000000ull);
 	/* It has ended. */
-	CHECK_ERR(dev_cancel_(p.fd, p.ctx, j.args.job), ENOENT);
+	CHECK_ERR(dev_cancel_(p.fd, p.ctx, job), ENOENT);
 	/* The context goes on. */
 	sub_init(&j, p.ctx, sim_simple(p.fd, p.ctx, DRM_LINNET_SIM_DELAY, 1));
 	CHECK_EQ(sub_run(p.fd, &j), 0);
+	dev_hurry();
 }
 
+/* Every second of the jobs behind a gate is cancelled: in its turn, and without effect. */
 TEST(cancel_queued)
 {
-	uint32_t delay, fill, sync;
-	struct sub j, k;
+	uint32_t fill, first, sync[40];
+	uint64_t job, at, last;
 	struct pair p;
+	struct sub k;
 	struct sim s;
 	int i;
 
 	pair_init(&p);
-	sync = dev_syncobj(p.fd);
-	delay = sim_simple(p.fd, p.ctx, DRM_LINNET_SIM_DELAY, 400000);
+	dev_patience();
+	first = dev_syncobj(p.fd);
+	job = gate(&p, p.ctx, first);
 	sim_init(&s, 1);
 	sim_fill(&s, 0, 1, 1);
 	fill = sim_create(p.fd, p.ctx, &s);
-	sub_init(&j, p.ctx, delay);
-	sub_sync(&j, DRM_LINNET_SYNC_SIGNAL, sync, 1);
-	CHECK_EQ(dev_submit_(p.fd, &j.args), 0);
 	/* More than the device holds, so that some are still with the scheduler. */
 	for (i = 0; i < 40; i++) {
+		sync[i] = dev_syncobj(p.fd);
 		sub_init(&k, p.ctx, fill);
 		sub_bind(&k, 0, p.att[0], i, 1);
-		sub_sync(&k, DRM_LINNET_SYNC_SIGNAL, sync, i + 2);
+		sub_sync(&k, DRM_LINNET_SYNC_SIGNAL, sync[i], 0);
 		CHECK_EQ(dev_submit_(p.fd, &k.args), 0);
 		if (i & 1)
 			CHECK_EQ(dev_cancel_(p.fd, p.ctx, k.args.job), 0);
 	}
-	/* A cancelled job ends in its turn, not before. */
-	CHECK_ERR(dev_sync_wait_(p.fd, sync, 3, 0), ETIME);
-	CHECK_EQ(dev_sync_wait_(p.fd, sync, 41, FOREVER), 0);
 	for (i = 0; i < 40; i++)
+		CHECK_ERR(dev_sync_wait_(p.fd, sync[i], 0, 0), ETIME);
+	CHECK_EQ(dev_cancel_(p.fd, p.ctx, job), 0);
+	CHECK_EQ(dev_sync_result_at(p.fd, first, &last), -ECANCELED);
+	for (i = 0; i < 40; i++, last = at) {
+		CHECK_EQ(dev_sync_result_at(p.fd, sync[i], &at), i & 1 ? -ECANCELED : 0);
+		CHECK(at >= last);
 		CHECK_EQ(p.map[0][i], !(i & 1));
+	}
+	dev_hurry();
+}
+
+/* As many jobs as a context takes, the first of them a gate, which is returned. */
+static uint64_t fill_queue(struct pair *p, struct sub *j)
+{
+	struct drm_linnet_dev_info info;
+	uint64_t job;
+	uint32_t i;
+
+	dev_info(p->fd, &info);
+	job = gate(p, p->ctx, 0);
+	sub_init(j, p->ctx, sim_simple(p->fd, p->ctx, DRM_LINNET_SIM_DELAY, 1));
+	j->args.flags = DRM_LINNET_SUBMIT_NOWAIT;
+	for (i = 1; i < info.max_jobs; i++)
+		CHECK_EQ(dev_submit_(p->fd, &j->args), 0);
+	return job;
 }
 
 TEST(full_queue)
 {
-	struct drm_linnet_dev_info info;
+	struct sub j, other;
+	uint32_t ctx, sync;
 	struct pair p;
-	struct sub j;
-	uint32_t i, delay, quick;
+	uint64_t job;
+	int status;
+	pid_t pid;
 
 	pair_init(&p);
-	dev_info(p.fd, &info);
-	delay = sim_simple(p.fd, p.ctx, DRM_LINNET_SIM_DELAY, 900000);
-	quick = sim_simple(p.fd, p.ctx, DRM_LINNET_SIM_DELAY, 1);
-	sub_init(&j, p.ctx, delay);
-	j.args.flags = DRM_LINNET_SUBMIT_NOWAIT;
-	CHECK_EQ(dev_submit_(p.fd, &j.args), 0);
-	j.args.stream = quick;
-	for (i = 1; i < info.max_jobs; i++)
-		CHECK_EQ(dev_submit_(p.fd, &j.args), 0);
+	dev_patience();
+	job = fill_queue(&p, &j);
 	CHECK_ERR(dev_submit_(p.fd, &j.args), EAGAIN);
 	/* Another context has its own room. */
-	j.args.ctx = dev_ctx(p.fd);
-	j.args.stream = sim_simple(p.fd, j.args.ctx, DRM_LINNET_SIM_DELAY, 1);
-	CHECK_EQ(sub_run(p.fd, &j), 0);
+	ctx = dev_ctx(p.fd);
+	sub_init(&other, ctx, sim_simple(p.fd, ctx, DRM_LINNET_SIM_DELAY, 1));
+	sync = dev_syncobj(p.fd);
+	sub_sync(&other, DRM_LINNET_SYNC_SIGNAL, sync, 0);
+	other.args.flags = DRM_LINNET_SUBMIT_NOWAIT;
+	CHECK_EQ(dev_submit_(p.fd, &other.args), 0);
+	CHECK_ERR(dev_submit_(p.fd, &j.args), EAGAIN);
 	/* Waiting helps. */
-	j.args.ctx = p.ctx;
-	j.args.stream = quick;
+	pid = fork();
+	if (!pid) {
+		dev_asleep(getppid());
+		CHECK_EQ(dev_cancel_(p.fd, p.ctx, job), 0);
+		_exit(0);
+	}
 	j.args.flags = 0;
+	CHECK_EQ(dev_submit_(p.fd, &j.args), 0);
+	CHECK(waitpid(pid, &status, 0) == pid && !status);
 	CHECK_EQ(sub_run(p.fd, &j), 0);
+	CHECK_EQ(dev_sync_result(p.fd, sync), 0);
+	dev_hurry();
 }
 
 static void nothing(int sig)
@@ -341,27 +384,26 @@ static void nothing(int sig)
 TEST(full_queue_signal)
 {
 	struct sigaction sa = { .sa_handler = nothing };
-	struct drm_linnet_dev_info info;
 	struct pair p;
 	struct sub j;
-	uint32_t i;
+	int status;
 	pid_t pid;
 
 	pair_init(&p);
-	dev_info(p.fd, &info);
+	dev_patience();
 	sigaction(SIGUSR1, &sa, NULL);
-	sub_init(&j, p.ctx, sim_simple(p.fd, p.ctx, DRM_LINNET_SIM_DELAY, 2000000));
-	for (i = 0; i < info.max_jobs; i++)
-		CHECK_EQ(dev_submit_(p.fd, &j.args), 0);
+	fill_queue(&p, &j);
 	pid = fork();
 	if (!pid) {
-		sleep_ms(200);
+		dev_asleep(getppid());
 		kill(getppid(), SIGUSR1);
 		_exit(0);
 	}
+	j.args.flags = 0;
 	CHECK_ERR(dev_submit_(p.fd, &j.args), EINTR);
-	waitpid(pid, NULL, 0);
+	CHECK(waitpid(pid, &status, 0) == pid && !status);
 	CHECK_EQ(dev_ctx_destroy_(p.fd, p.ctx), 0);
+	dev_hurry();
 }
 
 /* Two clients that both keep the device busy get about the same. */
@@ -408,8 +450,9 @@ TEST(busy_objects)
 	struct sub j;
 
 	pair_init(&p);
+	dev_patience();
 	sim_init(&s, 1);
-	sim_delay(&s, 300000);
+	sim_delay(&s, 60000000);
 	delay = sim_create(p.fd, p.ctx, &s);
 	sub_init(&j, p.ctx, delay);
 	sub_bind(&j, 0, p.att[0], 0, 1);
@@ -421,10 +464,12 @@ TEST(busy_objects)
 	CHECK_EQ(dev_detach_(p.fd, p.ctx, p.att[1]), 0);
 	CHECK_ERR(dev_wait_(p.fd, p.bo[0], 0), ETIME);
 	CHECK_ERR(dev_wait_(p.fd, p.bo[0], now_ns() + 20000000), ETIME);
+	CHECK_EQ(dev_cancel_(p.fd, p.ctx, j.args.job), 0);
 	CHECK_EQ(dev_wait_(p.fd, p.bo[0], FOREVER), 0);
 	/* At the end of the wait nothing is in use any more. */
 	CHECK_EQ(dev_detach_(p.fd, p.ctx, p.att[0]), 0);
 	CHECK_EQ(dev_stream_destroy_(p.fd, p.ctx, delay), 0);
+	dev_hurry();
 }
 
 /* The attachment keeps the memory, not the handle. */
