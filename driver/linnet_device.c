@@ -178,7 +178,7 @@ static void linnet_device_reap(struct linnet_device *ldev)
  */
 static void linnet_device_wedged(struct linnet_device *ldev)
 {
-	char *envp[] = { "WEDGED=rebind", NULL };
+	char *envp[2] = { "WEDGED=rebind" };
 	int idx;
 
 	/* not for one that is being removed */
