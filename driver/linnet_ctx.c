@@ -163,7 +163,7 @@ static int linnet_attachment_map(struct linnet_device *ldev, struct linnet_attac
 		return linnet_sgt_bounced(dev, att->sgt) ? -EOPNOTSUPP : 0;
 	}
 
-	att->sgt = kzalloc(sizeof(*att->sgt), GFP_KERNEL_ACCOUNT);
+	att->sgt = kzalloc_obj(*att->sgt, GFP_KERNEL_ACCOUNT);
 	if (!att->sgt)
 		return -ENOMEM;
 	ret = sg_alloc_table_from_pages_segment(att->sgt, att->bo->base.pages,
@@ -268,8 +268,11 @@ void linnet_ctx_teardown(struct linnet_ctx *ctx)
 /* No job of the context is unfinished or about to be made. */
 bool linnet_ctx_idle(struct linnet_ctx *ctx)
 {
-	guard(spinlock_irq)(&ctx->ldev->queue_lock);
-	return !ctx->n_jobs;
+	bool idle;
+
+	scoped_guard(spinlock_irq, &ctx->ldev->queue_lock)
+		idle = !ctx->n_jobs;
+	return idle;
 }
 
 /*
@@ -324,7 +327,7 @@ static void linnet_ctx_close(struct linnet_ctx *ctx)
 
 int linnet_file_open(struct drm_device *drm, struct drm_file *file)
 {
-	struct linnet_file *lfile = kzalloc(sizeof(*lfile), GFP_KERNEL_ACCOUNT);
+	struct linnet_file *lfile = kzalloc_obj(*lfile, GFP_KERNEL_ACCOUNT);
 
 	if (!lfile)
 		return -ENOMEM;
@@ -361,7 +364,7 @@ static int linnet_ctx_create(struct linnet_device *ldev, struct drm_file *file, 
 	struct linnet_ctx *ctx;
 	int ret;
 
-	ctx = kzalloc(sizeof(*ctx), GFP_KERNEL_ACCOUNT);
+	ctx = kzalloc_obj(*ctx, GFP_KERNEL_ACCOUNT);
 	if (!ctx)
 		return -ENOMEM;
 	ret = ida_alloc_min(&ldev->ctx_ids, 1, GFP_KERNEL);
@@ -529,7 +532,7 @@ static int linnet_attachment_create(struct linnet_ctx *ctx, struct drm_gem_objec
 	struct linnet_attachment *att;
 	int ret = -ENOMEM;
 
-	att = kzalloc(sizeof(*att), GFP_KERNEL_ACCOUNT);
+	att = kzalloc_obj(*att, GFP_KERNEL_ACCOUNT);
 	if (!att)
 		goto err_put;
 	kref_init(&att->base.refs);
@@ -606,7 +609,7 @@ static int linnet_stream_copy(struct linnet_device *ldev,
 
 	if (args->size > ldev->info.max_stream_bytes)
 		return -E2BIG;
-	stream = kzalloc(sizeof(*stream), GFP_KERNEL_ACCOUNT);
+	stream = kzalloc_obj(*stream, GFP_KERNEL_ACCOUNT);
 	if (!stream)
 		return -ENOMEM;
 	kref_init(&stream->base.refs);

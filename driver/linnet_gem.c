@@ -101,7 +101,7 @@ static const struct drm_gem_object_funcs linnet_gem_funcs = {
 
 struct drm_gem_object *linnet_gem_create_object(struct drm_device *drm, size_t size)
 {
-	struct linnet_bo *bo = kzalloc(sizeof(*bo), GFP_KERNEL_ACCOUNT);
+	struct linnet_bo *bo = kzalloc_obj(*bo, GFP_KERNEL_ACCOUNT);
 
 	if (!bo)
 		return ERR_PTR(-ENOMEM);
@@ -333,9 +333,9 @@ unsigned long linnet_gem_purgeable(struct linnet_device *ldev)
 	unsigned long pages = 0;
 	struct linnet_bo *bo;
 
-	guard(spinlock)(&ldev->lru_lock);
-	list_for_each_entry(bo, &ldev->purgeable, lru)
-		pages += linnet_gem_resident(&bo->base.base) >> PAGE_SHIFT;
+	scoped_guard(spinlock, &ldev->lru_lock)
+		list_for_each_entry(bo, &ldev->purgeable, lru)
+			pages += linnet_gem_resident(&bo->base.base) >> PAGE_SHIFT;
 	return pages;
 }
 
@@ -347,16 +347,18 @@ static unsigned long linnet_shrinker_count(struct shrinker *shrinker, struct shr
 /* The oldest buffer of the list, which becomes the youngest, with a reference. */
 static struct linnet_bo *linnet_lru_next(struct linnet_device *ldev)
 {
-	struct linnet_bo *bo;
+	struct linnet_bo *bo, *found = NULL;
 
-	guard(spinlock)(&ldev->lru_lock);
+	spin_lock(&ldev->lru_lock);
 	list_for_each_entry(bo, &ldev->purgeable, lru) {
 		if (kref_get_unless_zero(&bo->base.base.refcount)) {
+			found = bo;
 			list_move_tail(&bo->lru, &ldev->purgeable);
-			return bo;
+			break;
 		}
 	}
-	return NULL;
+	spin_unlock(&ldev->lru_lock);
+	return found;
 }
 
 static unsigned long linnet_shrinker_scan(struct shrinker *shrinker, struct shrink_control *sc)

@@ -570,7 +570,7 @@ static struct linnet_job *linnet_job_alloc(struct linnet_ctx *ctx,
 	struct linnet_job *job;
 
 	job = kzalloc(struct_size(job, bindings, n), GFP_KERNEL_ACCOUNT);
-	fence = kzalloc(sizeof(*fence), GFP_KERNEL_ACCOUNT);
+	fence = kzalloc_obj(*fence, GFP_KERNEL_ACCOUNT);
 	if (!job || !fence) {
 		kfree(job);
 		kfree(fence);

@@ -150,8 +150,9 @@ static void *linnet_sim_memory(struct linnet_job *job, u32 slot, u64 offset, u64
 	return ERR_PTR(-EINVAL);
 }
 
+/* Copy memory, or fill it where there is no @src. */
 static int linnet_sim_copy(struct linnet_sim *s, struct linnet_job *job, u8 *dst, const u8 *src,
-			   u64 length)
+			   u8 value, u64 length)
 {
 	bool back = dst > src;
 	u64 done, n, at;
@@ -161,22 +162,10 @@ static int linnet_sim_copy(struct linnet_sim *s, struct linnet_job *job, u8 *dst
 			return -ECANCELED;
 		n = min_t(u64, length - done, LINNET_SIM_CHUNK);
 		at = back ? length - done - n : done;
-		memmove(dst + at, src + at, n);
-		cond_resched();
-	}
-	return 0;
-}
-
-static int linnet_sim_fill(struct linnet_sim *s, struct linnet_job *job, u8 *dst, u8 value,
-			   u64 length)
-{
-	u64 done, n;
-
-	for (done = 0; done < length; done += n) {
-		if (linnet_sim_leave(s, job))
-			return -ECANCELED;
-		n = min_t(u64, length - done, LINNET_SIM_CHUNK);
-		memset(dst + done, value, n);
+		if (src)
+			memmove(dst + at, src + at, n);
+		else
+			memset(dst + at, value, n);
 		cond_resched();
 	}
 	return 0;
@@ -222,9 +211,8 @@ static int linnet_sim_op(struct linnet_sim *s, struct linnet_job *job,
 
 	switch (op->code) {
 	case DRM_LINNET_SIM_COPY:
-		return linnet_sim_copy(s, job, dst, src, op->length);
 	case DRM_LINNET_SIM_FILL:
-		return linnet_sim_fill(s, job, dst, value, op->length);
+		return linnet_sim_copy(s, job, dst, src, value, op->length);
 	case DRM_LINNET_SIM_CHECKSUM:
 		return linnet_sim_checksum(s, job, dst, src, op->length, value);
 	case DRM_LINNET_SIM_DELAY:
@@ -314,7 +302,7 @@ static int linnet_sim_ctx_create(struct linnet_device *ldev, struct linnet_ctx *
 
 	if (linnet_sim_fail(to_sim(ldev), LINNET_SIM_FAIL_CTX_CREATE))
 		return -EIO;
-	sc = kzalloc(sizeof(*sc), GFP_KERNEL_ACCOUNT);
+	sc = kzalloc_obj(*sc, GFP_KERNEL_ACCOUNT);
 	ctx->transport = sc;
 	return sc ? 0 : -ENOMEM;
 }
@@ -416,7 +404,7 @@ static int linnet_sim_job_init(struct linnet_device *ldev, struct linnet_job *jo
 
 	if (linnet_sim_fail(to_sim(ldev), LINNET_SIM_FAIL_JOB_INIT))
 		return -ENOMEM;
-	sj = kzalloc(sizeof(*sj), GFP_KERNEL_ACCOUNT);
+	sj = kzalloc_obj(*sj, GFP_KERNEL_ACCOUNT);
 	if (!sj)
 		return -ENOMEM;
 	INIT_LIST_HEAD(&sj->node);

@@ -218,7 +218,7 @@ static int linnet_uring_bo_wait(struct drm_file *file, struct io_uring_cmd *cmd,
 		dma_fence_put(fence);
 		return ret;
 	}
-	wait = kzalloc(sizeof(*wait), GFP_KERNEL_ACCOUNT);
+	wait = kzalloc_obj(*wait, GFP_KERNEL_ACCOUNT);
 	if (!wait) {
 		dma_fence_put(fence);
 		return -ENOMEM;

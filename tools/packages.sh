@@ -38,6 +38,7 @@ works()
 	libnuma-dev)	"${PKG_CONFIG:-pkg-config}" --exists numa 2>/dev/null ;;
 	python3)	[ -x /usr/bin/python3 ] ;;
 	python3-numpy)	/usr/bin/python3 -c 'import numpy' 2>/dev/null ;;
+	udev)		[ -x /lib/systemd/systemd-udevd ] ;;
 	libasan*)	compiles '#include <sanitizer/asan_interface.h>' ;;
 	xz-utils)	command -v xz >/dev/null ;;
 	dmsetup)	command -v dmsetup >/dev/null || [ -x /usr/sbin/dmsetup ] ;;

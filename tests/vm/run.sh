@@ -4,8 +4,8 @@
 #
 # usage: sh tests/vm/run.sh [--kernel base | debug | sid-base | sid-debug] [NAME...]
 #
-# NAME picks groups: bench, kunit, selftests, stock, model, virtio, kills, memory, sid,
-# sid-long.
+# NAME picks groups: bench, source, kunit, selftests, stock, model, virtio, kills, memory,
+# sid, sid-long.
 # Without one, all run, but sid-long only with LINNET_TEST_LONG. --kernel is for those that
 # run in User-Mode Linux, and lets them run on another.
 # Packages of use `vm` are installed where that is possible; a machine without them, or one
@@ -24,7 +24,7 @@ kunit=
 [ ! -d driver/tests ] || kunit=kunit
 long=
 [ -z "${LINNET_TEST_LONG:-}" ] || long=sid-long
-groups=${*:-bench $kunit selftests stock model virtio kills memory sid $long}
+groups=${*:-bench source $kunit selftests stock model virtio kills memory sid $long}
 
 skip_all()
 {
@@ -173,6 +173,34 @@ END
 group_bench()
 {
 	bench_tests ''
+}
+
+# --------------------------------------------------------------------- source
+# The module as it is built, checked and installed; the rule for udev.
+group_source()
+{
+	sh tests/vm/source.sh >"$logs/source" 2>"$logs/source.err" || :
+	absorb source "$logs/source"
+
+	udev=/lib/systemd/systemd-udevd
+	if [ ! -x $udev ] || ! getent group render >/dev/null; then
+		n=$((n + 1))
+		echo "ok $n - udev gives the device to a group # SKIP udev or the group render is not there"
+		return
+	fi
+	folder=$(sh tests/vm/module.sh --kernel "$flavour")
+	guest udev --no-leaks --module "$folder/driver/linnet.ko" --params sim=1 "
+		[ \$(stat -c %G:%a /dev/accel/accel0) != render:660 ] || exit 2
+		mkdir -p /run/udev/rules.d
+		cp driver/71-linnet-accel.rules /run/udev/rules.d/
+		$udev --daemon
+		udevadm trigger --action=add --subsystem-match=accel
+		udevadm settle -t 60
+		stat -c %G:%a /dev/accel/accel0 | tee /vm/out/node
+		killall systemd-udevd
+		[ \$(cat /vm/out/node) = render:660 ]"
+	result $status "udev gives the device to the group render (mode 660)"
+	[ $status = 0 ] || { explain "$out"; explain "$said"; }
 }
 
 # ---------------------------------------------------------------------- kunit
@@ -551,7 +579,7 @@ group_kills()
 
 for group in $groups; do
 	case $group in
-	bench | kunit | selftests | stock | model | virtio | kills | memory | sid) group_$group ;;
+	bench | source | kunit | selftests | stock | model | virtio | kills | memory | sid) group_$group ;;
 	sid-long) group_sid_long ;;
 	*) vm_die "no such group ($group): see the head of tests/vm/run.sh" ;;
 	esac

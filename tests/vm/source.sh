@@ -1,0 +1,198 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+# The module's source, as people build and install it: `make modules` against the headers of
+# Debian's kernels without a warning at W=1, sparse, checkpatch --strict, DKMS, the documented
+# parameters, and its size. No guest is booted. Prints TAP.
+#
+# usage: sh tests/vm/source.sh [KERNEL...]
+#
+# KERNEL is stock and sid-stock by default; one whose packages cannot be had is skipped.
+set -eu
+cd "$(dirname "$0")/../.."
+. tests/vm/lib.sh
+
+kernels=${*:-stock sid-stock}
+mkdir -p "$VM_OUT"
+tmp=$(mktemp -d "$VM_OUT/source.XXXXXX")
+trap 'rm -rf "$tmp"' EXIT
+n=0 failed=0
+
+# result STATUS DESCRIPTION [FILE]: 0 is ok; otherwise the file is shown
+result()
+{
+	n=$((n + 1))
+	if [ "$1" = 0 ]; then
+		echo "ok $n - $2"
+	else
+		failed=1
+		echo "not ok $n - $2"
+		[ -z "${3:-}" ] || tail -n 40 "$3" | sed 's/^/# /'
+	fi
+}
+
+skip()
+{
+	n=$((n + 1))
+	echo "ok $n - $1 # SKIP $2"
+}
+
+# What the module is built of, in a folder of its own.
+copy()
+{
+	mkdir -p "$1"
+	cp -r Makefile Kbuild dkms.conf driver uapi "$1/"
+	# the Makefile asks it for the version
+	mkdir -p "$1/runtime/include/linnet"
+	cp runtime/include/linnet/linnet.h "$1/runtime/include/linnet/"
+	find "$1" \( -name '*.o' -o -name '*.ko' -o -name '*.mod*' -o -name '.*.cmd' \) -delete
+}
+
+# complaints LOG: what it says of our files, not of the kernel's own headers. Debian 12's sparse
+# cannot compute the length of a string, which newer kernels' MODULE_INFO() asks for.
+complaints()
+{
+	grep -E 'warning:|WARNING:|error:' "$1" | grep -E "^($tmp/|driver/|WARNING: modpost)" |
+		while IFS= read -r line; do
+			place=${line#"$tmp"/*/}
+			file=${place%%:*} number=${place#*:}
+			case $line in
+			*'error: bad constant expression')
+				sed -n "${number%%:*}p" "$file" | grep -q -E '^(module|MODULE|LINNET_IMPORT)_' ||
+					echo "$line" ;;
+			*)	echo "$line" ;;
+			esac
+		done
+}
+
+# build KERNEL FOLDER
+build()
+{
+	headers=$(readlink -f "$2/headers") release=$(basename "$(readlink -f "$2/modules")")
+	# as in module.sh: what an older compiler or a machine without pahole cannot do
+	options=CONFIG_DEBUG_INFO_BTF_MODULES=
+	echo | ${CC:-gcc} -fmin-function-alignment=16 -x c -fsyntax-only - 2>/dev/null ||
+		options="$options CONFIG_CC_HAS_MIN_FUNCTION_ALIGNMENT="
+	echo 'struct a { int n; int a[] __attribute__((counted_by(n))); };' |
+		${CC:-gcc} -Werror -x c -fsyntax-only - 2>/dev/null ||
+		options="$options KCFLAGS=-Wno-attributes"
+	copy "$tmp/$1"
+	# Newer kernels look whether sparse knows a word, with a script that Debian's headers
+	# lack; it gets the word from here, if it does not.
+	sparse=
+	! command -v sparse >/dev/null ||
+		sparse='KBUILD_CHECKSRC=1 CF=-D__typeof_unqual__=__typeof__'
+	status=0
+	# shellcheck disable=SC2086
+	env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL -u O -u CFLAGS -u CPPFLAGS -u LDFLAGS \
+		make -C "$tmp/$1" -j"$VM_JOBS" modules KDIR="$headers" CC="${CC:-gcc}" W=1 $sparse \
+		$options >"$tmp/$1.log" 2>&1 || status=1
+	[ -f "$tmp/$1/driver/linnet.ko" ] || status=1
+	result $status "$1: make modules KDIR=... W=1 builds linnet.ko for $release" "$tmp/$1.log"
+	complaints "$tmp/$1.log" >"$tmp/complaints"
+	status=0
+	[ ! -s "$tmp/complaints" ] || status=1
+	if [ -n "$sparse" ]; then
+		# it has looked at each file, or its silence says nothing
+		missing=0
+		for file in driver/*.c; do
+			grep -q "CHECK *.*$file" "$tmp/$1.log" || missing=1
+		done
+		result $missing "$1: sparse has seen every file" "$tmp/$1.log"
+		result $status "$1: no warning, of the compiler (W=1) or of sparse" "$tmp/complaints"
+	else
+		result $status "$1: no warning of the compiler (W=1)" "$tmp/complaints"
+		skip "$1: sparse" "sparse is not there (Debian's package sparse)"
+	fi
+}
+
+# parameters KERNEL: those of the module are those that are documented
+parameters()
+{
+	modinfo -F parm "$tmp/$1/driver/linnet.ko" | sed 's/:.*//' | sort >"$tmp/has"
+	sed -n '/^Parameters/,/^Objects/s/^``\([a-z_]*\)`` .*/\1/p' Documentation/driver.rst |
+		sort >"$tmp/documented"
+	status=0
+	[ -s "$tmp/has" ] && diff "$tmp/has" "$tmp/documented" >"$tmp/diff" || status=1
+	result $status "every parameter of the module is documented, and no other" "$tmp/diff"
+}
+
+# with_dkms KERNEL: in trees of their own, add, build and install
+with_dkms()
+{
+	if ! command -v dkms >/dev/null; then
+		skip "dkms" "dkms is not there (Debian's package dkms)"
+		return
+	fi
+	if [ "$(id -u)" != 0 ]; then
+		skip "dkms" "dkms wants to be root"
+		return
+	fi
+	source=$tmp/src/linnet-$(sed -n 's/^PACKAGE_VERSION="\(.*\)"/\1/p' dkms.conf)
+	copy "$source"
+	mkdir -p "$tmp/dkms" "$tmp/installed/$release"
+	status=0
+	for step in add build 'install --no-depmod'; do
+		# shellcheck disable=SC2086
+		dkms $step "linnet/${source##*-}" -k "$release" --kernelsourcedir "$headers" \
+			--dkmstree "$tmp/dkms" --sourcetree "$tmp/src" --installtree "$tmp/installed" \
+			>>"$tmp/dkms.log" 2>&1 </dev/null || status=1
+	done
+	module=$(find "$tmp/installed/$release/updates/dkms" -name 'linnet.ko*' 2>/dev/null)
+	[ -n "$module" ] && modinfo -F vermagic "$module" | grep -q "^$release " || status=1
+	result $status "dkms adds, builds and installs the module for $release" "$tmp/dkms.log"
+}
+
+# checkpatch of the newest kernel source that is there. What it is told not to say: a header
+# of tracepoints has a shape of its own; BIT() and static_assert() are not for user space; one
+# file asks for the kernel's version, so that no other does.
+check_style()
+{
+	script=$(find "$VM_CACHE" -maxdepth 3 -path '*/scripts/checkpatch.pl' 2>/dev/null |
+		sort -V | tail -n 1)
+	if [ -z "$script" ] || ! command -v perl >/dev/null; then
+		skip "checkpatch" "no kernel source in $VM_CACHE yet (sh tests/vm/kernel.sh), or no perl"
+		return
+	fi
+	: >"$tmp/style"
+	for file in driver/*.[ch] driver/tests/*.c uapi/drm/*.h uapi/linux/*.h; do
+		ignore=NONE
+		case $file in
+		*_trace.h) ignore=OPEN_ENDED_LINE,PARENTHESIS_ALIGNMENT,SPACING ;;
+		*_compat.h) ignore=LINUX_VERSION_CODE,CONSTANT_COMPARISON ;;
+		uapi/*) ignore=BIT_MACRO,CAMELCASE,MACRO_ARG_REUSE ;;
+		esac
+		perl "$script" --no-tree --strict --max-line-length=100 --terse --show-types \
+			--no-summary --ignore "$ignore" -f "$file" >>"$tmp/style" 2>&1 || :
+	done
+	status=0
+	[ ! -s "$tmp/style" ] || status=1
+	result $status "checkpatch --strict has nothing to say" "$tmp/style"
+}
+
+# Small enough to be read in a day.
+size()
+{
+	lines=$(cat driver/*.c driver/*.h | ${CC:-gcc} -fpreprocessed -dD -E -P -x c - 2>/dev/null |
+		grep -vc '^[[:space:]]*$')
+	status=0
+	[ "$lines" -gt 2000 ] && [ "$lines" -le 4000 ] || status=1
+	echo "$lines" >"$tmp/lines"
+	result $status "the driver has at most 4,000 lines of code" "$tmp/lines"
+}
+
+built=
+for kernel in $kernels; do
+	status=0
+	folder=$(vm_kernel "$kernel" 2>"$tmp/err") || status=$?
+	case $status in
+	0)	build "$kernel" "$folder"
+		[ -n "$built" ] || { parameters "$kernel"; with_dkms; }
+		built=yes ;;
+	77)	skip "$kernel" "Debian's packages cannot be had ($(tail -n 1 "$tmp/err"))" ;;
+	*)	result 1 "$kernel: there is a kernel" "$tmp/err" ;;
+	esac
+done
+check_style
+size
+echo "1..$n"
+exit $failed
