@@ -62,6 +62,8 @@ static void pack_block(struct linnet_act256 *dst, const float *x)
 	s32 = _mm512_cvtepi64_epi32(_mm512_add_epi32(s, _mm512_srli_epi64(s, 32)));
 	_mm512_store_si512(dst->off16, _mm512_slli_epi32(_mm512_sub_epi32(
 		_mm512_setzero_si512(), s), 5));
+	_mm512_storeu_si512(dst->off4, _mm512_slli_epi32(_mm512_sub_epi32(
+		_mm512_setzero_si512(), s), 2));
 	_mm256_store_si256((__m256i *)dst->off32, _mm256_slli_epi32(_mm256_sub_epi32(
 		_mm256_setzero_si256(), s32), 7));
 	_mm256_store_si256((__m256i *)dst->sum16, _mm512_cvtepi32_epi16(s));

@@ -8,7 +8,7 @@
 
 #include "kernels/x86/act256.h"
 
-#define LINNET_Q256_FEW	4	/* tokens that products from registers are made for */
+#define LINNET_Q256_FEW	16	/* tokens that products from registers are made for */
 
 void linnet_q256_pack_avx512(const struct linnet_act_buf *dst, const float *x, size_t ldx,
 			     size_t t0, size_t t1);

@@ -63,7 +63,7 @@ ALWAYS_INLINE void tile(struct chains *c, const struct panel *p, const struct li
 	for (int j = 0; j < 64 / len; j++) {
 		__m512i dot[TILE][GROUPS];
 
-		/* the tile after the next: 32 lines, it has 28 */
+		/* the tile after the next, 32 lines */
 		for (int i = 0; i < len / 2; i++)
 			prefetch_t0((const char *)(a + 2 * TILE) + (j * len / 2 + i) * 64);
 		for (int t = 0; t < n; t++)
@@ -136,12 +136,14 @@ struct put_panel {
 	int m;
 };
 
-ALWAYS_INLINE void put_panel(void *ctx, int j, const __m512i w[4])
+ALWAYS_INLINE void put_panel(void *ctx, int s, group_fn *group_of, __m512i w[4][4])
 {
 	const struct put_panel *to = ctx;
 
-	for (int i = 0; i < 4; i++)
-		to->p->w[4 * j + i][to->m] = w[i];
+	UNROLL
+	for (int g = 0; g < 4; g++)
+		for (int i = 0; i < 4; i++)
+			to->p->w[4 * group_of(s, g) + i][to->m] = w[g][i];
 }
 
 ALWAYS_INLINE void put_head(struct panel *p, int m, const struct head *h, int scales, int pairs)

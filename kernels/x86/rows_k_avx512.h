@@ -4,9 +4,9 @@
  * first, so whatever a type packs into bits is undone for 16 rows at once and the sums
  * of a row need no horizontal step.
  *
- * Weights come as unsigned bytes, 16 at a time (a group, four vectors) and in the order
- * that the type stores them; the caller's put() takes them. What must be added to get
- * the type's integers is named at each unpacker.
+ * Weights come as unsigned bytes, a quarter of the super-block at a time and in the order
+ * that the type stores them: four groups of 16, each four vectors. The caller's put()
+ * takes them. What must be added to get the type's integers is named at each unpacker.
  */
 #ifndef LINNET_KERNELS_X86_ROWS_K_AVX512_H
 #define LINNET_KERNELS_X86_ROWS_K_AVX512_H
@@ -28,13 +28,35 @@ struct rows {
 
 /* All but the weights; what a type does not have is not written. */
 struct head {
-	__m512i scale[16];	/* per group; per two groups where sub-blocks have 32 */
+	__m512i scale[16];	/* of the sub-blocks; Q2_K, Q3_K: see there */
 	__m512i min[8];		/* int16 pairs of neighbours */
 	__m512 d, dmin;
 };
 
-/* Weights of group j: w[i] has elements 16j + 4i .. + 3 */
-typedef void put_fn(void *ctx, int j, const __m512i w[4]);
+/*
+ * Weights of quarter s, which is the groups group_of(s, 0..3): w[g][i] has elements
+ * 4i..4i + 3 of its group g.
+ */
+typedef int group_fn(int s, int g);
+typedef void put_fn(void *ctx, int s, group_fn *group_of, __m512i w[4][4]);
+
+/* Neighbours in the type's order */
+ALWAYS_INLINE int group_in_order(int s, int g)
+{
+	return 4 * s + g;
+}
+
+/* Q6_K: two of the low nibbles, two of the high ones */
+ALWAYS_INLINE int group_by_nibble(int s, int g)
+{
+	return s / 2 * 8 + s % 2 * 2 + g / 2 * 4 + g % 2;
+}
+
+/* Q2_K and Q3_K: one of each two bits */
+ALWAYS_INLINE int group_by_bits(int s, int g)
+{
+	return s / 2 * 8 + s % 2 + 2 * g;
+}
 
 ALWAYS_INLINE __m512i load_lanes(const uint8_t *p0, const uint8_t *p1, const uint8_t *p2,
 				 const uint8_t *p3)
@@ -168,16 +190,19 @@ ALWAYS_INLINE void head_q4_k(struct head *h, struct rows *r)
 ALWAYS_INLINE void weights_q4_k(struct rows *r, put_fn *put, void *ctx)
 {
 	UNROLL
-	for (int c = 0; c < 8; c++) {
-		__m512i x[4], low[4], high[4];
+	for (int s = 0; s < 4; s++) {
+		__m512i w[4][4];
 
-		read16(x, r, 16 + 16 * c);
-		for (int i = 0; i < 4; i++) {
-			low[i] = and8(x[i], 15);
-			high[i] = move_bits(x[i], 4, 0, 4);
+		for (int c = 0; c < 2; c++) {
+			__m512i x[4];
+
+			read16(x, r, 16 + 32 * s + 16 * c);
+			for (int i = 0; i < 4; i++) {
+				w[c][i] = and8(x[i], 15);
+				w[c + 2][i] = move_bits(x[i], 4, 0, 4);
+			}
 		}
-		put(ctx, c / 2 * 4 + c % 2, low);
-		put(ctx, c / 2 * 4 + c % 2 + 2, high);
+		put(ctx, s, group_in_order, w);
 	}
 }
 
@@ -194,19 +219,23 @@ ALWAYS_INLINE void weights_q5_k(struct rows *r, put_fn *put, void *ctx)
 	read16(fifth[0], r, 16);
 	read16(fifth[1], r, 32);
 	UNROLL
-	for (int c = 0; c < 8; c++) {
-		__m512i x[4], low[4], high[4];
+	for (int s = 0; s < 4; s++) {
+		__m512i w[4][4];
 
-		read16(x, r, 48 + 16 * c);
-		for (int i = 0; i < 4; i++) {
-			__m512i f = fifth[c % 2][i];
+		for (int c = 0; c < 2; c++) {
+			__m512i x[4];
 
-			low[i] = _mm512_or_si512(and8(x[i], 15), move_bits(f, c / 2 * 2, 4, 1));
-			high[i] = _mm512_or_si512(move_bits(x[i], 4, 0, 4),
-						  move_bits(f, c / 2 * 2 + 1, 4, 1));
+			read16(x, r, 48 + 32 * s + 16 * c);
+			for (int i = 0; i < 4; i++) {
+				__m512i f = fifth[c][i];
+
+				w[c][i] = _mm512_or_si512(and8(x[i], 15),
+							  move_bits(f, 2 * s, 4, 1));
+				w[c + 2][i] = _mm512_or_si512(move_bits(x[i], 4, 0, 4),
+							      move_bits(f, 2 * s + 1, 4, 1));
+			}
 		}
-		put(ctx, c / 2 * 4 + c % 2, low);
-		put(ctx, c / 2 * 4 + c % 2 + 2, high);
+		put(ctx, s, group_in_order, w);
 	}
 }
 
@@ -232,22 +261,35 @@ ALWAYS_INLINE void weights_q6_k(struct rows *r, put_fn *put, void *ctx)
 		read16(top[0], r, 128 + 32 * h);
 		read16(top[1], r, 144 + 32 * h);
 		UNROLL
-		for (int c = 0; c < 4; c++) {
-			__m512i x[4], low[4], high[4];
+		for (int s = 0; s < 2; s++) {
+			__m512i w[4][4];
 
-			read16(x, r, 64 * h + 16 * c);
-			for (int i = 0; i < 4; i++) {
-				__m512i f = top[c % 2][i];
+			for (int c = 0; c < 2; c++) {
+				__m512i x[4];
 
-				low[i] = _mm512_or_si512(and8(x[i], 15),
-							 move_bits(f, c / 2 * 2, 4, 2));
-				high[i] = _mm512_or_si512(move_bits(x[i], 4, 0, 4),
-							  move_bits(f, c / 2 * 2 + 4, 4, 2));
+				read16(x, r, 64 * h + 32 * s + 16 * c);
+				for (int i = 0; i < 4; i++) {
+					__m512i f = top[c][i];
+
+					w[c][i] = _mm512_or_si512(and8(x[i], 15),
+								  move_bits(f, 2 * s, 4, 2));
+					w[c + 2][i] = _mm512_or_si512(move_bits(x[i], 4, 0, 4),
+								      move_bits(f, 2 * s + 4, 4, 2));
+				}
 			}
-			put(ctx, 8 * h + c, low);
-			put(ctx, 8 * h + c + 4, high);
+			put(ctx, 2 * h + s, group_by_nibble, w);
 		}
 	}
+}
+
+/* Bytes of eight bits each that begin at bit `first` of their dword and `step` further on */
+ALWAYS_INLINE __m512i bits_from(__m512i x, int first, int step)
+{
+	uint64_t at = 0;
+
+	for (int i = 0; i < 8; i++)
+		at |= (uint64_t)(i / 4 * 32 + first + i % 4 * step) << (8 * i);
+	return _mm512_multishift_epi64_epi8(_mm512_set1_epi64((int64_t)at), x);
 }
 
 /* Add -128 */
@@ -258,32 +300,39 @@ ALWAYS_INLINE void head_iq4_xs(struct head *h, struct rows *r)
 	read16(x, r, 0);
 	h->d = low_half(x[0]);
 	UNROLL
-	for (int j = 0; j < 8; j++) {
-		__m512i low = _mm512_and_si512(_mm512_srli_epi32(x[1], 4 * (unsigned int)j),
-					       _mm512_set1_epi32(15));
-		__m512i high = _mm512_and_si512(_mm512_srli_epi32(x[0], 12 + 2 * (unsigned int)j),
-						_mm512_set1_epi32(0x30));
+	for (int i = 0; i < 2; i++) {
+		__m512i s = and8(bits_from(x[1], 16 * i, 4), 15);
 
-		h->scale[j] = _mm512_sub_epi32(_mm512_or_si512(low, high), _mm512_set1_epi32(32));
+		/* two bits more from their half, as bits 4 and 5 */
+		s = _mm512_ternarylogic_epi64(s, bits_from(x[0], 12 + 8 * i, 2),
+					      _mm512_set1_epi8(0x30), 0xf8);
+		s = _mm512_sub_epi8(s, _mm512_set1_epi8(32));
+		for (int j = 0; j < 4; j++)
+			h->scale[4 * i + j] = signed_byte_of(s, j);
 	}
 }
 
 ALWAYS_INLINE void weights_iq4_xs(struct rows *r, put_fn *put, void *ctx)
 {
+	/* four times, so that two bits above an index do not matter */
 	const __m128i table = _mm_loadu_si128((const void *)linnet_iq4_values);
 	const __m512i values = _mm512_broadcast_i32x4(_mm_xor_si128(table, _mm_set1_epi8(-128)));
 
 	UNROLL
-	for (int j = 0; j < 8; j++) {
-		__m512i x[4], low[4], high[4];
+	for (int s = 0; s < 4; s++) {
+		__m512i w[4][4];
 
-		read16(x, r, 8 + 16 * j);
-		for (int i = 0; i < 4; i++) {
-			low[i] = _mm512_shuffle_epi8(values, and8(x[i], 15));
-			high[i] = _mm512_shuffle_epi8(values, move_bits(x[i], 4, 0, 4));
+		for (int c = 0; c < 2; c++) {
+			__m512i x[4];
+
+			read16(x, r, 8 + 32 * s + 16 * c);
+			for (int i = 0; i < 4; i++) {
+				w[2 * c][i] = _mm512_permutexvar_epi8(x[i], values);
+				w[2 * c + 1][i] = _mm512_permutexvar_epi8(_mm512_srli_epi32(x[i], 4),
+									  values);
+			}
 		}
-		put(ctx, 2 * j, low);
-		put(ctx, 2 * j + 1, high);
+		put(ctx, s, group_in_order, w);
 	}
 }
 
@@ -302,32 +351,55 @@ ALWAYS_INLINE void head_bytes_q2_k(struct head *h, __m512i scales[4], struct row
 	}
 }
 
-/* Nothing to add */
+/*
+ * Bytes b and b + 2 of dwords as pairs of int16, each times 256 in the high byte or as it
+ * is in the low one
+ */
+ALWAYS_INLINE __m512i pair_of(__m512i x, int b, bool high)
+{
+	const __m128i first = _mm_setr_epi8(0, 0, 2, 2, 4, 4, 6, 6, 8, 8, 10, 10, 12, 12, 14, 14);
+	const __m128i zero = _mm_set1_epi16(high ? 0x0080 : (short)0x8000);
+	__m128i pick = _mm_or_si128(_mm_add_epi8(first, _mm_set1_epi8((char)b)), zero);
+
+	return _mm512_shuffle_epi8(x, _mm512_broadcast_i32x4(pick));
+}
+
+/*
+ * Few tokens. Sums of 16 products fit int16 here, so two groups share a multiplication:
+ * scale[2s + p] has those of groups 2p and 2p + 1 of quarter s as a pair.
+ *
+ * Nothing to add. The second of two groups has four times the type's integers, the first
+ * one four times the scale.
+ */
 ALWAYS_INLINE void head_q2_k(struct head *h, struct rows *r)
 {
 	__m512i scales[4];
 
 	head_bytes_q2_k(h, scales, r);
+	for (int i = 0; i < 4; i++)	/* bytes 0 and 1 are those of first groups */
+		scales[i] = _mm512_mask_slli_epi16(scales[i], 0x55555555, scales[i], 2);
 	UNROLL
-	for (int j = 0; j < 16; j++)
-		h->scale[j] = byte_of(scales[j / 4], j % 4);
+	for (int s = 0; s < 4; s++)
+		for (int p = 0; p < 2; p++)
+			h->scale[2 * s + p] = pair_of(scales[s / 2 * 2 + p], s % 2, false);
 }
 
 ALWAYS_INLINE void weights_q2_k(struct rows *r, put_fn *put, void *ctx)
 {
 	UNROLL
-	for (int c = 0; c < 4; c++) {
-		__m512i x[4];
+	for (int s = 0; s < 4; s++) {
+		__m512i x[4], w[4][4];
 
-		read16(x, r, 16 + 16 * c);
-		UNROLL
-		for (int k = 0; k < 4; k++) {
-			__m512i w[4];
+		read16(x, r, 16 + 16 * s);
+		for (int i = 0; i < 4; i++) {
+			__m512i y = _mm512_srli_epi32(x[i], 4);
 
-			for (int i = 0; i < 4; i++)
-				w[i] = k ? move_bits(x[i], 2 * k, 0, 2) : and8(x[i], 3);
-			put(ctx, c / 2 * 8 + 2 * k + c % 2, w);
+			w[0][i] = and8(x[i], 3);
+			w[1][i] = and8(x[i], 12);
+			w[2][i] = and8(y, 3);
+			w[3][i] = and8(y, 12);
 		}
+		put(ctx, s, group_by_bits, w);
 	}
 }
 
@@ -346,39 +418,53 @@ ALWAYS_INLINE void head_bytes_q3_k(struct head *h, __m512i scales[4], struct row
 	scales[3] = _mm512_or_si512(shift_and8(s[1], 4, 15), shift_and8(s[2], 2, 0x30));
 }
 
-/* Add -4 */
+/* Few tokens: as Q2_K, and all scales times 256. Add -4. */
 ALWAYS_INLINE void head_q3_k(struct head *h, struct rows *r)
 {
 	__m512i scales[4];
 
 	head_bytes_q3_k(h, scales, r);
+	for (int i = 0; i < 4; i++)
+		scales[i] = _mm512_sub_epi8(scales[i], _mm512_set1_epi8(32));
 	UNROLL
-	for (int j = 0; j < 16; j++)
-		h->scale[j] = _mm512_sub_epi32(byte_of(scales[j / 4], j % 4),
-					       _mm512_set1_epi32(32));
+	for (int s = 0; s < 4; s++)
+		for (int p = 0; p < 2; p++)
+			h->scale[2 * s + p] = pair_of(scales[s / 2 * 2 + p], s % 2, true);
 }
 
 ALWAYS_INLINE void weights_q3_k(struct rows *r, put_fn *put, void *ctx)
 {
+	/* Bits 0, 1 and 4, or 2, 3 and 5, of an index; the two above do not matter. */
+	const __m512i first = _mm512_add_epi8(_mm512_set1_epi32(0x03020100), _mm512_set_epi64(
+		0x0404040404040404, 0x0404040404040404, 0, 0,
+		0x0404040404040404, 0x0404040404040404, 0, 0));
+	const __m512i second = _mm512_add_epi8(_mm512_broadcast_i32x4(_mm_setr_epi32(
+		0, 0x01010101, 0x02020202, 0x03030303)), _mm512_set_epi64(
+		0x0404040404040404, 0x0404040404040404, 0x0404040404040404, 0x0404040404040404,
+		0, 0, 0, 0));
 	__m512i third[2][4];
 
 	read16(third[0], r, 0);
 	read16(third[1], r, 16);
 	UNROLL
-	for (int c = 0; c < 4; c++) {
-		__m512i x[4];
+	for (int s = 0; s < 4; s++) {
+		__m512i x[4], w[4][4];
 
-		read16(x, r, 32 + 16 * c);
-		UNROLL
-		for (int k = 0; k < 4; k++) {
-			__m512i w[4];
+		read16(x, r, 32 + 16 * s);
+		for (int i = 0; i < 4; i++) {
+			const __m512i low = _mm512_set1_epi8(15);
+			__m512i t = third[s % 2][i], y = _mm512_srli_epi32(x[i], 4), u;
 
-			for (int i = 0; i < 4; i++)
-				w[i] = _mm512_or_si512(
-					k ? move_bits(x[i], 2 * k, 0, 2) : and8(x[i], 3),
-					move_bits(third[c % 2][i], c / 2 * 4 + k, 2, 1));
-			put(ctx, c / 2 * 8 + 2 * k + c % 2, w);
+			u = s / 2 ? _mm512_srli_epi32(t, 2) : _mm512_slli_epi32(t, 2);
+			t = s / 2 ? t : _mm512_slli_epi32(t, 4);
+			t = _mm512_ternarylogic_epi64(low, x[i], t, 0xca);
+			u = _mm512_ternarylogic_epi64(low, y, u, 0xca);
+			w[0][i] = _mm512_permutexvar_epi8(t, first);
+			w[1][i] = _mm512_permutexvar_epi8(t, second);
+			w[2][i] = _mm512_permutexvar_epi8(u, first);
+			w[3][i] = _mm512_permutexvar_epi8(u, second);
 		}
+		put(ctx, s, group_by_bits, w);
 	}
 }
 
@@ -397,22 +483,22 @@ ALWAYS_INLINE void products_q2_k(struct head *h, struct rows *r, put_fn *put, vo
 
 	head_bytes_q2_k(h, scales, r);
 	UNROLL
-	for (int c = 0; c < 4; c++) {
-		__m512i x[4];
+	for (int s = 0; s < 4; s++) {
+		__m512i x[4], w[4][4];
 
-		read16(x, r, 16 + 16 * c);
+		read16(x, r, 16 + 16 * s);
 		UNROLL
 		for (int k = 0; k < 4; k++) {
-			const int j = c / 2 * 8 + 2 * k + c % 2;
+			const int j = group_by_bits(s, k);
 			__m512i s1 = spread_byte_of(scales[j / 4], j % 4);
-			__m512i s2 = _mm512_add_epi8(s1, s1), w[4];
+			__m512i s2 = _mm512_add_epi8(s1, s1);
 
 			for (int i = 0; i < 4; i++) {
-				w[i] = add_where(_mm512_setzero_si512(), x[i], 2 * k, s1);
-				w[i] = add_where(w[i], x[i], 2 * k + 1, s2);
+				w[k][i] = add_where(_mm512_setzero_si512(), x[i], 2 * k, s1);
+				w[k][i] = add_where(w[k][i], x[i], 2 * k + 1, s2);
 			}
-			put(ctx, j, w);
 		}
+		put(ctx, s, group_by_bits, w);
 	}
 }
 
@@ -427,24 +513,24 @@ ALWAYS_INLINE void products_q3_k(struct head *h, struct rows *r, put_fn *put, vo
 	read16(third[0], r, 0);
 	read16(third[1], r, 16);
 	UNROLL
-	for (int c = 0; c < 4; c++) {
-		__m512i x[4];
+	for (int s = 0; s < 4; s++) {
+		__m512i x[4], w[4][4];
 
-		read16(x, r, 32 + 16 * c);
+		read16(x, r, 32 + 16 * s);
 		UNROLL
 		for (int k = 0; k < 4; k++) {
-			const int j = c / 2 * 8 + 2 * k + c % 2;
+			const int j = group_by_bits(s, k);
 			__m512i s1 = spread_byte_of(scales[j / 4], j % 4);
 			__m512i s2 = _mm512_add_epi8(s1, s1), s4 = _mm512_add_epi8(s2, s2);
-			__m512i none = _mm512_sub_epi8(_mm512_set1_epi8(124), s4), w[4];
+			__m512i none = _mm512_sub_epi8(_mm512_set1_epi8(124), s4);
 
 			for (int i = 0; i < 4; i++) {
-				w[i] = add_where(none, x[i], 2 * k, s1);
-				w[i] = add_where(w[i], x[i], 2 * k + 1, s2);
-				w[i] = add_where(w[i], third[c % 2][i], c / 2 * 4 + k, s4);
+				w[k][i] = add_where(none, x[i], 2 * k, s1);
+				w[k][i] = add_where(w[k][i], x[i], 2 * k + 1, s2);
+				w[k][i] = add_where(w[k][i], third[s % 2][i], s / 2 * 4 + k, s4);
 			}
-			put(ctx, j, w);
 		}
+		put(ctx, s, group_by_bits, w);
 	}
 }
 
