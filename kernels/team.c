@@ -18,15 +18,6 @@
 #define AHEAD_MOST	(1 << 20)
 #define AHEAD_LINES	4	/* between two looks at the word waited for */
 
-static inline void relax(void)
-{
-#if defined(__x86_64__)
-	__builtin_ia32_pause();
-#elif defined(__aarch64__)
-	__asm__ volatile("yield");
-#endif
-}
-
 static size_t ahead_bytes(void)
 {
 	long l2 = sysconf(_SC_LEVEL2_CACHE_SIZE);
@@ -65,7 +56,7 @@ void linnet_team_wait(_Atomic uint32_t *word, uint32_t old, _Atomic uint32_t *sl
 		if (ahead && ahead->bytes)
 			fetch(ahead);
 		else
-			relax();
+			linnet_relax();
 	}
 	atomic_fetch_add(sleepers, 1);
 	while (atomic_load(word) == old)

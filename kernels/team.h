@@ -12,6 +12,16 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* Between two looks at a word that another thread, or a guest, will change. */
+static inline void linnet_relax(void)
+{
+#if defined(__x86_64__)
+	__builtin_ia32_pause();
+#elif defined(__aarch64__)
+	__asm__ volatile("yield");
+#endif
+}
+
 struct linnet_team {
 	unsigned n;			/* threads */
 	size_t ahead_bytes;		/* that a thread may fetch ahead of its work */

@@ -65,6 +65,8 @@ int device_create(struct device **out, const struct device_options *opts, const 
 	for (unsigned i = 0; i < VIRTIO_LINNET_QUEUES; i++)
 		vq_init(&d->queue[i]);
 	linnet_team_init(&d->alone, 1);
+	/* on one processor it would keep the guest from it */
+	d->may_watch = sysconf(_SC_NPROCESSORS_ONLN) > 1;
 	d->max_maps = map_limit();
 	*why = "no such level of kernels, or not on this CPU";
 	ret = linnet_kernels_init(&d->kernels, opts->level);

@@ -100,6 +100,7 @@ struct device {
 
 	uint64_t features, protocol;
 	int backend_fd, wake;			/* wake: the jobs' thread, from its sleep */
+	bool may_watch;				/* the ring, for a moment before it sleeps */
 	bool has_thread;
 	pthread_t thread;
 	_Atomic unsigned n_said;

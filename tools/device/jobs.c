@@ -19,6 +19,13 @@
 /* Multiplications below which meeting at barriers costs more than it brings. */
 #define SHARE_WORK (1u << 20)
 
+/*
+ * Time for which the ring is watched before the thread sleeps, when the wait before was
+ * short, too: a guest that sends the next job when it has seen the last one's results need
+ * not wake anybody then. One that takes longer once is not watched until it is quick again.
+ */
+#define WATCH_NS 300000u
+
 static uint64_t now_ns(void)
 {
 	struct timespec t;
@@ -390,14 +397,34 @@ static void sleep_until_kick(struct device *d)
 	pthread_mutex_unlock(&d->lock);
 }
 
+/* Watch the ring; true: there is something to do. */
+static bool watch(struct device *d, uint64_t until)
+{
+	bool found;
+
+	do {
+		linnet_relax();
+		pthread_mutex_lock(&d->lock);
+		found = d->quit || vq_waits(&d->queue[VIRTIO_LINNET_JOBQ]);
+		pthread_mutex_unlock(&d->lock);
+	} while (!found && now_ns() < until);
+	return found;
+}
+
 static void *jobs_main(void *arg)
 {
 	struct device *d = arg;
-	bool quit = false;
+	bool quit = false, quick = false;
 
 	while (!quit) {
-		if (!device_job_run(d))
-			sleep_until_kick(d);
+		if (!device_job_run(d)) {
+			const uint64_t start = now_ns();
+
+			if (!quick || !watch(d, start + WATCH_NS)) {
+				sleep_until_kick(d);
+				quick = d->may_watch && now_ns() - start < WATCH_NS;
+			}
+		}
 		pthread_mutex_lock(&d->lock);
 		quit = d->quit;
 		pthread_mutex_unlock(&d->lock);

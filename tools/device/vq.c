@@ -140,6 +140,11 @@ err_broken:
 	return -EPROTO;
 }
 
+bool vq_waits(const struct vq *q)
+{
+	return vq_runs(q) && load16(&q->avail->idx) != q->last_avail;
+}
+
 bool vq_want_kick(struct vq *q)
 {
 	if (!vq_runs(q))

@@ -60,6 +60,8 @@ static inline bool vq_runs(const struct vq *q)
  * and c->out_room are the caller's.
  */
 int vq_pop(struct vq *q, const struct guest_memory *m, struct vq_chain *c);
+/* There is a chain to take. */
+bool vq_waits(const struct vq *q);
 /* The guest is to kick at the next chain. True: there is one already. */
 bool vq_want_kick(struct vq *q);
 /* Write the response, when there is room for all of it, and give the chain back. */
