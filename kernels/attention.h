@@ -28,16 +28,16 @@
  *       out[d] = (float)(sum over p of W_p * v_p[d], exact int32) * (a / 16256).
  *       A weight's error is at most a / 32512.
  * 16256 is 127 * 128: such an integer is two digits, each of which a byte holds, so that
- * products of bytes make these sums
+ * products of bytes make these sums.
  *
- * A block of 32 is quantized, for a query and on writing to such a cache, and so are the
- * weights w_p, with largest magnitude a: zero when a < 1e-30; NaN (scale NaN, integers 0) when a value is
- * infinite or NaN. A Q8_0 cache takes a / 127 rounded to half precision as its scale
- * and round_to_even(x * (127 / a)) as its integers. A Q4_0 cache takes m / -8 rounded to
- * half precision, where m is -a when that is among the values, else a, and the least of 7
- * and round_to_even(x * (-8 / m)). A value's error is at most a / 254 in Q8_0 and a / 16 in
- * Q4_0, where those within a / 16 of -m lose up to a / 8; both plus 2^-11 of the value, for
- * the scale's rounding.
+ * A block of 32 (of a query, of what is written to such a cache) and the weights w_p, with
+ * largest magnitude a, are zero when a < 1e-30, and NaN (scale NaN, integers 0) when a
+ * value is infinite or NaN. A Q8_0 cache takes a / 127 rounded to half precision as its
+ * scale and round_to_even(x * (127 / a)) as its integers. A Q4_0 cache takes m / -8 rounded
+ * to half precision, where m is -a when that is among the values, else a, and the least of
+ * 7 and round_to_even(x * (-8 / m)). A value's error is at most a / 254 in Q8_0 and a / 16
+ * in Q4_0, where those within a / 16 of -m lose up to a / 8; both plus 2^-11 of the value,
+ * for the scale's rounding.
  *
  * Combining
  * ---------
