@@ -8,6 +8,8 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #define BLOCK LINNET_WEIGHTS_BLOCK
 
@@ -18,7 +20,7 @@ struct linnet_gather {
 	struct linnet_region *table;
 	struct linnet_read *read;
 	char *buf;		/* buf_bytes for each row, aligned to blocks */
-	uint32_t pending;
+	uint32_t n_rows, pending;
 	int error;
 	uint64_t error_offset;
 };
@@ -51,6 +53,7 @@ int linnet_gather_create(struct linnet_gather **out, struct linnet_weights *w,
 		return linnet_err(err, -ENOMEM, "out of memory");
 	g->w = w;
 	g->t = t;
+	g->n_rows = n_rows;
 	g->row_bytes = row_bytes(t);
 	g->buf_bytes = buf_bytes(t);
 	g->read = calloc(n_rows, sizeof(*g->read));
@@ -137,4 +140,17 @@ int linnet_gather_ready(const struct linnet_gather *g, struct linnet_error *err)
 	if (g->error)
 		return linnet_weights_read_error(g->w, g->t->file, g->error_offset, g->error, err);
 	return 1;
+}
+
+void linnet_gather_drop(struct linnet_gather *g)
+{
+	struct linnet_engine *e = linnet_weights_engine(g->w);
+	const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), buf = (uintptr_t)g->buf;
+	const uintptr_t from = (buf + page - 1) & ~(page - 1);
+	const uintptr_t to = (buf + g->n_rows * g->buf_bytes) & ~(page - 1);
+
+	if (e->ops->region_discard)
+		e->ops->region_discard(e, g->table, 0, g->table->bytes);
+	if (from < to)
+		madvise((void *)from, to - from, MADV_DONTNEED);
 }

@@ -2,7 +2,8 @@
 /*
  * Rows of a matrix that is not in memory: a pass needs one row of the embeddings for
  * each token, which are a few kilobytes of hundreds of megabytes. Each row is read by
- * itself into a table, in the order of the tokens.
+ * itself into a table, in the order of the tokens. So a pass can also begin when the matrix
+ * has not been read yet.
  */
 #ifndef LINNET_MEMORY_GATHER_H
 #define LINNET_MEMORY_GATHER_H
@@ -29,5 +30,8 @@ void linnet_gather_start(struct linnet_gather *g, const int32_t *row, uint32_t n
 
 /* 1: all rows are there; 0: not yet, wait on the queue; -errno: a read failed. */
 int linnet_gather_ready(const struct linnet_gather *g, struct linnet_error *err);
+
+/* Nobody needs the rows any more: give back what memory they take. Nothing may be under way. */
+void linnet_gather_drop(struct linnet_gather *g);
 
 #endif

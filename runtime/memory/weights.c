@@ -67,7 +67,7 @@ struct unit {
 	size_t n_spans, n_reads;
 	uint64_t bytes;
 	bool streamed, fixed, optional, absent, summed, suspect;
-	bool backed;		/* its own place may have memory */
+	bool late, backed;	/* backed: its own place may have memory */
 	unsigned users;
 	struct place own;
 	struct place *place;	/* where it is or is being read to; NULL: nowhere */
@@ -154,6 +154,7 @@ static int unit_init(struct unit *u, const struct linnet_weight_unit *from)
 	u->fixed = from->fixed;
 	u->optional = from->optional;
 	u->absent = from->absent && from->n;
+	u->late = from->late;
 	u->tensor = malloc((u->n + 1) * sizeof(*u->tensor));
 	u->span = malloc((u->n + 1) * sizeof(*u->span));
 	u->at = calloc(u->n + 1, sizeof(*u->at));
@@ -749,6 +750,10 @@ static void advance(struct linnet_weights *w)
 
 		if (!u->n || u->place || u->absent)
 			continue;
+		/* its turn is when the others have been read, before the next pass; what another
+		 * process may have costs nothing */
+		if (u->late && !w->share && w->cursor < w->n_units)
+			continue;
 		if (u->streamed)
 			p = take_slot(w);
 		/* an own place may still be waiting for reads that nobody wants */
@@ -893,6 +898,8 @@ int linnet_weights_ready(struct linnet_weights *w, size_t unit, struct linnet_er
 	if (!u->place) {
 		w->cursor = w->pos;
 		advance(w);
+		if (u->late && !u->place && !u->absent && !w->error)
+			read_unit(w, u, &u->own);
 	}
 	if (u->place && !u->place->error) {
 		if (u->place->pending)
@@ -919,6 +926,13 @@ bool linnet_weights_there(const struct linnet_weights *w, size_t unit)
 	const struct place *p = w->unit[unit].place;
 
 	return p && !p->pending && !p->error && (!w->unit[unit].sum || p->checked);
+}
+
+bool linnet_weights_away(const struct linnet_weights *w, size_t unit)
+{
+	const struct place *p = w->unit[unit].place;
+
+	return !p || p->pending;
 }
 
 unsigned linnet_weights_in_use(const struct linnet_weights *w, size_t unit)

@@ -48,6 +48,7 @@ struct linnet_weight_unit {
 	bool fixed;			/* never streamed */
 	bool optional;			/* others see to it when it is absent */
 	bool absent;			/* not read at all */
+	bool late;			/* passes can begin without it: read after all others */
 	uint32_t rank;			/* units of low rank are the last to be streamed */
 	uint64_t bytes;			/* of memory; linnet_weights_measure() fills it */
 };
@@ -103,6 +104,9 @@ bool linnet_weights_there(const struct linnet_weights *w, size_t unit);
 
 /* How often it was taken. */
 unsigned linnet_weights_in_use(const struct linnet_weights *w, size_t unit);
+
+/* The unit is not in memory, and reading it has not ended. */
+bool linnet_weights_away(const struct linnet_weights *w, size_t unit);
 
 /* The unit is absent, or will be when it is done with. */
 bool linnet_weights_absent(const struct linnet_weights *w, size_t unit);

@@ -132,6 +132,13 @@ struct linnet_expert_layer *linnet_units_experts(const struct linnet_model *m)
 	return layer;
 }
 
+/* Can a pass have rows of the embeddings instead of the table, with memory that it gives
+ * back when the table comes? */
+static bool can_gather(const struct linnet_model *m)
+{
+	return m->engine && m->engine->ops->region_discard;
+}
+
 int linnet_units_make(struct linnet_units **out, const struct linnet_model *m,
 		      struct linnet_error *err)
 {
@@ -161,6 +168,7 @@ int linnet_units_make(struct linnet_units **out, const struct linnet_model *m,
 		} else if (i == LINNET_UNIT_EMBEDDINGS) {
 			add(u, i, m->global[LINNET_TOKEN_EMBD], LINNET_TOKEN_EMBD);
 			w->optional = m->global[LINNET_OUTPUT];
+			w->late = can_gather(m);
 		} else if (i == linnet_units_output(u)) {
 			for (unsigned g = LINNET_OUTPUT_NORM; g < LINNET_GLOBALS; g++)
 				add(u, i, m->global[g], g);

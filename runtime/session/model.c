@@ -207,6 +207,9 @@ int linnet_model_load(struct linnet_model *m,
 	}
 	/* what failed before is tried again */
 	linnet_weights_begin(m->weights);
+	/* what passes begin without has its turn now */
+	if (!linnet_weights_absent(m->weights, LINNET_UNIT_EMBEDDINGS))
+		linnet_weights_ready(m->weights, LINNET_UNIT_EMBEDDINGS, NULL);
 	while (linnet_weights_reading(m->weights)) {
 		linnet_queue_wait(m->queue);
 		linnet_weights_stats(m->weights, &stats);

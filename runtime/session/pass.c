@@ -29,6 +29,10 @@
  * gain nothing, and keep the engine from others and from its limit of time for a job. */
 #define WHOLE_WORK (1ull << 30)
 
+/* Rows of embeddings are read one by one, at a fraction of the disk's rate: it is worth it
+ * for so small a part of the table. */
+#define ROWS_PART 4
+
 /* Reads ahead that the next pass's first read may find before it in the disk's queue: the
  * disk stays busy, and the wait is short. */
 #define SHALLOW 4
@@ -64,6 +68,10 @@ static void job_done(struct linnet_job *job, int result)
 		linnet_kv_done(s->kv, (uint32_t)j->layer);
 	if (j->uses_embeddings)
 		linnet_weights_done(w, LINNET_UNIT_EMBEDDINGS, 0);
+	/* the table takes their memory */
+	if (first == LINNET_UNIT_TABLES && s->gathering &&
+	    !linnet_weights_absent(w, LINNET_UNIT_EMBEDDINGS))
+		linnet_gather_drop(s->gather);
 	if (result && !s->failed) {
 		s->failed = result;
 		s->failed_job = j;
@@ -193,6 +201,16 @@ static void start_gathering(struct linnet_session *s)
 	linnet_gather_start(s->gather, rows, s->n_tokens);
 }
 
+/* Is the table still to be read, and are the pass's rows soon read instead? */
+static bool rows_come_first(const struct linnet_session *s)
+{
+	const struct linnet_gguf_tensor *t = s->m->global[LINNET_TOKEN_EMBD];
+
+	return s->m->units->unit[LINNET_UNIT_EMBEDDINGS].late &&
+	       linnet_weights_away(s->m->weights, LINNET_UNIT_EMBEDDINGS) &&
+	       linnet_gather_bytes(t, s->n_tokens) < t->bytes / ROWS_PART;
+}
+
 /* 1: the embeddings are there, the table or the rows; 0: wait. */
 static int embeddings_ready(struct linnet_session *s, struct linnet_error *err)
 {
@@ -207,8 +225,11 @@ static int embeddings_ready(struct linnet_session *s, struct linnet_error *err)
 static int submit_embed(struct linnet_session *s, struct linnet_error *err)
 {
 	struct linnet_pass_job *j;
-	int ret = await_unit(s, LINNET_UNIT_TABLES, err);
+	int ret;
 
+	if (rows_come_first(s))
+		start_gathering(s);
+	ret = await_unit(s, LINNET_UNIT_TABLES, err);
 	while (!ret && !(ret = embeddings_ready(s, err)))
 		ret = wait(s, err);
 	if (ret < 0)

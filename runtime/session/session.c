@@ -105,7 +105,8 @@ int linnet_session_create(struct linnet_session **out, struct linnet_model *m,
 	if (ret)
 		goto err_destroy;
 	linnet_model_count_session(m, s, true);
-	if (m->units->unit[LINNET_UNIT_EMBEDDINGS].optional) {
+	if (m->units->unit[LINNET_UNIT_EMBEDDINGS].optional ||
+	    m->units->unit[LINNET_UNIT_EMBEDDINGS].late) {
 		ret = linnet_gather_create(&s->gather, m->weights, m->global[LINNET_TOKEN_EMBD],
 					   s->plan.n_batch, err);
 		if (ret)

@@ -94,7 +94,7 @@ struct linnet_session {
 	struct linnet_session_plan plan;
 	struct linnet_kv *kv;
 	struct linnet_region *act, *batch;
-	struct linnet_gather *gather;		/* of embeddings; NULL: they are always there */
+	struct linnet_gather *gather;		/* of embeddings; NULL: all are there first */
 	struct linnet_engine_stream **stream;	/* as plan.graph.stream */
 	struct linnet_engine_stream *whole;	/* a pass; NULL: passes are chains of jobs */
 

@@ -8,8 +8,8 @@
 #
 # Without -m a synthetic model of Llama-3.2-1B's shape in Q8_0 (1.3 GB) is made in
 # $TMPDIR. A virtual machine may have to be given its memory first, which takes longer
-# than a disk: a program touches as much as the model needs before each measurement, and
-# its time is shown. As root the page cache is emptied; reads are direct in any case.
+# than a disk, and may lose it again at any time: a program touches as much as the model needs
+# right before each measurement, and the time that took is shown. As root the page cache is emptied; reads are direct in any case.
 set -eu
 cd "$(dirname "$0")/../.."
 
@@ -101,12 +101,13 @@ round=0
 while [ $round -lt "$rounds" ]; do
 	for n in $prompts; do
 		prompt "$n"
-		memory=$(touch_memory)
+		touch_memory >/dev/null
 		"$linnet" bench -m "$model" -p "$n" -n 0 -r 2 -t "$threads" -o json \
 			>"$tmp/bench" 2>"$tmp/err" || { cat "$tmp/err" >&2; exit 1; }
 		a=$(direct 2M)
 		b=$(direct 16M)
 		empty_cache
+		memory=$(touch_memory)
 		"$linnet" run -m "$model" -f "$tmp/prompt" -n 1 --temp 0 -c $context --memory none \
 			-t "$threads" --stats "$tmp/out" >"$tmp/text" 2>"$tmp/err" ||
 			{ cat "$tmp/err" >&2; exit 1; }

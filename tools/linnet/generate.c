@@ -250,11 +250,15 @@ static uint64_t planned_bytes(const struct summary *s, const struct generate *g)
 	return s->plan.total + (g->drafts ? g->drafts->bytes : 0);
 }
 
-/* Bytes read in each pass after the prompt's, on average. */
+/* Bytes read in each pass after the prompt's, on average. What is read once may come a
+ * little after a short prompt. */
 static uint64_t pass_bytes(const struct summary *s, const struct generate *g,
 			   const struct linnet_stats *st)
 {
-	return g->n_passes ? (st->bytes_read - s->prefill_read) / g->n_passes : 0;
+	const uint64_t once = s->plan.resident + s->plan.streamed;
+	const uint64_t first = s->prefill_read < once ? once : s->prefill_read;
+
+	return g->n_passes && st->bytes_read > first ? (st->bytes_read - first) / g->n_passes : 0;
 }
 
 static bool takes_more(const struct summary *s, const struct generate *g,
