@@ -5,57 +5,13 @@
  */
 #include "kernels/blocks.h"
 #include "kernels/x86/mat_avx512.h"
-#include "kernels/x86/q32_avx512.h"
 
 #define BLOCK_BYTES	sizeof(struct linnet_block_mxfp4)
+#define QUANTS_AT	1
 #define BIAS_SHIFT	4
+#define VALUE(i)	((char)(linnet_mxfp4_values[i] + 16))
 
-#define V(i)		((char)(linnet_mxfp4_values[i] + 16))
-
-/* The values of nibbles */
-ALWAYS_INLINE __m512i values(__m512i nibbles)
-{
-	const __m512i table = _mm512_broadcast_i32x4(_mm_setr_epi8(
-		V(0), V(1), V(2), V(3), V(4), V(5), V(6), V(7),
-		V(8), V(9), V(10), V(11), V(12), V(13), V(14), V(15)));
-
-	return _mm512_shuffle_epi8(table, nibbles);
-}
-
-/* Nibbles of blocks 0..2 in the 64 bytes at p */
-static const uint8_t nibbles_at[64] __attribute__((aligned(64))) = {
-	X16(1), X16(18), X16(35),
-};
-
-/* Nibbles of 4 blocks, a block in each lane */
-ALWAYS_INLINE __m512i nibbles4(const uint8_t *p)
-{
-	__m512i q = _mm512_permutexvar_epi8(_mm512_load_si512(nibbles_at),
-					    _mm512_loadu_si512(p));
-
-	return _mm512_mask_broadcast_i32x4(q, 0xf000, load128(p + 52));
-}
-
-ALWAYS_INLINE void load4(const uint8_t *p, __m512i *lo, __m512i *hi)
-{
-	const __m512i q = nibbles4(p);
-
-	*lo = values(low_nibbles(q));
-	*hi = values(high_nibbles(q));
-}
-
-ALWAYS_INLINE void load4x4(__m512i q[8], const uint8_t *const p[4])
-{
-	__m512i z[4];
-
-	UNROLL
-	for (int r = 0; r < 4; r++)
-		z[r] = nibbles4(p[r]);
-	nibbles_of_lanes(q, z);
-	UNROLL
-	for (int k = 0; k < 8; k++)
-		q[k] = values(q[k]);
-}
+#include "kernels/x86/nibbles_avx512.h"
 
 ALWAYS_INLINE __m512i scales4(__m512i sc, const uint8_t *p, int row)
 {
@@ -86,10 +42,7 @@ ALWAYS_INLINE void unpack16(__m512i q[8], __m512 *d, __m512 *m, const uint8_t *c
 {
 	uint8_t e[16] __attribute__((aligned(16)));
 
-	nibbles_of_rows(q, p, at + 1);
-	UNROLL
-	for (int k = 0; k < 8; k++)
-		q[k] = values(q[k]);
+	values_of_rows(q, p, at);
 	UNROLL
 	for (int r = 0; r < 16; r++)
 		e[r] = p[r][at];

@@ -4,42 +4,12 @@
  */
 #include "kernels/blocks.h"
 #include "kernels/x86/mat_avx512.h"
-#include "kernels/x86/q32_avx512.h"
 
 #define BLOCK_BYTES	sizeof(struct linnet_block_q4_1)
+#define QUANTS_AT	4
 #define HAS_MIN		1
 
-/* Nibbles of blocks 0..2 in the 64 bytes at p */
-static const uint8_t nibbles_at[64] __attribute__((aligned(64))) = {
-	X16(4), X16(24), X16(44),
-};
-
-/* Nibbles of 4 blocks, a block in each lane */
-ALWAYS_INLINE __m512i nibbles4(const uint8_t *p)
-{
-	__m512i q = _mm512_permutexvar_epi8(_mm512_load_si512(nibbles_at),
-					    _mm512_loadu_si512(p));
-
-	return _mm512_mask_broadcast_i32x4(q, 0xf000, load128(p + 64));
-}
-
-ALWAYS_INLINE void load4(const uint8_t *p, __m512i *lo, __m512i *hi)
-{
-	const __m512i q = nibbles4(p);
-
-	*lo = low_nibbles(q);
-	*hi = high_nibbles(q);
-}
-
-ALWAYS_INLINE void load4x4(__m512i q[8], const uint8_t *const p[4])
-{
-	__m512i z[4];
-
-	UNROLL
-	for (int r = 0; r < 4; r++)
-		z[r] = nibbles4(p[r]);
-	nibbles_of_lanes(q, z);
-}
+#include "kernels/x86/nibbles_avx512.h"
 
 /* Scale and minimum as one dword */
 ALWAYS_INLINE __m512i scales4(__m512i sc, const uint8_t *p, int row)
@@ -58,7 +28,7 @@ ALWAYS_INLINE void scale_floats(__m512i sc, __m512 *d, __m512 *m)
 
 ALWAYS_INLINE void unpack16(__m512i q[8], __m512 *d, __m512 *m, const uint8_t *const *p, size_t at)
 {
-	nibbles_of_rows(q, p, at + 4);
+	values_of_rows(q, p, at);
 	scale_floats(dwords_of_rows(p, at), d, m);
 }
 

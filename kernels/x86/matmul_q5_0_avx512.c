@@ -4,10 +4,13 @@
  */
 #include "kernels/blocks.h"
 #include "kernels/x86/mat_avx512.h"
-#include "kernels/x86/q32_avx512.h"
 
 #define BLOCK_BYTES	sizeof(struct linnet_block_q5_0)
+#define QUANTS_AT	6
 #define BIAS_SHIFT	4
+#define FIFTH_BITS	1
+
+#include "kernels/x86/nibbles_avx512.h"
 
 /* Fifth bits of blocks 0..2 in the 64 bytes at p, in every dword of the lane */
 static const uint8_t bits_at[64] __attribute__((aligned(64))) = {
@@ -15,20 +18,6 @@ static const uint8_t bits_at[64] __attribute__((aligned(64))) = {
 	24, 25, 26, 27, 24, 25, 26, 27, 24, 25, 26, 27, 24, 25, 26, 27,
 	46, 47, 48, 49, 46, 47, 48, 49, 46, 47, 48, 49, 46, 47, 48, 49,
 };
-
-/* Nibbles of blocks 0..2 in the 64 bytes at p + 6 */
-static const uint8_t nibbles_at[64] __attribute__((aligned(64))) = {
-	X16(0), X16(22), X16(44),
-};
-
-/* Nibbles of 4 blocks, a block in each lane */
-ALWAYS_INLINE __m512i nibbles4(const uint8_t *p)
-{
-	__m512i q = _mm512_permutexvar_epi8(_mm512_load_si512(nibbles_at),
-					    _mm512_loadu_si512(p + 6));
-
-	return _mm512_mask_broadcast_i32x4(q, 0xf000, load128(p + 72));
-}
 
 ALWAYS_INLINE void load4(const uint8_t *p, __m512i *lo, __m512i *hi)
 {
@@ -78,7 +67,7 @@ ALWAYS_INLINE void unpack16(__m512i q[8], __m512 *d, __m512 *m, const uint8_t *c
 {
 	const __m512i bits = dwords_of_rows(p, at + 2);
 
-	nibbles_of_rows(q, p, at + 6);
+	nibbles_of_rows(q, p, at + QUANTS_AT);
 	UNROLL
 	for (int k = 0; k < 8; k++)
 		q[k] = or_fifth_bit(q[k], fifth_bits_of_rows(bits, 4 * k));

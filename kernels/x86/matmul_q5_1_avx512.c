@@ -4,24 +4,13 @@
  */
 #include "kernels/blocks.h"
 #include "kernels/x86/mat_avx512.h"
-#include "kernels/x86/q32_avx512.h"
 
 #define BLOCK_BYTES	sizeof(struct linnet_block_q5_1)
+#define QUANTS_AT	8
 #define HAS_MIN		1
+#define FIFTH_BITS	1
 
-/* Nibbles of blocks 0..2 in the 64 bytes at p + 8 */
-static const uint8_t nibbles_at[64] __attribute__((aligned(64))) = {
-	X16(0), X16(24), X16(48),
-};
-
-/* Nibbles of 4 blocks, a block in each lane */
-ALWAYS_INLINE __m512i nibbles4(const uint8_t *p)
-{
-	__m512i q = _mm512_permutexvar_epi8(_mm512_load_si512(nibbles_at),
-					    _mm512_loadu_si512(p + 8));
-
-	return _mm512_mask_broadcast_i32x4(q, 0xf000, load128(p + 80));
-}
+#include "kernels/x86/nibbles_avx512.h"
 
 ALWAYS_INLINE void load4(const uint8_t *p, __m512i *lo, __m512i *hi)
 {
@@ -75,7 +64,7 @@ ALWAYS_INLINE void unpack16(__m512i q[8], __m512 *d, __m512 *m, const uint8_t *c
 {
 	const __m512i bits = dwords_of_rows(p, at + 4);
 
-	nibbles_of_rows(q, p, at + 8);
+	nibbles_of_rows(q, p, at + QUANTS_AT);
 	UNROLL
 	for (int k = 0; k < 8; k++)
 		q[k] = or_fifth_bit(q[k], fifth_bits_of_rows(bits, 4 * k));
