@@ -4,24 +4,11 @@
 # stands in a test, and every name in a test is one of a statement.
 set -u
 cd "$(dirname "$0")/../.." || exit 1
+. tests/tap.sh
 
 spec=Documentation/device-spec.rst
 tmp=$(mktemp -d "${TMPDIR:-/tmp}/linnet-spec.XXXXXX") || exit 1
 trap 'rm -rf "$tmp"' EXIT
-n=0 failed=0
-
-# result STATUS DESCRIPTION FILE: 0 is ok; else the file says why
-result()
-{
-	n=$((n + 1))
-	if [ "$1" = 0 ]; then
-		echo "ok $n - $2"
-	else
-		failed=1
-		echo "not ok $n - $2"
-		sed 's/^/# /' "$3"
-	fi
-}
 
 name='[DR]-[A-Z]+(-[A-Z]+)*'
 grep -oE "^:$name:" $spec | tr -d : >"$tmp/all"
@@ -45,5 +32,4 @@ awk '/^:[DR]-/ { inside = 1 } !/^:[DR]-/ && !/^ / { inside = 0 }
 	/MUST/ && !inside && !/RFC 2119/ && !/^MUST, MUST NOT/ { print FNR ": " $0 }' $spec >"$tmp/loose"
 test ! -s "$tmp/loose"
 result $? "MUST is said in statements only" "$tmp/loose"
-echo "1..$n"
-exit $failed
+end_tests

@@ -4,6 +4,7 @@
 # user space fills in. Prints TAP.
 set -u
 cd "$(dirname "$0")/../.." || exit 1
+. tests/tap.sh
 
 tmp=$(mktemp -d "${TMPDIR:-/tmp}/linnet-fields.XXXXXX") || exit 1
 trap 'rm -rf "$tmp"' EXIT
@@ -24,20 +25,6 @@ sed -n 's/^\t\(WRONG\|ANY\)(\([a-z_]*\), \([a-z_.]*\).*/\2.\3/p
 	s/^\tROW([A-Z]*, \([a-z_]*\), \([a-z_.]*\).*/\1.\2/p' tests/selftests/fields.c |
 	sort -u >"$tmp/tested"
 
-# result STATUS DESCRIPTION FILE
-n=0 failed=0
-result()
-{
-	n=$((n + 1))
-	if [ "$1" = 0 ]; then
-		echo "ok $n - $2"
-	else
-		failed=1
-		echo "not ok $n - $2"
-		sed 's/^/# /' "$3"
-	fi
-}
-
 test "$(wc -l <"$tmp/fields")" -gt 40
 result $? "there are fields" "$tmp/fields"
 comm -23 "$tmp/fields" "$tmp/tested" >"$tmp/missing"
@@ -46,5 +33,4 @@ result $? "each has a value that is refused, or takes any" "$tmp/missing"
 comm -13 "$tmp/fields" "$tmp/tested" >"$tmp/unknown"
 test ! -s "$tmp/unknown"
 result $? "each that is tested is a field" "$tmp/unknown"
-echo "1..$n"
-exit $failed
+end_tests

@@ -7,6 +7,7 @@
 set -eu
 cd "$(dirname "$0")/../.."
 . tests/vm/lib.sh
+. tests/tap.sh
 
 build=${LINNET_BUILD:-${O:-build}}
 case $build in
@@ -17,26 +18,6 @@ linnet=$build/linnet
 mkdir -p "$VM_OUT"
 dir=$(mktemp -d "$VM_OUT/memory.XXXXXX")
 trap 'rm -rf "$dir"' EXIT
-n=0 failed=0
-
-result()
-{
-	n=$((n + 1))
-	if [ "$1" = 0 ]; then
-		echo "ok $n - $2"
-	else
-		failed=1
-		echo "not ok $n - $2"
-	fi
-}
-
-# explain FILE...
-explain()
-{
-	for f; do
-		[ ! -s "$f" ] || tail -n 60 "$f" | sed 's/^/# /'
-	done
-}
 
 skip_all()
 {
@@ -49,8 +30,7 @@ check()
 {
 	status=1
 	[ ! -s "$dir/out/$1" ] || status=$(cat "$dir/out/$1")
-	result "$status" "$2"
-	[ "$status" = 0 ] || explain "$dir/out/$1.why"
+	result "$status" "$2" "$dir/out/$1.why"
 }
 
 stock=$(sh tests/vm/stock.sh 2>"$dir/stock.err") ||
@@ -152,8 +132,7 @@ END
 status=0
 sh tests/vm/guest.sh --kernel stock --nodes 2 --see "$dir" --dir "$dir/out" --seconds 900 \
 	". $dir/numa" >"$dir/said" 2>&1 || status=$?
-result $status "a guest with two memory nodes comes to its end"
-[ $status = 0 ] || explain "$dir/said"
+result $status "a guest with two memory nodes comes to its end" "$dir/said"
 check info "linnet info tells of two memory nodes"
 check auto-text "memory nodes: the text of a machine of one"
 check auto-spread "memory nodes: weights are on both, evenly"
@@ -319,8 +298,7 @@ status=0
 rm -rf "$dir/out"
 sh tests/vm/guest.sh --kernel stock --see "$dir" --dir "$dir/out" \
 	--disk "blkdebug:$dir/blkdebug:$dir/disk" --seconds 900 ". $dir/faults" >"$dir/said" 2>&1 || status=$?
-result $status "a guest whose disks fail comes to its end"
-[ $status = 0 ] || explain "$dir/said"
+result $status "a guest whose disks fail comes to its end" "$dir/said"
 check once "a read fails once: it is made again, and the text is right"
 check broken "a disk breaks: an error that names file and offset, and no wrong text before it"
 check broken--no-io-uring "a disk breaks, reads by threads: the same"
@@ -338,5 +316,4 @@ for group in ${*:-nodes faults}; do
 	*) vm_die "no such group ($group): nodes or faults" ;;
 	esac
 done
-echo "1..$n"
-exit $failed
+end_tests
