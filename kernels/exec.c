@@ -10,6 +10,7 @@
  * next matrix meanwhile.
  */
 #include "exec.h"
+#include "cut.h"
 #include "ref/math.h"
 
 #include <errno.h>
@@ -17,18 +18,6 @@
 #include <string.h>
 
 #define ALIGN 64
-
-/*
- * How a matrix product is cut: in pieces that become shorter towards the end, for those
- * that come first to it. Few tokens: memory is the limit, and starting in a new place costs
- * a stretch of it at half speed. So most of a matrix goes in pieces as long as they may be
- * for threads of equal speed. No piece is longer than PIECE_MAX, which memory takes some
- * milliseconds for, nor than the level's piece_work; none is shorter than PIECE_BYTES of
- * weights, unless that is more work.
- */
-#define PIECE_BYTES (96 << 10)
-#define PIECE_MAX (4 << 20)
-#define FEW_TOKENS 8
 
 /* Queries that one call of the attention kernel gets at the most. */
 #define TILE_QUERIES 64
@@ -311,110 +300,6 @@ static void need_matmul(const struct linnet_op *op, const uint32_t *params,
 	}
 }
 
-/*
- * The pieces of an operation's matrices, in the order in which they are claimed. Every
- * thread walks the same list: first the long pieces of all matrices, then the rests, each
- * piece a share of the bytes that are left, so that threads end at the same time.
- */
-struct cut {
-	uint32_t n, granule, threads;
-	uint64_t left;				/* bytes of the rests */
-	struct cut_matrix {
-		uint64_t row_bytes, most_rows;
-		uint32_t rows, long_rows, long_end;
-	} m[LINNET_MATMUL_MAX];
-	/* the piece that the walk is at */
-	uint64_t piece;
-	uint32_t matrix, row0, row1;
-	bool rests;
-};
-
-static uint64_t min(uint64_t a, uint64_t b)
-{
-	return a < b ? a : b;
-}
-
-static uint32_t round_rows(uint64_t rows, uint32_t granule)
-{
-	return rows < granule ? granule : rows / granule * granule;
-}
-
-/* Rows whose products with so many tokens are no more than a piece of work. */
-static uint64_t piece_rows(const struct linnet_kernels *k, uint32_t cols, uint32_t tokens)
-{
-	const uint64_t row_work = (uint64_t)cols * tokens;
-
-	return row_work ? k->piece_work / row_work : k->piece_work;
-}
-
-/* From a place in the list to the piece that begins there; false: the end. */
-static bool cut_piece(struct cut *c)
-{
-	for (;;) {
-		const struct cut_matrix *m = &c->m[c->matrix];
-		const uint32_t end = c->rests ? m->rows : m->long_end;
-		uint64_t rows = m->long_rows;
-
-		if (c->row0 < end) {
-			if (c->rests) {
-				uint64_t bytes = c->left / (2 * c->threads);
-
-				bytes = bytes < PIECE_BYTES ? PIECE_BYTES : bytes;
-				rows = round_rows(min(bytes / m->row_bytes, m->most_rows), c->granule);
-			}
-			c->row1 = end - c->row0 < rows ? end : c->row0 + rows;
-			return true;
-		}
-		if (++c->matrix == c->n) {
-			if (c->rests)
-				return false;
-			c->rests = true;
-			c->matrix = 0;
-		}
-		c->row0 = c->rests ? c->m[c->matrix].long_end : 0;
-	}
-}
-
-static bool cut_next(struct cut *c)
-{
-	if (c->rests)
-		c->left -= (uint64_t)(c->row1 - c->row0) * c->m[c->matrix].row_bytes;
-	c->row0 = c->row1;
-	c->piece++;
-	return cut_piece(c);
-}
-
-/* False: there are no pieces. */
-static bool cut_matrices(struct cut *c, const struct linnet_exec *x, const struct linnet_op *op)
-{
-	const uint32_t tokens = linnet_dim(op->operand[0].ne[1], x->params);
-
-	*c = (struct cut){ .n = op->attr[0], .granule = x->k->row_granule, .threads = x->team->n };
-	for (uint32_t i = 0; i < c->n; i++) {
-		const struct linnet_operand *weight = &op->operand[2 + 3 * i];
-		struct cut_matrix *m = &c->m[i];
-
-		m->row_bytes = weight->nb[0];
-		m->rows = linnet_dim(weight->ne[1], x->params);
-		m->most_rows = min(PIECE_MAX / m->row_bytes,
-				   piece_rows(x->k, linnet_dim(weight->ne[0], x->params), tokens));
-		if (tokens <= FEW_TOKENS) {
-			uint64_t rows = m->rows;
-
-			if (c->threads > 1)
-				rows = rows * 3 / (4 * c->threads);
-			rows = min(rows, m->most_rows) / c->granule * c->granule;
-			/* of what three quarters hold, or with one thread all, whole pieces alone */
-			if (rows * m->row_bytes >= PIECE_BYTES) {
-				m->long_rows = rows;
-				m->long_end = (c->threads > 1 ? m->rows / 4 * 3 : m->rows) / rows * rows;
-			}
-		}
-		c->left += (uint64_t)(m->rows - m->long_end) * m->row_bytes;
-	}
-	return cut_piece(c);
-}
-
 /* Lay out the packed activations of a product in the shared scratch; returns how many. */
 static unsigned matmul_acts(const struct work *w, struct linnet_act_buf acts[LINNET_ACT_COUNT],
 			    unsigned used[LINNET_ACT_COUNT])
@@ -458,7 +343,7 @@ static void run_matmul(struct work *w)
 	const unsigned n_used = matmul_acts(w, acts, used);
 	/* a thread's first piece is known beforehand, so that it can be fetched ahead */
 	uint64_t piece = w->thread;
-	struct cut c;
+	struct linnet_cut c;
 	bool more;
 
 	if (!w->packed) {
@@ -467,13 +352,13 @@ static void run_matmul(struct work *w)
 			return;
 	}
 
-	more = cut_matrices(&c, w->x, op);
+	more = linnet_cut_begin(&c, op, w->x->params, k, w->x->team->n);
 	for (bool going = goes_on(w); going; going = goes_on(w)) {
 		const struct linnet_operand *weight;
 		struct linnet_matmul mm;
 
 		while (more && c.piece < piece)
-			more = cut_next(&c);
+			more = linnet_cut_next(&c);
 		if (!more)
 			break;
 		weight = &op->operand[2 + 3 * c.matrix];
@@ -482,7 +367,7 @@ static void run_matmul(struct work *w)
 			.ldy = op->operand[1 + 3 * c.matrix].nb[0] / 4,
 			.w = at(w, 2 + 3 * c.matrix, 0, 0, 0),
 			.row_bytes = weight->nb[0],
-			.n_rows = c.m[c.matrix].rows,
+			.n_rows = c.m[c.matrix].n_rows,
 			.row0 = c.row0,
 			.row1 = c.row1,
 			.bias = optional_f32(w, 3 + 3 * c.matrix),
@@ -545,11 +430,6 @@ static size_t experts_layout(struct experts *e, char *base, uint32_t n_experts, 
 /* Rows of a piece of an expert, at the most: its products go to the thread's scratch first. */
 #define EXPERT_PIECE 128
 
-static uint32_t expert_piece(const struct linnet_kernels *k, uint32_t cols, uint32_t tokens)
-{
-	return round_rows(min(EXPERT_PIECE, piece_rows(k, cols, tokens)), k->row_granule);
-}
-
 static void need_matmul_experts(const struct linnet_op *op, const uint32_t *params,
 				const struct linnet_kernels *k, struct need *need)
 {
@@ -611,7 +491,7 @@ static int experts_sort(struct work *w, struct experts *e, uint32_t n_experts)
 			e->place[i] = at_place;
 		}
 		if (n && at_place != LINNET_PLACE_NONE) {
-			const uint32_t piece = expert_piece(w->x->k, cols, n);
+			const uint32_t piece = linnet_piece_rows(w->x->k, cols, n, EXPERT_PIECE);
 
 			e->act_at[i + 1] += align_up(w->x->k->act_bytes(act, cols, n));
 			e->first_piece[i + 1] += (n_rows + piece - 1) / piece;
@@ -677,7 +557,7 @@ static void run_matmul_experts(struct work *w)
 		while (piece >= e.first_piece[busy + 1])
 			busy++;
 		n = e.first[busy + 1] - e.first[busy];
-		rows = expert_piece(k, cols, n);
+		rows = linnet_piece_rows(k, cols, n, EXPERT_PIECE);
 		row0 = (piece - e.first_piece[busy]) * rows;
 		buf = (struct linnet_act_buf){ e.act + e.act_at[busy], cols, n };
 		mm = (struct linnet_matmul){
@@ -686,7 +566,7 @@ static void run_matmul_experts(struct work *w)
 			.w = at(w, 2, row0, e.place[busy], 0),
 			.row_bytes = weight->nb[0],
 			.n_rows = n_rows - row0,
-			.row1 = min(n_rows - row0, rows),
+			.row1 = n_rows - row0 < rows ? n_rows - row0 : rows,
 			.act = &buf,
 			.scratch = w->own,
 		};
@@ -989,7 +869,7 @@ static void attention_tile(struct work *w, struct attention *a, uint32_t t0, uin
 				     keys_of(w, a, g + w->x->team->n, pages, first);
 
 		/* many queries over many pages are more than a piece of work */
-		if (n > FEW_TOKENS && !goes_on(w))
+		if (n > LINNET_FEW_TOKENS && !goes_on(w))
 			return;
 		if (!attention_page(w, a, g, pages, page, next_k, a->part, a->part_out)) {
 			fail(w, -ERANGE);
@@ -1293,7 +1173,7 @@ static void look_ahead(const struct linnet_exec *x, unsigned thread, uint32_t op
 		       struct linnet_ahead *ahead, uint32_t *ahead_op)
 {
 	const struct linnet_operand *weight;
-	struct cut c;
+	struct linnet_cut c;
 	bool more;
 
 	if (!x->team->ahead_bytes)
@@ -1304,11 +1184,11 @@ static void look_ahead(const struct linnet_exec *x, unsigned thread, uint32_t op
 		return;
 	*ahead_op = op;
 	ahead->bytes = 0;
-	if (linnet_dim(x->s->op[op].operand[0].ne[1], x->params) > FEW_TOKENS)
+	if (linnet_dim(x->s->op[op].operand[0].ne[1], x->params) > LINNET_FEW_TOKENS)
 		return;
-	more = cut_matrices(&c, x, &x->s->op[op]);
+	more = linnet_cut_begin(&c, &x->s->op[op], x->params, x->k, x->team->n);
 	while (more && c.piece < thread)
-		more = cut_next(&c);
+		more = linnet_cut_next(&c);
 	if (!more)
 		return;
 	weight = &x->s->op[op].operand[2 + 3 * c.matrix];
