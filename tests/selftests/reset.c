@@ -241,7 +241,6 @@ TEST(unplug)
 	CHECK_EQ(sub_run(fd, &j), 0);
 }
 
-/* Neither context nor device can be stopped: it is not used again until it is rebound. */
 /* A socket that hears what udev hears. */
 static int uevents(void)
 {
@@ -272,6 +271,7 @@ static bool uevent_says(int fd, const char *line)
 	return false;
 }
 
+/* Neither context nor device can be stopped: it is not used again until it is rebound. */
 TEST(wedged)
 {
 	char name[64];

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
 /*
- * Hostile use: processes that are killed, devices that go away, random commands; and afterwards nothing may be left. LINNET_STRESS=N has N times the
- * rounds (1: seconds), LINNET_TEST_LONG=1 the number that makes a thousand of what counts;
- * LINNET_SEED repeats a run. Wants timeout_ms=1000 or less.
+ * Hostile use: processes that are killed, devices that go away, random commands; and
+ * afterwards nothing may be left. LINNET_STRESS=N has N times the rounds (1: seconds),
+ * LINNET_TEST_LONG=1 the number that makes a thousand of what counts; LINNET_SEED repeats
+ * a run. Wants timeout_ms=1000 or less.
  */
 #include "dev.h"
 

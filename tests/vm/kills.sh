@@ -57,6 +57,9 @@ use()
 	done
 }
 
+# it works before it is killed
+timeout -s KILL 120 $build/linnet run -m tools/demo/linnet-demo.gguf -p '' -n 8 --temp 0 -q \
+	--engine accel >/dev/null || exit 8
 before=\$(shmem)
 : >/vm/out/ready
 use & first=\$!
