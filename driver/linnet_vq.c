@@ -121,7 +121,7 @@ struct linnet_vq {
 	struct linnet_vq_request request;
 	/** @urgent: of resets; the core makes one at a time. */
 	struct linnet_vq_request urgent;
-	/** @resets: number of resets that were begun; ends waiting for @request. */
+	/** @resets: begins and ends of resets, so odd during one; ends waiting for @request. */
 	u32 resets;
 	/** @epoch: number of resets that were done, plus 1; contexts know theirs. */
 	unsigned long epoch;
@@ -227,6 +227,8 @@ static int linnet_vq_answer(struct linnet_vq *lv, struct linnet_vq_request *r,
 	/* what is checked is what is used */
 	barrier();
 	status = le32_to_cpu(response->status);
+	if (status == VIRTIO_LINNET_S_NOENT)
+		return -ENOENT;
 	if (status)
 		drm_dbg(&lv->ldev->drm, "device answered with status %u (%u, %u)\n", status,
 			le32_to_cpu(response->op), le32_to_cpu(response->operand));
@@ -286,9 +288,9 @@ static int linnet_vq_call(struct linnet_vq *lv, const void *head, size_t bytes, 
 	resets = READ_ONCE(lv->resets);
 	/*
 	 * Pairs with the release in linnet_vq_ctrl_done(): the buffer is ours, or with a
-	 * device that does not answer.
+	 * device that does not answer. A reset that waits for the lock goes first.
 	 */
-	if (!smp_load_acquire(&r->queued)) {
+	if (!smp_load_acquire(&r->queued) && !(resets & 1)) {
 		memcpy(r->data, head, bytes);
 		if (more_bytes)
 			memcpy(r->data + bytes, more, more_bytes);
@@ -310,12 +312,16 @@ out:
 	return ret;
 }
 
-/* A request that is a head alone. */
-static int linnet_vq_simple(struct linnet_vq *lv, u32 type, u32 ctx, u32 id)
+/*
+ * A request that is a head alone: have the device forget something. One that was started
+ * anew, as QEMU allows it to be, has done so before.
+ */
+static int linnet_vq_forget(struct linnet_vq *lv, u32 type, u32 ctx, u32 id)
 {
 	struct virtio_linnet_head head = linnet_vq_head(type, ctx, id);
+	int ret = linnet_vq_call(lv, &head, sizeof(head), NULL, 0);
 
-	return linnet_vq_call(lv, &head, sizeof(head), NULL, 0);
+	return ret == -ENOENT ? 0 : ret;
 }
 
 /* The same on the way to a fence's signal. */
@@ -390,7 +396,7 @@ static void linnet_vq_ctx_destroy(struct linnet_device *ldev, struct linnet_ctx 
 
 	if (!linnet_vq_ctx_live(lv, ctx))
 		return;
-	if (linnet_vq_simple(lv, VIRTIO_LINNET_CTX_DESTROY, ctx->id, 0))
+	if (linnet_vq_forget(lv, VIRTIO_LINNET_CTX_DESTROY, ctx->id, 0))
 		linnet_vq_complain(lv);
 	WRITE_ONCE(ctx->transport, NULL);
 }
@@ -457,7 +463,7 @@ static int linnet_vq_bo_attach(struct linnet_device *ldev, struct linnet_ctx *ct
 	}
 	/* the pages go back when this fails: the device must not keep the first of them */
 	if (ret && linnet_vq_ctx_live(lv, ctx) &&
-	    linnet_vq_simple(lv, VIRTIO_LINNET_RESOURCE_DETACH, ctx->id, att->base.id))
+	    linnet_vq_forget(lv, VIRTIO_LINNET_RESOURCE_DETACH, ctx->id, att->base.id))
 		linnet_vq_complain(lv);
 out:
 	kvfree(entries);
@@ -471,7 +477,7 @@ static int linnet_vq_bo_detach(struct linnet_device *ldev, struct linnet_ctx *ct
 
 	if (!linnet_vq_ctx_live(lv, ctx))
 		return 0;
-	return linnet_vq_simple(lv, VIRTIO_LINNET_RESOURCE_DETACH, ctx->id, att->base.id);
+	return linnet_vq_forget(lv, VIRTIO_LINNET_RESOURCE_DETACH, ctx->id, att->base.id);
 }
 
 static int linnet_vq_stream_create(struct linnet_device *ldev, struct linnet_ctx *ctx,
@@ -493,7 +499,7 @@ static int linnet_vq_stream_create(struct linnet_device *ldev, struct linnet_ctx
 		ret = linnet_vq_call(lv, &add, sizeof(add), stream->data + at, part);
 		/* one that the device refuses at its end is gone there */
 		if (ret && at + part < size)
-			linnet_vq_simple(lv, VIRTIO_LINNET_STREAM_DESTROY, ctx->id, id);
+			linnet_vq_forget(lv, VIRTIO_LINNET_STREAM_DESTROY, ctx->id, id);
 	}
 	return ret;
 }
@@ -504,7 +510,7 @@ static void linnet_vq_stream_destroy(struct linnet_device *ldev, struct linnet_c
 	struct linnet_vq *lv = to_linnet_vq(ldev);
 
 	if (linnet_vq_ctx_live(lv, ctx) &&
-	    linnet_vq_simple(lv, VIRTIO_LINNET_STREAM_DESTROY, ctx->id, stream->base.id))
+	    linnet_vq_forget(lv, VIRTIO_LINNET_STREAM_DESTROY, ctx->id, stream->base.id))
 		linnet_vq_complain(lv);
 }
 
@@ -676,7 +682,7 @@ static int linnet_vq_ctx_reset(struct linnet_device *ldev, struct linnet_ctx *ct
 	if (!linnet_vq_ctx_live(lv, ctx))
 		return linnet_vq_has_jobs(lv, ctx->id) ? -EIO : 0;
 	ret = linnet_vq_urgent(lv, VIRTIO_LINNET_CTX_DESTROY, ctx->id);
-	if (ret)
+	if (ret && ret != -ENOENT)
 		return ret;
 	/* the device gives them back before it answers */
 	if (linnet_vq_has_jobs(lv, ctx->id))
@@ -713,8 +719,10 @@ static int linnet_vq_reset(struct linnet_device *ldev, bool final)
 	struct linnet_vq *lv = to_linnet_vq(ldev);
 	int ret;
 
+	/* who waits for an answer leaves, and nobody asks for anything meanwhile */
 	WRITE_ONCE(lv->resets, lv->resets + 1);
 	wake_up_all(&lv->wait);
+	guard(mutex)(&lv->request_lock);
 	ret = lv->stopped;
 	if (!linnet_vq_forget_jobs(lv, 0))
 		ret = ret ?: -EIO;
@@ -740,15 +748,12 @@ static int linnet_vq_reset(struct linnet_device *ldev, bool final)
 		if (ret != -EIO || final)
 			WRITE_ONCE(lv->epoch, lv->epoch + 1);
 	}
+	WRITE_ONCE(lv->resets, lv->resets + 1);
 	wake_up_all(&lv->wait);
-	if (final) {
-		/* who waits for an answer looks at the queue: they leave first */
-		mutex_lock(&lv->request_lock);
-		mutex_unlock(&lv->request_lock);
-		linnet_vq_take_down(lv);
-		ret = 0;
-	}
-	return ret;
+	if (!final)
+		return ret;
+	linnet_vq_take_down(lv);
+	return 0;
 }
 
 static const struct linnet_transport_ops linnet_vq_ops = {

@@ -15,6 +15,7 @@
 #   --memory SIZE        of the guest (default 768M)
 #   --nodes N            memory nodes, each with a part of the memory and a processor (QEMU)
 #   --append TEXT        to the kernel's command line (may be repeated)
+#   --reconnect          devices that end may come back: QEMU connects again (QEMU)
 #   --platform           devices see DMA addresses, not physical ones (QEMU; VIRTIO_F_ACCESS_PLATFORM)
 #   --seconds N          time that it may take (default 300)
 #   --allow REGEX        lines of the kernel's log that are no complaint (may be repeated)
@@ -34,7 +35,7 @@ cd "$(dirname "$0")/../.."
 . tests/vm/lib.sh
 
 flavour=debug module='' params='' devices='' disks='' memory=768M seconds=300 nodes=1
-append='' platform='' allow='' leaks=yes dir='' remove='' mode=command
+append='' platform='' reconnect='' allow='' leaks=yes dir='' remove='' mode=command
 see="$PWD ${LINNET_TEST_DATA:-$PWD/../shared/data}"
 while [ $# -gt 0 ]; do
 	case $1 in
@@ -47,6 +48,7 @@ while [ $# -gt 0 ]; do
 	--memory)	memory=$2; shift ;;
 	--nodes)	nodes=$2; shift ;;
 	--append)	append="$append $2"; shift ;;
+	--reconnect)	reconnect=,reconnect=1 ;;
 	--platform)	platform=,iommu_platform=on,disable-legacy=on ;;
 	--seconds)	seconds=$2; shift ;;
 	--allow)	allow="$allow$2
@@ -186,7 +188,7 @@ run_qemu()
 		-virtfs local,path="$dir",mount_tag=out,security_model=none
 	n=0
 	for socket in $devices; do
-		set -- "$@" -chardev socket,id=dev$n,path="${socket%:*}" \
+		set -- "$@" -chardev socket,id=dev$n,path="${socket%:*}$reconnect" \
 			-device vhost-user-blk-pci,chardev=dev$n,num-queues=2,queue-size=256$platform
 		n=$((n + 1))
 	done

@@ -348,12 +348,20 @@ bounce()
 	[ $status = 0 ] || explain "$said"
 }
 
+# reconnect KERNEL: a device that ends and comes back
+reconnect()
+{
+	sh tests/vm/reconnect.sh --kernel "$1" >"$logs/$1-reconnect" 2>"$logs/$1-reconnect.err" || :
+	absorb "$1-reconnect" "$logs/$1-reconnect"
+}
+
 # The same on Debian's own kernel, with two processors.
 group_stock()
 {
 	on stock || return 0
 	selftests stock
 	bounce stock-bounce
+	reconnect stock
 	flavour=$saved
 }
 
@@ -380,6 +388,7 @@ group_sid_long()
 	if on sid-stock; then
 		selftests sid-stock
 		bounce sid-bounce
+		reconnect sid-stock
 		flavour=$saved
 	fi
 }
