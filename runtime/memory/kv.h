@@ -6,11 +6,11 @@
  * for each sequence says which page holds which positions.
  *
  * Not all pages need be in memory. Then there are frames for some of them; the others,
- * the cold ones, are in an unlinked file, written once when a page gives up its frame. A
- * pass takes the pages it writes to and as many others as there are frames from memory,
- * and reads the cold ones' share of a layer ahead of that layer's attention into one of two
- * halves of a ring. As every pass goes over all pages of a text, which frames
- * are kept hardly matters as long as they stay: see take_frame().
+ * the cold ones, are in an unlinked file, written once when a page is full, ahead of the
+ * time when it gives up its frame. A pass takes the pages it writes to and as many others as
+ * there are frames from memory, and reads the cold ones' share of a layer ahead of that
+ * layer's attention into one of two halves of a ring. As every pass goes over all pages of a
+ * text, which frames are kept hardly matters as long as they stay: see take_frame().
  */
 #ifndef LINNET_MEMORY_KV_H
 #define LINNET_MEMORY_KV_H

@@ -1,5 +1,13 @@
 // SPDX-License-Identifier: MIT
-/* Pages that are not in memory, keeps kv.h. Without a cold part all of it is trivial. */
+/*
+ * Pages that are not in memory, keeps kv.h. Without a cold part all of it is trivial.
+ *
+ * A page that is full is written ahead of need, while passes go on, so that there is always a
+ * frame to be had at once: one that is free, or whose page the file has. A page that changes,
+ * or is forgotten, while it is written makes that write worthless; it is not waited for, but
+ * the next one of the same page is not begun before it has ended. The file has a page when its
+ * write has ended well, and only then may the page lose its frame.
+ */
 #include "kv.h"
 
 #include "runtime/util/error.h"
@@ -15,6 +23,8 @@
 
 #define BLOCK 4096
 #define REQUEST ((size_t)2 << 20)
+/* Pages that are written at once. */
+#define WRITES 4
 
 /* What a pass reads of one layer. */
 struct half {
@@ -22,6 +32,16 @@ struct half {
 	uint32_t left;			/* reads under way */
 	int error;
 	struct linnet_read *read;	/* [n_ring] */
+};
+
+/* A page on its way to the file. The queue may be driven by another session's thread: it
+ * touches `left` and `error` only. */
+struct page_write {
+	int32_t page;			/* -1: none */
+	bool stale;			/* the page is not what is written any more */
+	_Atomic uint32_t left;		/* requests under way */
+	_Atomic int error;
+	struct linnet_read *request;	/* [n_requests] */
 };
 
 struct linnet_kv_cold {
@@ -36,10 +56,13 @@ struct linnet_kv_cold {
 		int32_t frame;		/* -1: none */
 		int32_t place;		/* in the halves; valid when cold and in the list */
 		bool in_file;		/* what the file has is right */
+		bool full;		/* as far as is known, nothing more will be written to it */
 		uint64_t held, wanted;	/* numbers of passes */
 		uint64_t born;		/* order in which pages came to be */
 	} *page;
 	uint64_t pass, births;
+	uint32_t n_taken;		/* frames of others that this pass took */
+	struct page_write write[WRITES];
 	/* cold pages of this pass, by place */
 	int32_t *list;
 	uint32_t *distance;
@@ -126,29 +149,114 @@ static int file_error(const struct linnet_kv_cold *c, const char *what, int ret,
 			  strerror(-ret));
 }
 
+static void write_done(struct linnet_read *r, int result)
+{
+	struct page_write *w = r->owner;
+	struct linnet_kv_cold *c = r->ctx;
+	const int flags = fcntl(r->fd, F_GETFL);
+
+	/* some file systems accept O_DIRECT when a file is opened, but not when it is written */
+	if (result == -EINVAL && flags >= 0 && flags & O_DIRECT &&
+	    !fcntl(r->fd, F_SETFL, flags & ~O_DIRECT)) {
+		linnet_queue_read(c->queue, r);
+		return;
+	}
+	if (result)
+		w->error = result;
+	w->left--;
+}
+
+/* Take note of writes that have ended. */
+static void settle(struct linnet_kv *kv)
+{
+	struct linnet_kv_cold *c = kv->cold;
+
+	for (unsigned i = 0; i < WRITES; i++) {
+		struct page_write *w = &c->write[i];
+
+		if (w->page < 0 || w->left)
+			continue;
+		/* what failed is tried again when the frame is needed, and that error counts */
+		if (!w->error) {
+			c->written += kv->page_bytes;
+			c->page[w->page].in_file |= !w->stale;
+		}
+		w->page = -1;
+	}
+}
+
+/* The write of a page that is under way, or NULL. */
+static struct page_write *write_of(struct linnet_kv_cold *c, int32_t page)
+{
+	for (unsigned i = 0; i < WRITES; i++)
+		if (c->write[i].page == page)
+			return &c->write[i];
+	return NULL;
+}
+
+/* What the file gets or has of a page is not the page any more. */
+static void outdate(struct linnet_kv_cold *c, int32_t page)
+{
+	struct page_write *w = write_of(c, page);
+
+	if (w)
+		w->stale = true;
+	c->page[page].in_file = c->page[page].full = false;
+}
+
+/* Begin to write a page, by a write that is idle. */
+static void start_write(struct linnet_kv *kv, struct page_write *w, int32_t page, bool urgent)
+{
+	struct linnet_kv_cold *c = kv->cold;
+	const uint64_t at = (uint64_t)page * kv->page_bytes;
+	char *buf = linnet_kv_page_memory(kv, page);
+	uint32_t n = 0;
+
+	w->page = page;
+	w->stale = false;
+	w->error = 0;
+	w->left = (uint32_t)((kv->page_bytes + REQUEST - 1) / REQUEST);
+	for (uint64_t done = 0; done < kv->page_bytes; done += REQUEST, n++) {
+		const uint64_t left = kv->page_bytes - done;
+
+		w->request[n] = (struct linnet_read){
+			.fd = c->fd, .buf = buf + done, .offset = at + done,
+			.bytes = left < REQUEST ? left : REQUEST,
+			.need = left < REQUEST ? left : REQUEST, .align = BLOCK,
+			.write = true, .urgent = urgent, .done = write_done, .ctx = c, .owner = w,
+		};
+		linnet_queue_read(c->queue, &w->request[n]);
+	}
+}
+
+static void await_write(struct linnet_kv *kv, const struct page_write *w)
+{
+	while (w->left)
+		linnet_queue_wait(kv->cold->queue);
+	settle(kv);
+}
+
+/* Let the file have a page now. */
 static int write_page(struct linnet_kv *kv, int32_t page, struct linnet_error *err)
 {
 	struct linnet_kv_cold *c = kv->cold;
-	const char *buf = linnet_kv_page_memory(kv, page);
-	const uint64_t at = (uint64_t)page * kv->page_bytes;
+	struct page_write *w = write_of(c, page);
+	int error;
 
-	for (uint64_t done = 0; done < kv->page_bytes;) {
-		const uint64_t left = kv->page_bytes - done;
-		ssize_t n = pwrite(c->fd, buf + done, left < REQUEST ? left : REQUEST,
-				   (off_t)(at + done));
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0 && errno == EINVAL && fcntl(c->fd, F_GETFL) & O_DIRECT &&
-		    !fcntl(c->fd, F_SETFL, fcntl(c->fd, F_GETFL) & ~O_DIRECT))
-			continue;
-		if (n <= 0)
-			return file_error(c, "write", n ? -errno : -EIO, err);
-		done += (uint64_t)n;
+	/* an earlier write of the page may be under way, and may be as good */
+	if (w)
+		await_write(kv, w);
+	if (c->page[page].in_file)
+		return 0;
+	w = write_of(c, -1);
+	if (!w) {
+		w = &c->write[0];
+		await_write(kv, w);
 	}
-	c->written += kv->page_bytes;
-	c->page[page].in_file = true;
-	return 0;
+	start_write(kv, w, page, true);
+	await_write(kv, w);
+	error = w->error;
+	return error ? file_error(c, "write", error, err) : 0;
 }
 
 static void read_done(struct linnet_read *r, int result)
@@ -204,6 +312,7 @@ void linnet_kv_cold_put(struct linnet_kv *kv, int32_t page)
 {
 	struct linnet_kv_cold *c = kv->cold;
 
+	outdate(c, page);
 	if (c->page[page].frame >= 0)
 		c->owner[c->page[page].frame] = -1;
 	c->page[page] = (struct page){ .frame = -1 };
@@ -224,6 +333,9 @@ static bool goes_first(const struct linnet_kv_cold *c, const struct page *x, con
 
 	if (x_idle != y_idle)
 		return x_idle;
+	/* what need not be written */
+	if (x->in_file != y->in_file)
+		return x->in_file;
 	/* what was not wanted for the longest time; else, of a text that every pass goes over
 	 * from its beginning, the newest: then the others stay, pass after pass */
 	return x_idle ? x->wanted < y->wanted : x->born > y->born;
@@ -239,6 +351,7 @@ static int32_t take_frame(struct linnet_kv *kv, struct linnet_error *err)
 
 	if (frame >= 0)
 		return frame;
+	settle(kv);
 	for (uint32_t i = 0; i < c->n_frames; i++) {
 		struct page *p = &c->page[c->owner[i]];
 
@@ -257,6 +370,7 @@ static int32_t take_frame(struct linnet_kv *kv, struct linnet_error *err)
 	}
 	victim->frame = -1;
 	c->owner[frame] = -1;
+	c->n_taken++;
 	return frame;
 }
 
@@ -285,7 +399,7 @@ int linnet_kv_hold(struct linnet_kv *kv, int32_t page, enum linnet_kv_hold how,
 			p->born = ++c->births;
 	}
 	if (how != LINNET_KV_READ)
-		p->in_file = false;
+		outdate(c, page);
 	p->held = p->wanted = c->pass;
 	return 0;
 }
@@ -327,6 +441,7 @@ int linnet_kv_read(struct linnet_kv *kv, int32_t page, uint32_t distance,
 	if (!c)
 		return 0;
 	p = &c->page[page];
+	p->full = true;
 	if (p->frame >= 0) {
 		p->held = c->pass;
 		return 0;
@@ -365,6 +480,40 @@ static void start_layer(struct linnet_kv *kv)
 				   (uint64_t)c->list[i] * kv->page_bytes + layer * c->slice, c->slice);
 }
 
+/* Let as many frames be free, or have pages that the file has, as this pass took: the next
+ * one may need as many. */
+static void write_ahead(struct linnet_kv *kv)
+{
+	struct linnet_kv_cold *c = kv->cold;
+	const uint32_t want = c->n_taken ? c->n_taken : 1;
+	struct page_write *w;
+	uint32_t ready = 0;
+
+	settle(kv);
+	for (uint32_t i = 0; i < c->n_frames; i++)
+		ready += c->owner[i] < 0 || c->page[c->owner[i]].in_file;
+	for (unsigned i = 0; i < WRITES; i++)
+		ready += c->write[i].page >= 0 && !c->write[i].stale;
+	while (ready < want && (w = write_of(c, -1))) {
+		struct page *best = NULL;
+		int32_t page = -1;
+
+		for (uint32_t i = 0; i < c->n_frames; i++) {
+			struct page *p = c->owner[i] < 0 ? NULL : &c->page[c->owner[i]];
+
+			if (p && p->full && !p->in_file && !write_of(c, c->owner[i]) &&
+			    (!best || goes_first(c, p, best))) {
+				best = p;
+				page = c->owner[i];
+			}
+		}
+		if (!best)
+			break;
+		start_write(kv, w, page, false);
+		ready++;
+	}
+}
+
 void linnet_kv_start(struct linnet_kv *kv)
 {
 	struct linnet_kv_cold *c = kv->cold;
@@ -374,6 +523,8 @@ void linnet_kv_start(struct linnet_kv *kv)
 	c->n_started = 0;
 	while (c->n_list && c->n_started < 2 && c->n_started < kv->n_layers)
 		start_layer(kv);
+	/* the pass waits for those reads, and not for this */
+	write_ahead(kv);
 }
 
 int linnet_kv_ready(struct linnet_kv *kv, uint32_t layer, struct linnet_error *err)
@@ -406,6 +557,7 @@ void linnet_kv_end(struct linnet_kv *kv)
 	while (c->half[0].left || c->half[1].left)
 		linnet_queue_wait(c->queue);
 	c->n_list = 0;
+	c->n_taken = 0;
 	c->pass++;
 }
 
@@ -421,6 +573,7 @@ int linnet_kv_cold_create(struct linnet_kv *kv, const struct linnet_kv_options *
 			  struct linnet_error *err)
 {
 	struct linnet_kv_cold *c = calloc(1, sizeof(*c));
+	bool memory = true;
 
 	if (!c)
 		return linnet_err(err, -ENOMEM, "out of memory");
@@ -431,6 +584,12 @@ int linnet_kv_cold_create(struct linnet_kv *kv, const struct linnet_kv_options *
 	c->n_ring = opts->n_pages - opts->n_frames;
 	c->slice = opts->page_bytes / opts->n_layers;
 	c->pass = 1;
+	for (unsigned i = 0; i < WRITES; i++) {
+		c->write[i].page = -1;
+		c->write[i].request = malloc((opts->page_bytes / REQUEST + 1) *
+					     sizeof(*c->write[i].request));
+		memory &= c->write[i].request != NULL;
+	}
 	c->dir = strdup(opts->dir);
 	c->owner = malloc(c->n_frames * sizeof(*c->owner));
 	c->page = calloc(opts->n_pages, sizeof(*c->page));
@@ -438,7 +597,7 @@ int linnet_kv_cold_create(struct linnet_kv *kv, const struct linnet_kv_options *
 	c->distance = malloc(opts->n_pages * sizeof(*c->distance));
 	c->half[0].read = malloc(c->n_ring * sizeof(*c->half[0].read));
 	c->half[1].read = malloc(c->n_ring * sizeof(*c->half[1].read));
-	if (!c->dir || !c->owner || !c->page || !c->list || !c->distance || !c->half[0].read ||
+	if (!memory || !c->dir || !c->owner || !c->page || !c->list || !c->distance || !c->half[0].read ||
 	    !c->half[1].read)
 		return linnet_err(err, -ENOMEM, "out of memory");
 	for (uint32_t i = 0; i < c->n_frames; i++)
@@ -460,6 +619,11 @@ void linnet_kv_cold_destroy(struct linnet_kv *kv)
 
 	if (!c)
 		return;
+	for (unsigned i = 0; i < WRITES; i++) {
+		while (c->write[i].left)
+			linnet_queue_wait(c->queue);
+		free(c->write[i].request);
+	}
 	if (c->fd >= 0)
 		close(c->fd);
 	free(c->half[0].read);

@@ -215,9 +215,9 @@ static bool finish(struct linnet_queue *q, struct linnet_read *r, int *result)
 		return !try_again(q, r, r->result);
 	if (r->result < 0)
 		return true;
-	*result = -ENODATA;
+	*result = r->write ? -EIO : -ENODATA;
 	if (!r->result)
-		return true;
+		return !r->write || !try_again(q, r, 0);
 	r->got += r->result;
 	*result = 0;
 	if (r->got >= r->need)
@@ -225,7 +225,7 @@ static bool finish(struct linnet_queue *q, struct linnet_read *r, int *result)
 	/* Go on at a block's border: what comes after it is read again. When the file ends
 	 * there, that would go on for ever. */
 	*result = -ENODATA;
-	if (r->got % r->align && at_end(r))
+	if (!r->write && r->got % r->align && at_end(r))
 		return true;
 	r->got -= r->got % r->align;
 	*result = -EIO;

@@ -19,6 +19,8 @@ struct linnet_queue;
  * the file. Short reads are continued; what the disk or the kernel refuses for now is
  * tried again, a bounded number of times. done() gets 0 or -errno (-ENODATA: the file
  * ended before `need`).
+ *
+ * With `write` set the bytes go to the file instead; all of them are needed.
  */
 struct linnet_read {
 	int fd;
@@ -27,6 +29,7 @@ struct linnet_read {
 	size_t bytes, need;
 	size_t align;		/* of a continued read; 1 for buffered files */
 	bool urgent;		/* goes before all that has not been started */
+	bool write;
 	void (*done)(struct linnet_read *r, int result);
 	void *ctx, *owner;	/* the caller's */
 	/* the queue's own */
@@ -53,7 +56,7 @@ struct linnet_command {
 struct linnet_queue_options {
 	unsigned depth;		/* reads in flight at once; 0: 12 */
 	bool no_io_uring;
-	uint64_t bytes_per_second;	/* that reads may ask for, evenly paced; 0: no bound */
+	uint64_t bytes_per_second;	/* of reads and writes, evenly paced; 0: no bound */
 };
 
 int linnet_queue_create(struct linnet_queue **out, const struct linnet_queue_options *opts,

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /*
  * The queue's back end where io_uring is refused (container profiles do so): a few
- * threads that call preadv2.
+ * threads that call preadv2 and pwritev2.
  */
 #include "queue.h"
 
@@ -69,7 +69,8 @@ static void *worker(void *arg)
 		}
 		pthread_mutex_unlock(&t->lock);
 		iov = (struct iovec){ r->buf + r->got, r->bytes - r->got };
-		n = preadv2(r->fd, &iov, 1, r->offset + r->got, 0);
+		n = r->write ? pwritev2(r->fd, &iov, 1, r->offset + r->got, 0) :
+			       preadv2(r->fd, &iov, 1, r->offset + r->got, 0);
 		r->result = n < 0 ? -errno : (int)n;
 		pthread_mutex_lock(&t->lock);
 		list_add(&t->done, r);

@@ -71,6 +71,9 @@ static void uring_start(void *b, struct linnet_read *r)
 
 		if (r->command)
 			prep_command(sqe, r->fd, r->command);
+		else if (r->write)
+			io_uring_prep_write(sqe, r->fd, r->buf + r->got,
+					    n < MAX_BYTES ? n : MAX_BYTES, r->offset + r->got);
 		else
 			io_uring_prep_read(sqe, r->fd, r->buf + r->got,
 					   n < MAX_BYTES ? n : MAX_BYTES, r->offset + r->got);

@@ -9,7 +9,8 @@
 # Without -m a synthetic model of Llama-3.2-1B's shape in Q8_0 (1.3 GB) is made in
 # $TMPDIR. A virtual machine may have to be given its memory first, which takes longer
 # than a disk, and may lose it again at any time: a program touches as much as the model needs
-# right before each measurement, and the time that took is shown. As root the page cache is emptied; reads are direct in any case.
+# right before each measurement, and the time that took is shown. As root the page cache is
+# emptied; reads are direct in any case.
 set -eu
 cd "$(dirname "$0")/../.."
 
