@@ -348,11 +348,13 @@ bounce()
 	[ $status = 0 ] || explain "$said"
 }
 
-# reconnect KERNEL: a device that ends and comes back
-reconnect()
+# comings KERNEL: a device that ends and comes back, a machine that sleeps and wakes
+comings()
 {
-	sh tests/vm/reconnect.sh --kernel "$1" >"$logs/$1-reconnect" 2>"$logs/$1-reconnect.err" || :
-	absorb "$1-reconnect" "$logs/$1-reconnect"
+	for test in reconnect freeze; do
+		sh tests/vm/$test.sh --kernel "$1" >"$logs/$1-$test" 2>"$logs/$1-$test.err" || :
+		absorb "$1-$test" "$logs/$1-$test"
+	done
 }
 
 # The same on Debian's own kernel, with two processors.
@@ -361,7 +363,7 @@ group_stock()
 	on stock || return 0
 	selftests stock
 	bounce stock-bounce
-	reconnect stock
+	comings stock
 	flavour=$saved
 }
 
@@ -388,7 +390,7 @@ group_sid_long()
 	if on sid-stock; then
 		selftests sid-stock
 		bounce sid-bounce
-		reconnect sid-stock
+		comings sid-stock
 		flavour=$saved
 	fi
 }

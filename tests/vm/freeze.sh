@@ -1,0 +1,117 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+# The machine goes to sleep under a program that uses the device, and wakes: the program
+# ends with an error and not by hanging, the next one computes what the host does, nothing
+# is held and the module unloads. Debian's kernel in QEMU; its own test mode
+# (/sys/power/pm_test) takes the devices to sleep and back, and nothing else. All that the
+# guest needs is in its memory, as what it shares with the host would not come back. Prints TAP.
+#
+# usage: sh tests/vm/freeze.sh [--kernel stock | sid-stock]
+set -eu
+cd "$(dirname "$0")/../.."
+. tests/vm/lib.sh
+. tests/vm/device.sh
+. tests/vm/functions
+
+flavour=stock
+[ "${1:-}" != --kernel ] || flavour=$2
+linnet=${LINNET_BUILD:-$PWD/${O:-build}}/linnet
+kernel=$(vm_kernel "$flavour")
+module=$(sh tests/vm/module.sh --kernel "$flavour")/driver/linnet.ko
+busybox=$(command -v busybox)
+dir=$(mktemp -d "${TMPDIR:-/tmp}/linnet-freeze.XXXXXX")
+VM_DEVICE_LOG=$dir/device
+trap 'vm_device_stop; rm -rf "$dir"' EXIT
+
+# ------------------------------------------------------------- the guest's root
+root=$dir/root
+mkdir -p "$root/bin" "$root/modules" "$root/model"
+cp "$busybox" "$root/bin/busybox"
+cp tools/demo/linnet-demo.gguf "$root/model/"
+cp "$linnet" "$root/bin/linnet"
+ldd "$linnet" | grep -o '/[^ ]*' | while read -r file; do
+	mkdir -p "$root$(dirname "$file")"
+	cp -L "$file" "$root$file"
+done
+n=100
+for name in $(modinfo -F depends "$module" | tr , ' '); do
+	pattern=$(echo "$name" | sed 's/[-_]/[-_]/g')
+	grep "/$pattern\.ko[.a-z]*:" "$kernel/modules/modules.dep" |
+		tr -d : | awk '{ for (i = NF; i; i--) print $i }'
+done | awk '!seen[$0]++' >"$dir/modules"
+while read -r file; do
+	n=$((n + 1))
+	vm_unpack "$kernel/modules/$file" "$root/modules/$n.ko"
+done <"$dir/modules"
+cp "$module" "$root/linnet.ko"
+cat >"$root/init" <<'END'
+#!/bin/busybox sh
+export PATH=/bin
+/bin/busybox --install -s /bin
+mkdir -p /proc /sys /dev /tmp
+mount -t proc proc /proc
+mount -t sysfs sys /sys
+mount -t devtmpfs dev /dev
+mount -t debugfs debugfs /sys/kernel/debug
+exec >/dev/ttyS1 2>&1
+end() { echo "$*"; poweroff -f; }
+for m in /modules/*.ko; do insmod $m; done
+insmod /linnet.ko virtio_id=2 || end "no module"
+run="linnet run -m /model/linnet-demo.gguf -p Once --temp 0 -q --engine accel"
+for round in 1 2 3; do
+	$run -n -1 --ignore-eos -c 200000 >/tmp/endless 2>/tmp/err & endless=$!
+	until [ -s /tmp/endless ]; do
+		kill -0 $endless || end "round $round: $(cat /tmp/err)"
+		sleep 0.1
+	done
+	echo devices >/sys/power/pm_test && echo freeze >/sys/power/state ||
+		end "round $round: the machine does not sleep"
+	wait $endless
+	[ $? = 1 ] && [ -s /tmp/err ] || end "round $round: the program went on, or died"
+	echo "round $round: $(cat /tmp/err)"
+	$run -n 40 >/tmp/text.$round 2>/tmp/err || end "round $round: $(cat /tmp/err)"
+	rm /tmp/endless
+done
+grep -q '^held by the device 0' /sys/kernel/debug/accel/*/linnet_state &&
+	! grep -q '^context' /sys/kernel/debug/accel/*/linnet_state || end "something is left"
+n=0
+until rmmod linnet; do
+	n=$((n + 1))
+	[ $n -lt 50 ] || end "the module does not unload"
+	sleep 0.1
+done
+cmp /tmp/text.1 /tmp/text.2 && cmp /tmp/text.1 /tmp/text.3 || end "another text each time"
+echo "text:"
+cat /tmp/text.1
+echo
+end "all done"
+END
+chmod 755 "$root/init"
+(cd "$root" && find . | "$busybox" cpio -o -H newc 2>/dev/null) >"$dir/initramfs"
+
+# ------------------------------------------------------------------------ run
+"$linnet" run -m tools/demo/linnet-demo.gguf -p Once --temp 0 -q -n 40 --engine host >"$dir/host"
+vm_device_start
+timeout -s KILL 300 qemu-system-x86_64 -machine q35,accel=tcg,memory-backend=mem -smp 2 -cpu max -m 768M \
+	-object memory-backend-memfd,id=mem,size=768M,share=on \
+	-kernel "$kernel/vmlinuz" -initrd "$dir/initramfs" \
+	-display none -monitor none -no-reboot -nic none \
+	-chardev socket,id=dev,path="$VM_DEVICE_SOCKET" \
+	-device vhost-user-blk-pci,chardev=dev,num-queues=2,queue-size=256 \
+	-serial "file:$dir/log" -serial stdio \
+	-append "console=ttyS0 loglevel=7 panic=-1 no_timer_check" </dev/null >"$dir/said" 2>&1 || :
+sed -i 's/\r*$//' "$dir/said" "$dir/log"
+status=0
+grep -q '^all done' "$dir/said" || status=1
+sed -n '/^text:/,/^all done/p' "$dir/said" | sed '1d;$d' >"$dir/text"
+[ "$(cat "$dir/text")" = "$(cat "$dir/host")" ] || status=1
+[ "$(grep -c 'PM: suspend exit' "$dir/log")" = 3 ] || status=1
+! grep -E 'BUG:|WARNING:|Oops|Call Trace|general protection|refcount_t' "$dir/log" || status=1
+if [ $status = 0 ]; then
+	echo "ok 1 - the machine sleeps and wakes with the device in use (3 times)"
+else
+	echo "not ok 1 - the machine sleeps and wakes with the device in use"
+	{ cat "$dir/said"; tail -n 60 "$dir/log"; cat "$dir/device"; } | sed 's/^/# /'
+fi
+echo "1..1"
+[ $status = 0 ]
