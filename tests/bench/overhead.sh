@@ -61,36 +61,37 @@ vm_device_start -v -t "$threads"
 [ -z "$others" ] || taskset -a -p -c "${others##* }" "$VM_DEVICE_PID" >/dev/null
 echo
 echo "A job of linnet device:"
-run="-m $model -p '' -n $tokens --temp 0 --ignore-eos -q"
+run="-m $model -p '' --temp 0 --ignore-eos -q"
 guest --device "$VM_DEVICE_SOCKET:$VM_DEVICE_ID" "
 	LINNET_TEST_NODE=/dev/accel/accel0 $build/tests/bench/submit $jobs
 	for i in 1 2 3; do
-		$build/linnet run $run --engine accel --stats /vm/out/stats.\$i >/dev/null || exit 1
+		$build/linnet run $run -n 1 --engine accel >/dev/null || exit 1
+		$build/linnet run $run -n $tokens --engine accel --stats /vm/out/stats.\$i >/dev/null || exit 1
 	done"
 vm_device_stop
 for i in 1 2 3; do
-	$others sh -c "$build/linnet run $run -t $threads --stats $dir/out/host.$i >/dev/null"
+	$others sh -c "$build/linnet run $run -n $tokens -t $threads --stats $dir/out/host.$i >/dev/null"
 done
 
 echo
 echo "A token of $(basename "$model"), $threads threads:"
 sed -n 's/.*context [0-9]*: \([0-9]*\) jobs took \([0-9.]*\) ms.*/\1 \2/p' "$dir/device" |
-	tail -n 3 >"$dir/contexts"
+	tail -n 6 | paste -d ' ' - - >"$dir/contexts"
 value()
 {
 	sed -n "s/.*\"$2\": *\([0-9.e+-]*\).*/\1/p" "$1"
 }
 printf '%-8s %12s %12s %12s %12s %10s\n' run 'us, accel' 'in device' 'outside' 'us, host' 'jobs/token'
 i=0
-while read -r n ms; do
+while read -r n0 ms0 n ms; do
 	i=$((i + 1))
-	awk -v i=$i -v n="$n" -v ms="$ms" -v tokens="$(value "$dir/out/stats.$i" decode_tokens)" \
+	awk -v i=$i -v n="$((n - n0))" -v ms="$ms" -v ms0="$ms0" -v tokens="$(value "$dir/out/stats.$i" decode_tokens)" \
 		-v s="$(value "$dir/out/stats.$i" decode_s)" \
 		-v hs="$(value "$dir/out/host.$i" decode_s)" 'BEGIN {
-		# the first token is that of the prompt
+		# the first token is that of the prompt, while weights are read: not counted
 		token = s / tokens * 1e6
-		device = ms * 1e3 / (tokens + 1)
+		device = (ms - ms0) * 1e3 / tokens
 		printf "%-8d %12.1f %12.1f %11.1f%% %12.1f %10.1f\n", i, token, device,
-			100 * (1 - device / token), hs / tokens * 1e6, n / (tokens + 1)
+			100 * (1 - device / token), hs / tokens * 1e6, n / tokens
 	}'
 done <"$dir/contexts"

@@ -24,7 +24,7 @@
  * short, too: a guest that sends the next job when it has seen the last one's results need
  * not wake anybody then. One that takes longer once is not watched until it is quick again.
  */
-#define WATCH_NS 300000u
+#define WATCH_NS 500000u
 
 static uint64_t now_ns(void)
 {
