@@ -68,6 +68,25 @@ ALWAYS_INLINE __m512i load_lanes(const uint8_t *p0, const uint8_t *p1, const uin
 	return _mm512_inserti32x4(x, _mm_loadu_si128((const void *)p3), 3);
 }
 
+ALWAYS_INLINE __m512i load_halves(const uint8_t *p0, const uint8_t *p1)
+{
+	return _mm512_inserti64x4(
+		_mm512_castsi256_si512(_mm256_loadu_si256((const void *)p0)),
+		_mm256_loadu_si256((const void *)p1), 1);
+}
+
+/* Dword i of lane l of out[k]: dword k of lane l of in[i] */
+ALWAYS_INLINE void transpose_lanes(__m512i out[4], const __m512i in[4])
+{
+	__m512i t0 = _mm512_unpacklo_epi32(in[0], in[1]), t1 = _mm512_unpackhi_epi32(in[0], in[1]);
+	__m512i t2 = _mm512_unpacklo_epi32(in[2], in[3]), t3 = _mm512_unpackhi_epi32(in[2], in[3]);
+
+	out[0] = _mm512_unpacklo_epi64(t0, t2);
+	out[1] = _mm512_unpackhi_epi64(t0, t2);
+	out[2] = _mm512_unpacklo_epi64(t1, t3);
+	out[3] = _mm512_unpackhi_epi64(t1, t3);
+}
+
 /*
  * out[i]: dword i of the 16 bytes at an offset, of all rows.
  *
@@ -78,7 +97,7 @@ ALWAYS_INLINE __m512i load_lanes(const uint8_t *p0, const uint8_t *p1, const uin
  */
 ALWAYS_INLINE void read16(__m512i out[4], struct rows *r, int offset)
 {
-	__m512i in[4], t0, t1, t2, t3;
+	__m512i in[4];
 
 	for (int i = 0; i < 4; i++) {
 		in[i] = load_lanes(r->p[i] + offset, r->p[i + 4] + offset, r->p[i + 8] + offset,
@@ -87,14 +106,34 @@ ALWAYS_INLINE void read16(__m512i out[4], struct rows *r, int offset)
 		prefetch_t0(r->p[offset / 16 % 4 * 4 + i] + offset + r->block_bytes);
 	}
 	r->ahead += r->step;
-	t0 = _mm512_unpacklo_epi32(in[0], in[1]);
-	t1 = _mm512_unpackhi_epi32(in[0], in[1]);
-	t2 = _mm512_unpacklo_epi32(in[2], in[3]);
-	t3 = _mm512_unpackhi_epi32(in[2], in[3]);
-	out[0] = _mm512_unpacklo_epi64(t0, t2);
-	out[1] = _mm512_unpackhi_epi64(t0, t2);
-	out[2] = _mm512_unpacklo_epi64(t1, t3);
-	out[3] = _mm512_unpackhi_epi64(t1, t3);
+	transpose_lanes(out, in);
+}
+
+/*
+ * out[c][i]: dword i of bytes 16c..16c + 15 of the 32 at an offset, of all rows. Two thirds
+ * of the shuffles of two read16(); but where long blocks leave time for these, prefetches
+ * that are spread more evenly are of more use.
+ */
+ALWAYS_INLINE void read32(__m512i out[2][4], struct rows *r, int offset)
+{
+	__m512i part[2][4];
+
+	UNROLL
+	for (int h = 0; h < 2; h++) {
+		__m512i in[4];
+
+		for (int i = 0; i < 4; i++) {
+			in[i] = load_halves(r->p[8 * h + i] + offset, r->p[8 * h + i + 4] + offset);
+			prefetch_t1(r->ahead + 64 * (4 * h + i));
+			prefetch_t0(r->p[offset / 32 % 2 * 8 + 4 * h + i] + offset + r->block_bytes);
+		}
+		transpose_lanes(part[h], in);
+	}
+	r->ahead += 2 * r->step;
+	for (int i = 0; i < 4; i++) {
+		out[0][i] = _mm512_shuffle_i32x4(part[0][i], part[1][i], 0x88);
+		out[1][i] = _mm512_shuffle_i32x4(part[0][i], part[1][i], 0xdd);
+	}
 }
 
 /* Low and high halves of dwords, as floats */
@@ -127,6 +166,17 @@ ALWAYS_INLINE __m512i move_bits(__m512i x, int from, int to, int n)
 	for (int i = 0; i < n; i++)
 		matrix |= 1ull << (from + i) << (8 * (7 - to - i));
 	return _mm512_gf2p8affine_epi64_epi8(x, _mm512_set1_epi64((int64_t)matrix), 0);
+}
+
+/* The low and the high nibbles of x, with bits on top of them */
+ALWAYS_INLINE __m512i low_with(__m512i x, __m512i bits)
+{
+	return _mm512_ternarylogic_epi64(bits, x, _mm512_set1_epi8(15), 0xf8);
+}
+
+ALWAYS_INLINE __m512i high_with(__m512i x, __m512i bits)
+{
+	return low_with(_mm512_srli_epi32(x, 4), bits);
 }
 
 /* Byte b of each dword, zero-extended */
@@ -191,17 +241,14 @@ ALWAYS_INLINE void weights_q4_k(struct rows *r, put_fn *put, void *ctx)
 {
 	UNROLL
 	for (int s = 0; s < 4; s++) {
-		__m512i w[4][4];
+		__m512i x[2][4], w[4][4];
 
-		for (int c = 0; c < 2; c++) {
-			__m512i x[4];
-
-			read16(x, r, 16 + 32 * s + 16 * c);
+		read32(x, r, 16 + 32 * s);
+		for (int c = 0; c < 2; c++)
 			for (int i = 0; i < 4; i++) {
-				w[c][i] = and8(x[i], 15);
-				w[c + 2][i] = move_bits(x[i], 4, 0, 4);
+				w[c][i] = and8(x[c][i], 15);
+				w[c + 2][i] = move_bits(x[c][i], 4, 0, 4);
 			}
-		}
 		put(ctx, s, group_in_order, w);
 	}
 }
@@ -216,23 +263,18 @@ ALWAYS_INLINE void weights_q5_k(struct rows *r, put_fn *put, void *ctx)
 {
 	__m512i fifth[2][4];
 
-	read16(fifth[0], r, 16);
-	read16(fifth[1], r, 32);
+	read32(fifth, r, 16);
 	UNROLL
 	for (int s = 0; s < 4; s++) {
-		__m512i w[4][4];
+		__m512i x[4], w[4][4];
 
-		for (int c = 0; c < 2; c++) {
-			__m512i x[4];
-
+		for (int c = 0; c < 2; c++) {	/* with 32 bytes at once registers run out */
 			read16(x, r, 48 + 32 * s + 16 * c);
 			for (int i = 0; i < 4; i++) {
 				__m512i f = fifth[c][i];
 
-				w[c][i] = _mm512_or_si512(and8(x[i], 15),
-							  move_bits(f, 2 * s, 4, 1));
-				w[c + 2][i] = _mm512_or_si512(move_bits(x[i], 4, 0, 4),
-							      move_bits(f, 2 * s + 1, 4, 1));
+				w[c][i] = low_with(x[i], move_bits(f, 2 * s, 4, 1));
+				w[c + 2][i] = high_with(x[i], move_bits(f, 2 * s + 1, 4, 1));
 			}
 		}
 		put(ctx, s, group_in_order, w);
@@ -262,19 +304,15 @@ ALWAYS_INLINE void weights_q6_k(struct rows *r, put_fn *put, void *ctx)
 		read16(top[1], r, 144 + 32 * h);
 		UNROLL
 		for (int s = 0; s < 2; s++) {
-			__m512i w[4][4];
+			__m512i x[4], w[4][4];
 
 			for (int c = 0; c < 2; c++) {
-				__m512i x[4];
-
 				read16(x, r, 64 * h + 32 * s + 16 * c);
 				for (int i = 0; i < 4; i++) {
 					__m512i f = top[c][i];
 
-					w[c][i] = _mm512_or_si512(and8(x[i], 15),
-								  move_bits(f, 2 * s, 4, 2));
-					w[c + 2][i] = _mm512_or_si512(move_bits(x[i], 4, 0, 4),
-								      move_bits(f, 2 * s + 4, 4, 2));
+					w[c][i] = low_with(x[i], move_bits(f, 2 * s, 4, 2));
+					w[c + 2][i] = high_with(x[i], move_bits(f, 2 * s + 4, 4, 2));
 				}
 			}
 			put(ctx, 2 * h + s, group_by_nibble, w);
@@ -320,18 +358,16 @@ ALWAYS_INLINE void weights_iq4_xs(struct rows *r, put_fn *put, void *ctx)
 
 	UNROLL
 	for (int s = 0; s < 4; s++) {
-		__m512i w[4][4];
+		__m512i x[2][4], w[4][4];
 
-		for (int c = 0; c < 2; c++) {
-			__m512i x[4];
-
-			read16(x, r, 8 + 32 * s + 16 * c);
+		read32(x, r, 8 + 32 * s);
+		for (int c = 0; c < 2; c++)
 			for (int i = 0; i < 4; i++) {
-				w[2 * c][i] = _mm512_permutexvar_epi8(x[i], values);
-				w[2 * c + 1][i] = _mm512_permutexvar_epi8(_mm512_srli_epi32(x[i], 4),
-									  values);
+				__m512i y = _mm512_srli_epi32(x[c][i], 4);
+
+				w[2 * c][i] = _mm512_permutexvar_epi8(x[c][i], values);
+				w[2 * c + 1][i] = _mm512_permutexvar_epi8(y, values);
 			}
-		}
 		put(ctx, s, group_in_order, w);
 	}
 }
@@ -386,11 +422,14 @@ ALWAYS_INLINE void head_q2_k(struct head *h, struct rows *r)
 
 ALWAYS_INLINE void weights_q2_k(struct rows *r, put_fn *put, void *ctx)
 {
+	__m512i two[2][4];
+
 	UNROLL
 	for (int s = 0; s < 4; s++) {
-		__m512i x[4], w[4][4];
+		__m512i *x = two[s % 2], w[4][4];
 
-		read16(x, r, 16 + 16 * s);
+		if (s % 2 == 0)
+			read32(two, r, 16 + 16 * s);
 		for (int i = 0; i < 4; i++) {
 			__m512i y = _mm512_srli_epi32(x[i], 4);
 
@@ -442,15 +481,15 @@ ALWAYS_INLINE void weights_q3_k(struct rows *r, put_fn *put, void *ctx)
 		0, 0x01010101, 0x02020202, 0x03030303)), _mm512_set_epi64(
 		0x0404040404040404, 0x0404040404040404, 0x0404040404040404, 0x0404040404040404,
 		0, 0, 0, 0));
-	__m512i third[2][4];
+	__m512i third[2][4], two[2][4];
 
-	read16(third[0], r, 0);
-	read16(third[1], r, 16);
+	read32(third, r, 0);
 	UNROLL
 	for (int s = 0; s < 4; s++) {
-		__m512i x[4], w[4][4];
+		__m512i *x = two[s % 2], w[4][4];
 
-		read16(x, r, 32 + 16 * s);
+		if (s % 2 == 0)
+			read32(two, r, 32 + 16 * s);
 		for (int i = 0; i < 4; i++) {
 			const __m512i low = _mm512_set1_epi8(15);
 			__m512i t = third[s % 2][i], y = _mm512_srli_epi32(x[i], 4), u;
@@ -479,14 +518,15 @@ ALWAYS_INLINE __m512i add_where(__m512i x, __m512i bits, int bit, __m512i y)
 /* Weight times scale, at most 3 * 15. Nothing to add; fills d and minima alone. */
 ALWAYS_INLINE void products_q2_k(struct head *h, struct rows *r, put_fn *put, void *ctx)
 {
-	__m512i scales[4];
+	__m512i scales[4], two[2][4];
 
 	head_bytes_q2_k(h, scales, r);
 	UNROLL
 	for (int s = 0; s < 4; s++) {
-		__m512i x[4], w[4][4];
+		__m512i *x = two[s % 2], w[4][4];
 
-		read16(x, r, 16 + 16 * s);
+		if (s % 2 == 0)
+			read32(two, r, 16 + 16 * s);
 		UNROLL
 		for (int k = 0; k < 4; k++) {
 			const int j = group_by_bits(s, k);
@@ -505,18 +545,18 @@ ALWAYS_INLINE void products_q2_k(struct head *h, struct rows *r, put_fn *put, vo
 /* (Weight - 4) * (scale - 32), which is in [-124, 128]. Add -124; fills d alone. */
 ALWAYS_INLINE void products_q3_k(struct head *h, struct rows *r, put_fn *put, void *ctx)
 {
-	__m512i scales[4], third[2][4];
+	__m512i scales[4], third[2][4], two[2][4];
 
 	head_bytes_q3_k(h, scales, r);
 	for (int i = 0; i < 4; i++)
 		scales[i] = _mm512_sub_epi8(scales[i], _mm512_set1_epi8(32));
-	read16(third[0], r, 0);
-	read16(third[1], r, 16);
+	read32(third, r, 0);
 	UNROLL
 	for (int s = 0; s < 4; s++) {
-		__m512i x[4], w[4][4];
+		__m512i *x = two[s % 2], w[4][4];
 
-		read16(x, r, 32 + 16 * s);
+		if (s % 2 == 0)
+			read32(two, r, 32 + 16 * s);
 		UNROLL
 		for (int k = 0; k < 4; k++) {
 			const int j = group_by_bits(s, k);
