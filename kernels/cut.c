@@ -45,7 +45,8 @@ static bool find_piece(struct linnet_cut *c)
 				uint64_t bytes = c->left / (2 * c->threads);
 
 				bytes = bytes < PIECE_BYTES ? PIECE_BYTES : bytes;
-				rows = min(round_rows(bytes / m->row_bytes, c->granule), m->most_rows);
+				rows = round_rows(bytes / m->row_bytes, c->granule);
+				rows = min(rows, m->most_rows);
 			}
 			c->row1 = end - c->row0 < rows ? end : c->row0 + rows;
 			return true;

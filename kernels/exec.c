@@ -814,7 +814,8 @@ static bool attention_page(struct work *w, struct attention *a, uint32_t g, cons
 	const uint32_t first = page * LINNET_KV_PAGE;
 	const int32_t number = read_once(&pages[page]);
 	struct linnet_attn_page p = { .next_k = next_k, .lo = a->lo, .hi = a->hi,
-				      .state = state, .out = out, .ld_out = a->dv, .scratch = a->page_scratch };
+				      .state = state, .out = out, .ld_out = a->dv,
+				      .scratch = a->page_scratch };
 
 	if (number < 0 || (uint32_t)number >= a->n_pages)
 		return false;

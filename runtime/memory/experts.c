@@ -634,7 +634,8 @@ static int read_error(const struct linnet_experts *x, struct linnet_error *err)
 		return linnet_weights_read_error(x->w, x->bad_file, x->bad_offset, x->error, err);
 	t = x->layer[x->bad_key / x->opts.n_experts].tensor[x->bad_tensor];
 	return linnet_err(err, -EBADMSG, "%s: tensor %.*s is not what was read at first (expert, %u)",
-			  linnet_weights_path(x->w, t->file), (int)t->name.n, t->name.p, x->bad_key % x->opts.n_experts);
+			  linnet_weights_path(x->w, t->file), (int)t->name.n, t->name.p,
+			  x->bad_key % x->opts.n_experts);
 }
 
 int linnet_experts_round(struct linnet_experts *x, int32_t *table, struct linnet_error *err)

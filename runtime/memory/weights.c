@@ -575,7 +575,8 @@ static void empty(struct place *p)
 /* Empty a resident place whose unit is to be elsewhere, once nothing needs it. */
 static void leave(struct unit *u)
 {
-	if ((u->streamed || u->absent) && u->own.unit && !u->own.pending && !(u->users && u->place == &u->own))
+	if ((u->streamed || u->absent) && u->own.unit && !u->own.pending &&
+	    !(u->users && u->place == &u->own))
 		empty(&u->own);
 }
 

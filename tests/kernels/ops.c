@@ -447,7 +447,8 @@ static struct exact_out exact_output(const struct exact *x, uint32_t j)
 			top = fmax(top, x->prob[p] * fabs(x->v_scale[p][j / 32]));
 		for (int p = from; p < to; p++)
 			if (x->prob[p] && x->v[p][j])
-				add_rounding(&o, top / 16256 * fabs(x->v[p][j] / x->v_scale[p][j / 32]));
+				add_rounding(&o, top / 16256 *
+					     fabs(x->v[p][j] / x->v_scale[p][j / 32]));
 	}
 	/* What the derivative leaves out: scores are wrong by less than 1/256. And floats. */
 	rest = o.most / 64 + 3e-6 * o.size;
@@ -505,7 +506,8 @@ static void test_attention_exact(const struct linnet_kernels *ref, uint32_t type
 				struct exact_out o = exact_output(x, j);
 				double far = fabs(out[i * d + j] - o.want);
 
-				worst = far / o.most <= worst ? worst : far / o.most;	/* NaN, too */
+				/* NaN, too */
+				worst = far / o.most <= worst ? worst : far / o.most;
 				squares += far * far / o.variance;
 				n++;
 			}
@@ -549,7 +551,8 @@ static void test_kv_exact(const struct linnet_kernels *ref, uint32_t type)
 				/* opposite to the extreme value there are 7 steps, not 8 */
 				if (type == LINNET_TYPE_Q4_0)
 					size = fabs(src[i] + m) < max / 16 ? max / 4 : max / 8;
-				worst = fmax(worst, fabs(kv_value(&a, role, p, i, &scale) - src[i]) / size);
+				worst = fmax(worst, fabs(kv_value(&a, role, p, i, &scale) -
+							 src[i]) / size);
 			}
 		}
 	if (type == LINNET_TYPE_F32)
