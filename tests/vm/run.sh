@@ -4,7 +4,7 @@
 #
 # usage: sh tests/vm/run.sh [--kernel base | debug | sid-base | sid-debug] [NAME...]
 #
-# NAME picks groups: bench, source, kunit, selftests, stock, model, virtio, kills, memory,
+# NAME picks groups: bench, shell (a part of it), source, kunit, selftests, stock, model, virtio, kills, memory,
 # sid, sid-long.
 # Without one, all run, but sid-long only with LINNET_TEST_LONG. --kernel is for those that
 # run in User-Mode Linux, and lets them run on another.
@@ -170,9 +170,33 @@ hang
 END
 }
 
+# A person at a terminal: a shell with the module, in one command.
+shell_test()
+{
+	if ! command -v script >/dev/null; then
+		n=$((n + 1))
+		echo "ok $n - an interactive guest # SKIP script is not there (Debian's package bsdutils)"
+		return
+	fi
+	: >"$logs/shell"
+	(
+		for _ in $(seq 60); do
+			! grep -q 'built-in shell' "$logs/shell" || break
+			sleep 1
+		done
+		sleep 1
+		echo 'echo nodes: /dev/accel/*; exit'
+		sleep 10
+	) | timeout 120 script -qec "sh tests/vm/shell.sh --kernel $flavour" /dev/null >"$logs/shell" 2>&1 || :
+	tr -d '\r' <"$logs/shell" | grep -q '^nodes: /dev/accel/accel0$' && found=0 || found=1
+	result $found "tests/vm/shell.sh opens a shell with the module loaded"
+	[ $found = 0 ] || explain "$logs/shell"
+}
+
 group_bench()
 {
 	bench_tests ''
+	shell_test
 }
 
 # --------------------------------------------------------------------- source
@@ -590,6 +614,7 @@ group_kills()
 
 for group in $groups; do
 	case $group in
+	shell) shell_test ;;
 	bench | source | kunit | selftests | stock | model | virtio | kills | memory | sid) group_$group ;;
 	sid-long) group_sid_long ;;
 	*) vm_die "no such group ($group): see the head of tests/vm/run.sh" ;;
