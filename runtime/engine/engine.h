@@ -48,6 +48,9 @@ struct linnet_job {
 	uint32_t params[LINNET_MAX_PARAMS];
 	const struct linnet_binding *binding;
 	uint32_t n_bindings;
+	/* The disk sets the pace: an engine that shares memory with it may leave that alone
+	 * and work with less of itself. */
+	bool gentle;
 	const _Atomic int *interrupt;	/* or NULL */
 	void (*done)(struct linnet_job *job, int result);
 	void *ctx;

@@ -73,7 +73,7 @@ static bool host_run(void *ctx)
 	x->scratch_bytes = h->scratch ? h->scratch->bytes : 0;
 	result = linnet_exec_begin(x);
 	if (!result) {
-		if (linnet_exec_work(x->s, x->params) < SHARE_WORK) {
+		if (job->gentle || linnet_exec_work(x->s, x->params) < SHARE_WORK) {
 			x->team = &h->alone;
 			linnet_exec_run(x, 0);
 		} else {

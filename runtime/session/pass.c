@@ -16,6 +16,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 /* Jobs that an engine has at once: enough that it never waits for us, and few enough
  * that most of the weights are free to go when memory is wanted back. */
@@ -37,6 +38,19 @@
  * disk stays busy, and the wait is short. */
 #define SHALLOW 4
 
+/*
+ * Threads that compute and a disk that writes to the same memory are in each other's way.
+ * Where passes wait for the disk most of their time, gentle jobs read weights at the rate of
+ * one thread instead of all, and the disk's rate is higher for it. Short passes only: others
+ * have more to compute for each byte.
+ */
+#define STARVED_PASSES 3
+/* A gentle pass that waits for less than this part of its time has little left to spare. */
+#define SPARE 8
+/* After that all threads compute for so many passes, then twice as many, up to: */
+#define HURRY_LEAST 16
+#define HURRY_MOST 4096
+
 /* The job that begins with unit number i is number i. */
 struct linnet_pass_job {
 	struct linnet_job job;
@@ -46,6 +60,14 @@ struct linnet_pass_job {
 	bool uses_embeddings;		/* the output, when it is made of them */
 	bool early;			/* before its turn: the pass has not come to it */
 };
+
+static uint64_t now_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ts.tv_sec * 1000000000ull + ts.tv_nsec;
+}
 
 static size_t number(const struct linnet_session *s, const struct linnet_pass_job *j)
 {
@@ -121,6 +143,7 @@ static int submit(struct linnet_session *s, struct linnet_pass_job *j, uint32_t 
 
 	j->job.params[LINNET_PARAM_TOKENS] = s->n_tokens;
 	j->job.params[LINNET_PARAM_OUTPUTS] = n_outputs;
+	j->job.gentle = s->gentle && s->n_tokens <= SHORT_PASS;
 	s->pending++;
 	ret = s->m->engine->ops->submit(s->m->engine, &j->job);
 	if (!ret)
@@ -134,11 +157,17 @@ static int submit(struct linnet_session *s, struct linnet_pass_job *j, uint32_t 
 /* Wait for something to happen; why the pass cannot go on, or 0. */
 static int wait(struct linnet_session *s, struct linnet_error *err)
 {
+	const uint64_t start = s->pending ? 0 : now_ns();
+	int ret;
+
 	if (s->interrupt)
 		s->stop = 1;
 	if (s->failed || s->stop)
 		return -EINTR;
-	if (linnet_queue_wait(s->m->queue))
+	ret = linnet_queue_wait(s->m->queue);
+	if (start)
+		s->starved_ns += now_ns() - start;
+	if (ret)
 		return linnet_err(err, -EIO, "%s: weights are missing and nothing is read",
 				  linnet_gguf_path(s->m->gguf));
 	return 0;
@@ -525,12 +554,42 @@ static int submit_chain(struct linnet_session *s, uint32_t n_outputs, struct lin
 	return ret;
 }
 
+/* After a short pass of `ns`: whether the next ones are gentle. */
+static void set_pace(struct linnet_session *s, uint64_t ns)
+{
+	struct linnet_engine_info info = { 0 };
+	uint64_t least;
+
+	if (s->gentle) {
+		if (s->starved_ns >= ns / SPARE)
+			return;
+		s->gentle = false;
+		s->n_starved = 0;
+		s->hurry = s->next_hurry ? s->next_hurry : HURRY_LEAST;
+		s->next_hurry = s->hurry < HURRY_MOST ? 2 * s->hurry : HURRY_MOST;
+		return;
+	}
+	if (s->hurry) {
+		s->hurry--;
+		return;
+	}
+	/* one thread of n takes up to n times as long; of many it is the memory that does */
+	s->m->engine->ops->info(s->m->engine, &info);
+	if (info.n_threads < 2)
+		return;
+	least = info.n_threads < 4 ? ns - ns / info.n_threads : ns - ns / 4;
+	s->n_starved = s->starved_ns >= least ? s->n_starved + 1 : 0;
+	s->gentle = s->n_starved >= STARVED_PASSES;
+}
+
 int linnet_pass_run(struct linnet_session *s, uint32_t n, uint32_t n_outputs,
 		    struct linnet_error *err)
 {
+	const uint64_t start = now_ns();
 	struct linnet_model *m = s->m;
 	int ret;
 
+	s->starved_ns = 0;
 	s->failed = 0;
 	s->stop = 0;
 	s->n_tokens = n;
@@ -557,6 +616,8 @@ int linnet_pass_run(struct linnet_session *s, uint32_t n, uint32_t n_outputs,
 		return job_error(s, err);
 	if (ret)
 		return linnet_err(err, ret, "%s: interrupted", linnet_gguf_path(m->gguf));
+	if (n <= SHORT_PASS)
+		set_pace(s, now_ns() - start);
 	/* nobody may have written to what was computed with */
 	return linnet_weights_check(m->weights, err);
 }

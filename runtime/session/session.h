@@ -104,6 +104,11 @@ struct linnet_session {
 	uint32_t n_tokens;			/* of this pass */
 	bool gathering;				/* their embeddings are read one by one */
 	uint32_t pending;			/* jobs submitted, not ended */
+	/* of short passes that wait for the disk */
+	uint64_t starved_ns;			/* waits for reads while no job was pending */
+	bool gentle;				/* its jobs are */
+	uint32_t n_starved;			/* passes in a row that waited most of their time */
+	uint32_t hurry, next_hurry;		/* passes before it may be gentle (again) */
 	int failed;				/* of the first job that failed */
 	const struct linnet_pass_job *failed_job;
 	_Atomic int interrupt;			/* the caller's wish */

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 /*
  * An automatic budget follows the machine: numbers of a made-up one, a trigger that is
- * pulled, and stalls for want of memory that are made on this one. The logits stay the same.
+ * pulled, and stalls for want of memory that are made on this one. And passes that wait for a
+ * slow disk compute with one thread until they do not wait any more. The logits stay the same.
  */
 #include "runtime/session/session.h"
 #include "tests/test.h"
@@ -306,6 +307,61 @@ static void test_stalls(void)
 	linnet_pressure_close(p);
 }
 
+/* Short passes, enough of them to settle. */
+static bool decode_short(struct linnet_session *s, float *logits, uint32_t n_vocab)
+{
+	linnet_session_truncate(s, 0);
+	for (int32_t i = 0; i < 4; i++)
+		if (linnet_session_decode(s, &i, 1, LINNET_LOGITS_LAST, &err)) {
+			printf("# %s\n", err.message);
+			return false;
+		}
+	memcpy(logits, linnet_session_logits(s, 0), n_vocab * sizeof(*logits));
+	return true;
+}
+
+/* A disk that gives so little that passes wait for it, then none. */
+static void test_gentle(void)
+{
+	struct linnet_model_options mo = LINNET_INIT(mo);
+	struct linnet_session_options so = LINNET_INIT(so);
+	struct linnet_model_info info = LINNET_INIT(info);
+	struct linnet_model *m;
+	struct linnet_session *s;
+	float *want, *got;
+	size_t bytes;
+
+	mo.n_threads = 2;
+	so.n_ctx = TOKENS;
+	so.n_batch = TOKENS;
+	if (linnet_model_open(&m, path, &mo, &err) || linnet_session_create(&s, m, &so, &err)) {
+		test_ok(false, "%s", err.message);
+		return;
+	}
+	linnet_model_info(m, &info);
+	bytes = info.n_vocab * sizeof(float);
+	want = calloc(1, bytes);
+	got = calloc(1, bytes);
+	if (!want || !got)
+		abort();
+	test_ok(decode_short(s, want, info.n_vocab) && decode_short(s, got, info.n_vocab) &&
+		!memcmp(want, got, bytes) && !s->gentle, "in memory: all threads");
+	linnet_model_set_memory(m, m->least, NULL);
+	linnet_queue_set_rate(m->queue, 20000000);
+	test_ok(decode_short(s, got, info.n_vocab) && !memcmp(want, got, bytes) && s->gentle,
+		"a slow disk: one thread, the same logits");
+	linnet_queue_set_rate(m->queue, 0);
+	linnet_model_set_memory(m, 1ull << 34, NULL);
+	/* the first passes read what is to stay */
+	test_ok(decode_short(s, got, info.n_vocab) && decode_short(s, got, info.n_vocab) &&
+		!memcmp(want, got, bytes) && !s->gentle && s->hurry,
+		"in memory again: all threads, for a while");
+	linnet_session_destroy(s);
+	linnet_model_close(m);
+	free(want);
+	free(got);
+}
+
 int main(void)
 {
 	const char *python = getenv("PYTHON");
@@ -331,6 +387,7 @@ int main(void)
 	alarm(300);
 	test_follow();
 	test_stalls();
+	test_gentle();
 	snprintf(command, sizeof(command), "rm -rf %s", dir);
 	if (system(command))
 		printf("# %s stays\n", dir);
