@@ -4,8 +4,8 @@
 #
 # usage: sh tests/vm/run.sh [--kernel base | debug | sid-base | sid-debug] [NAME...]
 #
-# NAME picks groups: bench, shell (a part of it), source, kunit, selftests, stock, model, virtio, kills, memory,
-# sid, sid-long.
+# NAME picks groups: bench, shell (a part of it), source, kunit, selftests, stock, model,
+# virtio, kills, memory, sid, sid-long.
 # Without one, all run, but sid-long only with LINNET_TEST_LONG. --kernel is for those that
 # run in User-Mode Linux, and lets them run on another.
 # Packages of use `vm` are installed where that is possible; a machine without them, or one
