@@ -9,7 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <unistd.h>
 
 #define BLOCK LINNET_WEIGHTS_BLOCK
 
@@ -57,8 +56,12 @@ int linnet_gather_create(struct linnet_gather **out, struct linnet_weights *w,
 	g->row_bytes = row_bytes(t);
 	g->buf_bytes = buf_bytes(t);
 	g->read = calloc(n_rows, sizeof(*g->read));
-	if (!g->read || posix_memalign((void **)&g->buf, BLOCK, n_rows * g->buf_bytes)) {
+	/* pages of their own, which can be given back */
+	g->buf = mmap(NULL, n_rows * g->buf_bytes, PROT_READ | PROT_WRITE,
+		      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (g->buf == MAP_FAILED)
 		g->buf = NULL;
+	if (!g->read || !g->buf) {
 		ret = linnet_err(err, -ENOMEM, "out of memory");
 		goto err_destroy;
 	}
@@ -84,7 +87,8 @@ void linnet_gather_destroy(struct linnet_gather *g)
 		;
 	if (g->table)
 		e->ops->region_destroy(e, g->table);
-	free(g->buf);
+	if (g->buf)
+		munmap(g->buf, g->n_rows * g->buf_bytes);
 	free(g->read);
 	free(g);
 }
@@ -145,12 +149,8 @@ int linnet_gather_ready(const struct linnet_gather *g, struct linnet_error *err)
 void linnet_gather_drop(struct linnet_gather *g)
 {
 	struct linnet_engine *e = linnet_weights_engine(g->w);
-	const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), buf = (uintptr_t)g->buf;
-	const uintptr_t from = (buf + page - 1) & ~(page - 1);
-	const uintptr_t to = (buf + g->n_rows * g->buf_bytes) & ~(page - 1);
 
 	if (e->ops->region_discard)
 		e->ops->region_discard(e, g->table, 0, g->table->bytes);
-	if (from < to)
-		madvise((void *)from, to - from, MADV_DONTNEED);
+	madvise(g->buf, g->n_rows * g->buf_bytes, MADV_DONTNEED);
 }
