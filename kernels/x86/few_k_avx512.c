@@ -55,11 +55,11 @@ ALWAYS_INLINE __m512i dot_group(__m512i dot, const __m512i w[4], const int32_t *
 /* isum + a quarter of a super-block times a token */
 ALWAYS_INLINE __m512i add_quarter(__m512i isum, const struct linnet_act256 *a,
 				  const __m512i *scale, struct traits t, int s,
-				  group_fn *group_of, __m512i w[4][4])
+				  enum group_order order, __m512i w[4][4])
 {
 	UNROLL
 	for (int g = 0; g < 4; g += 2) {
-		const int j0 = group_of(s, g), j1 = group_of(s, g + 1);
+		const int j0 = group_of(order, s, g), j1 = group_of(order, s, g + 1);
 		__m512i d0 = dot_group(start_of_dot(t.offset, a, j0), w[g], a->q + 4 * j0), d1;
 
 		if (t.scaling == SCALE32) {
@@ -79,18 +79,18 @@ ALWAYS_INLINE __m512i add_quarter(__m512i isum, const struct linnet_act256 *a,
 	return isum;
 }
 
-ALWAYS_INLINE void put_few(void *ctx, int s, group_fn *group_of, __m512i w[4][4])
+ALWAYS_INLINE void put_few(void *ctx, int s, enum group_order order, __m512i w[4][4])
 {
 	struct few *f = ctx;
 	__m512i scale[4];
 
 	for (int i = 0; i < 4; i++)
 		if (f->t.scaling == SCALE16)
-			scale[i] = f->h->scale[group_of(s, i)];
+			scale[i] = f->h->scale[group_of(order, s, i)];
 		else if (i < 2)
 			scale[i] = f->h->scale[2 * s + i];
 	for (size_t t = 0; t < f->n; t++)
-		f->isum[t] = add_quarter(f->isum[t], f->a + t, scale, f->t, s, group_of, w);
+		f->isum[t] = add_quarter(f->isum[t], f->a + t, scale, f->t, s, order, w);
 }
 
 ALWAYS_INLINE __m512i min_sum(const struct head *h, const struct linnet_act256 *a, int sub)

@@ -136,14 +136,14 @@ struct put_panel {
 	int m;
 };
 
-ALWAYS_INLINE void put_panel(void *ctx, int s, group_fn *group_of, __m512i w[4][4])
+ALWAYS_INLINE void put_panel(void *ctx, int s, enum group_order order, __m512i w[4][4])
 {
 	const struct put_panel *to = ctx;
 
 	UNROLL
 	for (int g = 0; g < 4; g++)
 		for (int i = 0; i < 4; i++)
-			to->p->w[4 * group_of(s, g) + i][to->m] = w[g][i];
+			to->p->w[4 * group_of(order, s, g) + i][to->m] = w[g][i];
 }
 
 ALWAYS_INLINE void put_head(struct panel *p, int m, const struct head *h, int scales, int pairs)

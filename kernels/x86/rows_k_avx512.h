@@ -33,30 +33,28 @@ struct head {
 	__m512 d, dmin;
 };
 
-/*
- * Weights of quarter s, which is the groups group_of(s, 0..3): w[g][i] has elements
- * 4i..4i + 3 of its group g.
- */
-typedef int group_fn(int s, int g);
-typedef void put_fn(void *ctx, int s, group_fn *group_of, __m512i w[4][4]);
+/* Which groups of a super-block a quarter of it is. */
+enum group_order {
+	GROUPS_IN_ORDER,	/* neighbours in the type's order */
+	GROUPS_BY_NIBBLE,	/* Q6_K: two of the low nibbles, two of the high ones */
+	GROUPS_BY_BITS,		/* Q2_K and Q3_K: one of each two bits */
+};
 
-/* Neighbours in the type's order */
-ALWAYS_INLINE int group_in_order(int s, int g)
+/* Group g of quarter s. */
+ALWAYS_INLINE int group_of(enum group_order order, int s, int g)
 {
-	return 4 * s + g;
+	switch (order) {
+	case GROUPS_BY_NIBBLE:
+		return s / 2 * 8 + s % 2 * 2 + g / 2 * 4 + g % 2;
+	case GROUPS_BY_BITS:
+		return s / 2 * 8 + s % 2 + 2 * g;
+	default:
+		return 4 * s + g;
+	}
 }
 
-/* Q6_K: two of the low nibbles, two of the high ones */
-ALWAYS_INLINE int group_by_nibble(int s, int g)
-{
-	return s / 2 * 8 + s % 2 * 2 + g / 2 * 4 + g % 2;
-}
-
-/* Q2_K and Q3_K: one of each two bits */
-ALWAYS_INLINE int group_by_bits(int s, int g)
-{
-	return s / 2 * 8 + s % 2 + 2 * g;
-}
+/* Weights of quarter s: w[g][i] has elements 4i..4i + 3 of its group g. */
+typedef void put_fn(void *ctx, int s, enum group_order order, __m512i w[4][4]);
 
 ALWAYS_INLINE __m512i load_lanes(const uint8_t *p0, const uint8_t *p1, const uint8_t *p2,
 				 const uint8_t *p3)
@@ -249,7 +247,7 @@ ALWAYS_INLINE void weights_q4_k(struct rows *r, put_fn *put, void *ctx)
 				w[c][i] = and8(x[c][i], 15);
 				w[c + 2][i] = move_bits(x[c][i], 4, 0, 4);
 			}
-		put(ctx, s, group_in_order, w);
+		put(ctx, s, GROUPS_IN_ORDER, w);
 	}
 }
 
@@ -277,7 +275,7 @@ ALWAYS_INLINE void weights_q5_k(struct rows *r, put_fn *put, void *ctx)
 				w[c + 2][i] = high_with(x[i], move_bits(f, 2 * s + 1, 4, 1));
 			}
 		}
-		put(ctx, s, group_in_order, w);
+		put(ctx, s, GROUPS_IN_ORDER, w);
 	}
 }
 
@@ -315,7 +313,7 @@ ALWAYS_INLINE void weights_q6_k(struct rows *r, put_fn *put, void *ctx)
 					w[c + 2][i] = high_with(x[i], move_bits(f, 2 * s + 4, 4, 2));
 				}
 			}
-			put(ctx, 2 * h + s, group_by_nibble, w);
+			put(ctx, 2 * h + s, GROUPS_BY_NIBBLE, w);
 		}
 	}
 }
@@ -368,7 +366,7 @@ ALWAYS_INLINE void weights_iq4_xs(struct rows *r, put_fn *put, void *ctx)
 				w[2 * c][i] = _mm512_permutexvar_epi8(x[c][i], values);
 				w[2 * c + 1][i] = _mm512_permutexvar_epi8(y, values);
 			}
-		put(ctx, s, group_in_order, w);
+		put(ctx, s, GROUPS_IN_ORDER, w);
 	}
 }
 
@@ -438,7 +436,7 @@ ALWAYS_INLINE void weights_q2_k(struct rows *r, put_fn *put, void *ctx)
 			w[2][i] = and8(y, 3);
 			w[3][i] = and8(y, 12);
 		}
-		put(ctx, s, group_by_bits, w);
+		put(ctx, s, GROUPS_BY_BITS, w);
 	}
 }
 
@@ -503,7 +501,7 @@ ALWAYS_INLINE void weights_q3_k(struct rows *r, put_fn *put, void *ctx)
 			w[2][i] = _mm512_permutexvar_epi8(u, first);
 			w[3][i] = _mm512_permutexvar_epi8(u, second);
 		}
-		put(ctx, s, group_by_bits, w);
+		put(ctx, s, GROUPS_BY_BITS, w);
 	}
 }
 
@@ -529,7 +527,7 @@ ALWAYS_INLINE void products_q2_k(struct head *h, struct rows *r, put_fn *put, vo
 			read32(two, r, 16 + 16 * s);
 		UNROLL
 		for (int k = 0; k < 4; k++) {
-			const int j = group_by_bits(s, k);
+			const int j = group_of(GROUPS_BY_BITS, s, k);
 			__m512i s1 = spread_byte_of(scales[j / 4], j % 4);
 			__m512i s2 = _mm512_add_epi8(s1, s1);
 
@@ -538,7 +536,7 @@ ALWAYS_INLINE void products_q2_k(struct head *h, struct rows *r, put_fn *put, vo
 				w[k][i] = add_where(w[k][i], x[i], 2 * k + 1, s2);
 			}
 		}
-		put(ctx, s, group_by_bits, w);
+		put(ctx, s, GROUPS_BY_BITS, w);
 	}
 }
 
@@ -559,7 +557,7 @@ ALWAYS_INLINE void products_q3_k(struct head *h, struct rows *r, put_fn *put, vo
 			read32(two, r, 32 + 16 * s);
 		UNROLL
 		for (int k = 0; k < 4; k++) {
-			const int j = group_by_bits(s, k);
+			const int j = group_of(GROUPS_BY_BITS, s, k);
 			__m512i s1 = spread_byte_of(scales[j / 4], j % 4);
 			__m512i s2 = _mm512_add_epi8(s1, s1), s4 = _mm512_add_epi8(s2, s2);
 			__m512i none = _mm512_sub_epi8(_mm512_set1_epi8(124), s4);
@@ -570,7 +568,7 @@ ALWAYS_INLINE void products_q3_k(struct head *h, struct rows *r, put_fn *put, vo
 				w[k][i] = add_where(w[k][i], third[s % 2][i], s / 2 * 4 + k, s4);
 			}
 		}
-		put(ctx, s, group_by_bits, w);
+		put(ctx, s, GROUPS_BY_BITS, w);
 	}
 }
 
