@@ -93,7 +93,8 @@ all: $(O)/liblinnet.a $(O)/liblinnet.so $(if $(tool_src),$(O)/linnet)
 
 $(O)/obj/%.o: %.c
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(CFLAGS) $(lib_cflags) $(if $(filter tools/%,$<),$(tool_cflags)) -MMD -MP -c -o $@ $<
+	$(CC) $(CPPFLAGS) $(CFLAGS) $(lib_cflags) $(if $(filter tools/%,$<),$(tool_cflags)) \
+		-MMD -MP -c -o $@ $<
 
 $(O)/obj/%_avxvnni.o: %_avx2.c
 	@mkdir -p $(@D)
@@ -128,8 +129,10 @@ $(O)/obj/tools/linnet/bench.o: $(O)/gen/build-info.h
 $(O)/obj/tools/%.o: override CPPFLAGS += -I$(O)/gen
 $(O)/gen/build-info.h: force
 	@mkdir -p $(@D)
-	@{ echo "#define BUILD_COMMIT \"$$(git rev-parse --short HEAD 2>/dev/null || echo unknown)\""; \
-	   echo "#define BUILD_NUMBER $$(git rev-list --count HEAD 2>/dev/null || echo 0)"; } >$@.new
+	@{ commit=$$(git rev-parse --short HEAD 2>/dev/null || echo unknown); \
+	   number=$$(git rev-list --count HEAD 2>/dev/null || echo 0); \
+	   echo "#define BUILD_COMMIT \"$$commit\""; \
+	   echo "#define BUILD_NUMBER $$number"; } >$@.new
 	@cmp -s $@.new $@ && rm $@.new || mv $@.new $@
 
 tests: all $(test_bin) $(test_bin_vm) $(preload_so)
@@ -218,7 +221,8 @@ $(O)/obj/uapi.checked: uapi/drm/linnet_accel.h
 		command -v $${cc%% *} >/dev/null || continue; \
 		echo '#include <drm/linnet_accel.h>' | $$cc -Iuapi -Wall -Wextra -Werror \
 			$(shell $(PKG_CONFIG) --cflags libdrm) \
-			-isystem /usr/include/$(shell $(CC) -print-multiarch) -fsyntax-only - || exit 1; \
+			-isystem /usr/include/$(shell $(CC) -print-multiarch) -fsyntax-only - || \
+			exit 1; \
 	done
 	@touch $@
 
@@ -231,4 +235,5 @@ modules:
 modules_install modules_clean:
 	$(MAKE) -C $(KDIR) M=$(CURDIR) $(@:modules_clean=clean)
 
--include $(lib_obj:.o=.d) $(tool_obj:.o=.d) $(device_obj:.o=.d) $(test_src:%.c=$(O)/obj/%.d) $(O)/obj/tests/vm/liar.d $(checkasm_obj:.o=.d)
+-include $(lib_obj:.o=.d) $(tool_obj:.o=.d) $(device_obj:.o=.d) $(checkasm_obj:.o=.d) \
+	$(test_src:%.c=$(O)/obj/%.d) $(O)/obj/tests/vm/liar.d

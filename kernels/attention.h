@@ -59,7 +59,8 @@ struct linnet_attn_state {
 
 /* Queries that share a KV head, packed by prep(). */
 struct linnet_attn_query {
-	uint32_t type;		/* of the KV cache: F16, F32 (any dk, dv), Q8_0, Q4_0 (multiples of 32) */
+	/* of the KV cache: F16, F32 (any dk, dv), Q8_0, Q4_0 (multiples of 32) */
+	uint32_t type;
 	uint32_t n;		/* queries */
 	uint32_t dk, dv;
 	float scale, softcap;	/* softcap 0: none */

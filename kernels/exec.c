@@ -234,8 +234,8 @@ static void run_rope(struct work *w)
 		const float *table = row_f32(w, 2, t, 0);
 
 		for (uint32_t h = 0; h < heads; h++)
-			w->x->k->rope[w->op->attr[0]](row_f32(w, 0, h, t), row_f32(w, 1, h, t), table,
-						      r, n);
+			w->x->k->rope[w->op->attr[0]](row_f32(w, 0, h, t), row_f32(w, 1, h, t),
+						      table, r, n);
 	}
 }
 
@@ -541,15 +541,16 @@ static void run_matmul_experts(struct work *w)
 		for (uint32_t r = 0; r < n; r++) {
 			uint32_t row = e.row[e.first[i] + r];
 
-			k->act_pack(act, &buf, row_f32(w, 1, one_src ? 0 : row % used, row / used), 0,
-				    r, r + 1);
+			k->act_pack(act, &buf, row_f32(w, 1, one_src ? 0 : row % used, row / used),
+				    0, r, r + 1);
 		}
 	}
 	if (!next_phase(w))
 		return;
 
 	for_each_claim(w, piece, e.first_piece[n_experts]) {
-		float *tmp = (float *)(w->own + align_up(k->matmul_scratch(weight->type, cols, tokens)));
+		float *tmp = (float *)(w->own +
+				       align_up(k->matmul_scratch(weight->type, cols, tokens)));
 		struct linnet_act_buf buf;
 		struct linnet_matmul mm;
 		uint32_t row0, rows, n;
@@ -671,9 +672,9 @@ static void run_kv_write(struct work *w)
 				fail(w, -ERANGE);
 				return;
 			}
-			w->x->k->kv_put[w->op->attr[0]](w->op->operand[0].type, at(w, 0, 0, h, page),
-							row_f32(w, 1, h, t), n,
-							place.pos % LINNET_KV_PAGE);
+			w->x->k->kv_put[w->op->attr[0]](w->op->operand[0].type,
+							at(w, 0, 0, h, page), row_f32(w, 1, h, t),
+							n, place.pos % LINNET_KV_PAGE);
 		}
 	}
 }

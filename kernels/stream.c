@@ -331,7 +331,8 @@ static const struct op_spec *op_spec(uint32_t code)
 }
 
 /* A product's operands repeat in groups of three after the first. */
-static const struct operand_spec *operand_spec(const struct op_spec *spec, uint32_t code, unsigned i)
+static const struct operand_spec *operand_spec(const struct op_spec *spec, uint32_t code,
+					       unsigned i)
 {
 	if (code == LINNET_OP_MATMUL && i > 3)
 		i = 1 + (i - 1) % 3;

@@ -84,7 +84,8 @@ bool linnet_team_arrive(struct linnet_team *t, uint32_t *generation)
 void linnet_team_release(struct linnet_team *t)
 {
 	/* nobody else writes it while all the others wait */
-	atomic_store(&t->generation, atomic_load_explicit(&t->generation, memory_order_relaxed) + 1);
+	atomic_store(&t->generation,
+		     atomic_load_explicit(&t->generation, memory_order_relaxed) + 1);
 	linnet_team_wake(&t->generation, &t->sleepers);
 }
 

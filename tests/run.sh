@@ -89,8 +89,9 @@ if [ "${1:-}" = --one ]; then
 		else if (planned && seen != plan)
 			lost("planned " plan " and ran " seen)
 		split(time, t, " ")
-		printf "%-6s %-42s %5d passed%s%s %7.1f s\n", failed ? "FAIL" : passed ? "ok" : "skip",
-			name, passed, failed ? ", " failed " failed" : "",
+		printf "%-6s %-42s %5d passed%s%s %7.1f s\n",
+			failed ? "FAIL" : passed ? "ok" : "skip", name, passed,
+			failed ? ", " failed " failed" : "",
 			skipped ? ", " skipped " skipped" : "", t[2] - t[1]
 		for (i = 1; i <= n && i <= 60; i++)
 			print say[i]
@@ -264,7 +265,8 @@ UBSAN_OPTIONS=print_stacktrace=1:exitcode=99 LINNET_SANITIZER=1"
 			tests_of $folder "$O/asan" asan: "$vars" c
 		done
 		for test in run streams json tokenize chat usage; do
-			add "asan:cli/$test.sh" "LINNET_BUILD=$root/$O/asan $vars" "sh tests/cli/$test.sh"
+			add "asan:cli/$test.sh" "LINNET_BUILD=$root/$O/asan $vars" \
+				"sh tests/cli/$test.sh"
 		done
 		run_phase "address and undefined behaviour sanitizers"
 	fi

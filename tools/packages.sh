@@ -50,7 +50,8 @@ works()
 	groff | groff-base)
 			command -v groff >/dev/null ;;
 	*)		command -v "$1" >/dev/null ||
-			[ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = installed ] ;;
+			[ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = \
+			  installed ] ;;
 	esac
 }
 

@@ -39,7 +39,8 @@ int main(int argc, char **argv)
 		return fail(&err);
 	n = linnet_tokenize(model, argv[2], strlen(argv[2]), LINNET_TOKENIZE_SPECIAL, ids, 4096);
 	if (n < 1 || n > 4096) {
-		fprintf(stderr, "generate: the prompt cannot be used (tokens, %lld)\n", (long long)n);
+		fprintf(stderr, "generate: the prompt cannot be used (tokens, %lld)\n",
+			(long long)n);
 		return 1;
 	}
 	if (linnet_session_create(&session, model, NULL, &err) ||

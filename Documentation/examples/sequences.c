@@ -57,8 +57,8 @@ int main(int argc, char **argv)
 	for (int at = 0; at < TOKENS; at++) {
 		for (uint32_t i = 0; i < SEQUENCES; i++) {
 			/* the prompt's logits are the same for all */
-			ids[i][at] = linnet_sampler_sample(sampler[i],
-							   linnet_session_logits(session, at ? i : 0));
+			ids[i][at] = linnet_sampler_sample(
+				sampler[i], linnet_session_logits(session, at ? i : 0));
 			in[i] = (struct linnet_tokens){ i, &ids[i][at], 1, LINNET_LOGITS_LAST };
 		}
 		if (linnet_session_step(session, in, SEQUENCES, &err))
@@ -67,7 +67,9 @@ int main(int argc, char **argv)
 	for (uint32_t i = 0; i < SEQUENCES; i++) {
 		printf("%s", argv[2]);
 		for (int at = 0; at < TOKENS && !linnet_token_is_end(model, ids[i][at]); at++)
-			fwrite(text, 1, (size_t)linnet_token_text(model, ids[i][at], false, text, 64), stdout);
+			fwrite(text, 1,
+			       (size_t)linnet_token_text(model, ids[i][at], false, text, 64),
+			       stdout);
 		printf("\n");
 		linnet_sampler_destroy(sampler[i]);
 	}

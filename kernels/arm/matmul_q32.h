@@ -78,7 +78,8 @@ ALWAYS_INLINE struct unpacked unpack_q5_1(const uint8_t *p) { return fives(p + 4
 
 ALWAYS_INLINE struct unpacked unpack_q8_0(const uint8_t *p)
 {
-	return (struct unpacked) { vld1q_s8((const int8_t *)p + 2), vld1q_s8((const int8_t *)p + 18) };
+	return (struct unpacked){ vld1q_s8((const int8_t *)p + 2),
+				  vld1q_s8((const int8_t *)p + 18) };
 }
 
 ALWAYS_INLINE struct unpacked unpack_iq4_nl(const uint8_t *p)
@@ -176,7 +177,8 @@ ALWAYS_INLINE void few(const struct type *ty, const struct linnet_matmul *mm, co
 			float y = ((vgetq_lane_f32(acc[t], 0) + vgetq_lane_f32(acc[t], 1)) +
 				   vgetq_lane_f32(acc[t], 2)) + vgetq_lane_f32(acc[t], 3);
 
-			mm->y[(size_t)t * mm->ldy + (r - mm->row0)] = mm->bias ? y + mm->bias[r] : y;
+			mm->y[(size_t)t * mm->ldy + (r - mm->row0)] =
+				mm->bias ? y + mm->bias[r] : y;
 		}
 	}
 }
@@ -208,7 +210,8 @@ ALWAYS_INLINE void pack_panel(const struct type *ty, struct linnet_arm_panel_blo
 			vst1q_s8(q + 16, u.hi);
 #ifdef __ARM_FEATURE_MATMUL_INT8
 			for (int k = 0; k < 4; k++)
-				memcpy(out->q[2 * k + r / 4][r / 2 % 2] + 8 * (r % 2), q + 8 * k, 8);
+				memcpy(out->q[2 * k + r / 4][r / 2 % 2] + 8 * (r % 2),
+				       q + 8 * k, 8);
 #else
 			for (int k = 0; k < 8; k++)
 				memcpy(out->q[k][r / 4] + 4 * (r % 4), q + 4 * k, 4);
@@ -404,7 +407,8 @@ ALWAYS_INLINE void many(const struct type *ty, const struct linnet_matmul *mm)
 
 			pack_panel(ty, panels + i * n_blocks,
 				   (const uint8_t *)mm->w + r * mm->row_bytes, mm->row_bytes,
-				   left < LINNET_ARM_PANEL_ROWS ? left : LINNET_ARM_PANEL_ROWS, n_blocks);
+				   left < LINNET_ARM_PANEL_ROWS ? left : LINNET_ARM_PANEL_ROWS,
+				   n_blocks);
 		}
 		for (size_t s = 0; s < LINNET_Q32_CHAINS; s++) {
 			const size_t b0 = linnet_q32_chain(n_blocks, s);
@@ -415,7 +419,8 @@ ALWAYS_INLINE void many(const struct type *ty, const struct linnet_matmul *mm)
 			for (size_t t = 0; t < tiles; t++, a += len)
 				for (size_t i = 0; i < n; i++)
 					tile(ty, mm, row + i * LINNET_ARM_PANEL_ROWS,
-					     t * LINNET_Q32_TILE, s, panels + i * n_blocks + b0, a, len);
+					     t * LINNET_Q32_TILE, s,
+					     panels + i * n_blocks + b0, a, len);
 		}
 	}
 }

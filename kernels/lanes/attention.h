@@ -232,8 +232,10 @@ V16_INLINE void scores_quantized(float *s, const uint8_t *q, size_t dk, const ui
 			}
 			UNROLL
 			for (int j = 0; j < nq * m; j++) {
-				high[j] = v16_dot(high[j], x[j % m], digits[j / m * stride + 2 * d]);
-				low[j] = v16_dot(low[j], x[j % m], digits[j / m * stride + 2 * d + 1]);
+				high[j] = v16_dot(high[j], x[j % m],
+						  digits[j / m * stride + 2 * d]);
+				low[j] = v16_dot(low[j], x[j % m],
+						 digits[j / m * stride + 2 * d + 1]);
 			}
 		}
 		UNROLL
@@ -265,7 +267,8 @@ static void soften(float *s, size_t lo, size_t hi, float cap, struct linnet_attn
 			v16_store(s + p, x);
 		}
 		if (p < lo || p + TILE > hi)
-			x = v16_select(v16_range(p < lo ? lo - p : 0, hi - p < TILE ? hi - p : TILE),
+			x = v16_select(v16_range(p < lo ? lo - p : 0,
+						 hi - p < TILE ? hi - p : TILE),
 				       x, v16_set(-INFINITY));
 		max = v16_max(x, max);
 	}
@@ -274,7 +277,8 @@ static void soften(float *s, size_t lo, size_t hi, float cap, struct linnet_attn
 		v16 e = v16_exp_of_negative(v16_sub(v16_load(s + p), v16_set(m)));
 
 		if (p < lo || p + TILE > hi)
-			e = v16_select(v16_range(p < lo ? lo - p : 0, hi - p < TILE ? hi - p : TILE),
+			e = v16_select(v16_range(p < lo ? lo - p : 0,
+						 hi - p < TILE ? hi - p : TILE),
 				       e, v16_zero());
 		sum = v16_add(sum, e);
 		v16_store(s + p, e);
@@ -344,7 +348,8 @@ V16_INLINE void weights_of(struct weights *w, const float *e, size_t lo, size_t 
 		if (t >= lo && t + TILE <= hi)
 			y = v16_mul(v16_load(e + t), y);
 		else if (t < hi && t + TILE > lo)
-			y = v16_select(v16_range(t < lo ? lo - t : 0, hi - t < TILE ? hi - t : TILE),
+			y = v16_select(v16_range(t < lo ? lo - t : 0,
+						 hi - t < TILE ? hi - t : TILE),
 				       v16_mul(v16_load(e + t), y), v16_zero());
 		else
 			y = v16_zero();
@@ -368,7 +373,8 @@ V16_INLINE void weights_of(struct weights *w, const float *e, size_t lo, size_t 
 
 		/* sums of 64 digits, but not beyond the last */
 		for (; t + 64 <= last; t += 64) {
-			high = v16_dot_7x8(high, v16_four_bytes(ones), v16_load_signed(w->high + t));
+			high = v16_dot_7x8(high, v16_four_bytes(ones),
+					   v16_load_signed(w->high + t));
 			low = v16_dot_7x8(low, v16_four_bytes(ones), v16_load_signed(w->low + t));
 		}
 		w->begin = v16_int_sum(v16_join_digits(high, low));
@@ -591,8 +597,8 @@ static void page_scores(const struct linnet_attn_query *q, const struct linnet_a
 	bool quantized = is_quantized(q->type);
 	size_t tile_bytes = TILE * row_bytes_of(q->type, q->dk);
 	size_t stride = query_stride(q->type, q->dk);
-	void (*const group)(float *, const uint8_t *, size_t, const uint8_t *, const uint8_t *, float,
-			    uint32_t) =
+	void (*const group)(float *, const uint8_t *, size_t, const uint8_t *, const uint8_t *,
+			    float, uint32_t) =
 		q->type == LINNET_TYPE_Q8_0 ? group_q8_0 :
 		q->type == LINNET_TYPE_Q4_0 ? group_q4_0 :
 		q->type == LINNET_TYPE_F32 ? group_f32 : group_f16;
@@ -654,7 +660,8 @@ static void page_values(const struct linnet_attn_query *q, const struct linnet_a
 {
 	size_t row_bytes = row_bytes_of(q->type, q->dv), step = q->n > 8 ? 128 : 32;
 	void (*const add)(float *, size_t, const float *, size_t, size_t, const uint8_t *, size_t,
-			  const uint8_t *, uint32_t) = q->type == LINNET_TYPE_F32 ? add_f32 : add_f16;
+			  const uint8_t *, uint32_t) =
+		q->type == LINNET_TYPE_F32 ? add_f32 : add_f16;
 
 	/* A few rows at a time, which stay near while blocks of queries and of dimensions
 	 * go over them. */
@@ -675,8 +682,8 @@ static void page_values(const struct linnet_attn_query *q, const struct linnet_a
 				size_t b = at_most(at_most(lo + step, p->hi[i + j]), see.all_lo);
 
 				if (a < b)
-					add(out + j * p->ld_out, p->ld_out, e + j * PAGE, a, b, p->v,
-					    q->dv, next, 1);
+					add(out + j * p->ld_out, p->ld_out, e + j * PAGE, a, b,
+					    p->v, q->dv, next, 1);
 			}
 			if (at_least(lo, see.all_lo) < at_most(lo + step, see.all_hi))
 				add(out, p->ld_out, e, at_least(lo, see.all_lo),
@@ -686,8 +693,8 @@ static void page_values(const struct linnet_attn_query *q, const struct linnet_a
 				size_t b = at_most(lo + step, p->hi[i + j]);
 
 				if (a < b)
-					add(out + j * p->ld_out, p->ld_out, e + j * PAGE, a, b, p->v,
-					    q->dv, next, 1);
+					add(out + j * p->ld_out, p->ld_out, e + j * PAGE, a, b,
+					    p->v, q->dv, next, 1);
 			}
 			next = p->v;
 		}

@@ -160,8 +160,9 @@ static void kv_put_v(uint32_t type, void *block, const float *src, size_t d, siz
 
 	if (type == LINNET_TYPE_Q8_0) {
 		for (size_t b = 0; b < d / 32; b++, at += LINNET_KV_PAGE * 34)
-			put_q8_0(at + 2 * p, (int8_t *)at + 2 * LINNET_KV_PAGE + p / 4 * 128 + p % 4,
-				 1, 4, src + 32 * b);
+			put_q8_0(at + 2 * p,
+				 (int8_t *)at + 2 * LINNET_KV_PAGE + p / 4 * 128 + p % 4, 1, 4,
+				 src + 32 * b);
 		return;
 	}
 	if (type == LINNET_TYPE_Q4_0) {

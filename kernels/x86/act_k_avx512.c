@@ -44,8 +44,10 @@ static __m512i sums16(const int8_t q[256])
 		s[v] = _mm512_dpbusd_epi32(_mm512_setzero_si512(), ones,
 					   _mm512_load_si512(q + 64 * v));
 	/* the lanes of s[v] are the sums 4v.. + 3; gather those of a lane number */
-	t01 = _mm512_add_epi32(_mm512_unpacklo_epi32(s[0], s[1]), _mm512_unpackhi_epi32(s[0], s[1]));
-	t23 = _mm512_add_epi32(_mm512_unpacklo_epi32(s[2], s[3]), _mm512_unpackhi_epi32(s[2], s[3]));
+	t01 = _mm512_add_epi32(_mm512_unpacklo_epi32(s[0], s[1]),
+			       _mm512_unpackhi_epi32(s[0], s[1]));
+	t23 = _mm512_add_epi32(_mm512_unpacklo_epi32(s[2], s[3]),
+			       _mm512_unpackhi_epi32(s[2], s[3]));
 	sum = _mm512_add_epi32(_mm512_unpacklo_epi64(t01, t23), _mm512_unpackhi_epi64(t01, t23));
 	return _mm512_permutexvar_epi32(_mm512_set_epi32(15, 11, 7, 3, 14, 10, 6, 2, 13, 9, 5, 1,
 							 12, 8, 4, 0), sum);

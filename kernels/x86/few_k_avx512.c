@@ -101,8 +101,9 @@ ALWAYS_INLINE __m512i min_sum(const struct head *h, const struct linnet_act256 *
 	UNROLL
 	for (int i = 0; i < 8; i++)
 		if (i < 4 || sub == 16)
-			msum = _mm512_dpwssd_epi32(msum, h->min[i],
-						   broadcast_pair(sub == 16 ? a->sum16 : a->sum32, i));
+			msum = _mm512_dpwssd_epi32(
+				msum, h->min[i],
+				broadcast_pair(sub == 16 ? a->sum16 : a->sum32, i));
 	return msum;
 }
 

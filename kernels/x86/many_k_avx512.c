@@ -230,7 +230,8 @@ static void product(const struct linnet_matmul *mm, size_t block_bytes, pack_fn 
 		for (size_t m = 0; m < GROUPS; m++) {
 			size_t first = 16 * m < n_rows ? 16 * m : n_rows - 1;
 
-			rows_start(&r[m], mm, row + first, n_rows - first < 16 ? n_rows - first : 16);
+			rows_start(&r[m], mm, row + first,
+				   n_rows - first < 16 ? n_rows - first : 16);
 			r[m].block_bytes = block_bytes;
 			r[m].step = step;
 		}

@@ -131,7 +131,8 @@ ALWAYS_INLINE void head6(struct head *h, struct rows *r)
 	spread_scales(h->scale, and8(x[1], 63));
 	spread_scales(h->scale + 4, _mm256_or_si256(and8(x[3], 15), move_bits(x[1], 6, 4, 2)));
 	spread_mins(h->min, and8(x[2], 63));
-	spread_mins(h->min + 2, _mm256_or_si256(move_bits(x[3], 4, 0, 4), move_bits(x[2], 6, 4, 2)));
+	spread_mins(h->min + 2,
+		    _mm256_or_si256(move_bits(x[3], 4, 0, 4), move_bits(x[2], 6, 4, 2)));
 }
 
 ALWAYS_INLINE void head_q4_k(struct head *h, struct rows *r)
@@ -305,7 +306,8 @@ ALWAYS_INLINE void head_q3_k(struct head *h, struct rows *r)
 	read16(x, r, 94);		/* the block's last 16 bytes end in scales, d */
 	h->d = high_half(x[3]);
 	for (int i = 0; i < 3; i++)
-		s[i] = _mm256_or_si256(_mm256_srli_epi32(x[i], 16), _mm256_slli_epi32(x[i + 1], 16));
+		s[i] = _mm256_or_si256(_mm256_srli_epi32(x[i], 16),
+				       _mm256_slli_epi32(x[i + 1], 16));
 	scales[0] = _mm256_or_si256(and8(s[0], 15), move_bits(s[2], 0, 4, 2));
 	scales[1] = _mm256_or_si256(and8(s[1], 15), move_bits(s[2], 2, 4, 2));
 	scales[2] = _mm256_or_si256(move_bits(s[0], 4, 0, 4), and8(s[2], 0x30));
@@ -419,8 +421,9 @@ ALWAYS_INLINE __m256 chain(__m256 acc, const struct head *h, const struct linnet
 		return _mm256_fmadd_ps(d, _mm256_cvtepi32_ps(isum), acc);
 	msum = min_sum(h, a, t.sub);
 	if (t.has_min)
-		return _mm256_add_ps(acc, _mm256_fmsub_ps(d, _mm256_cvtepi32_ps(isum), _mm256_mul_ps(
-			_mm256_mul_ps(h->dmin, d_a), _mm256_cvtepi32_ps(msum))));
+		return _mm256_add_ps(acc, _mm256_fmsub_ps(d, _mm256_cvtepi32_ps(isum),
+							  _mm256_mul_ps(_mm256_mul_ps(h->dmin, d_a),
+									_mm256_cvtepi32_ps(msum))));
 	isum = _mm256_add_epi32(isum, _mm256_mullo_epi32(msum, _mm256_set1_epi32(t.offset)));
 	return _mm256_fmadd_ps(d, _mm256_cvtepi32_ps(isum), acc);
 }
@@ -437,14 +440,16 @@ ALWAYS_INLINE void rows8(const struct linnet_matmul *mm, size_t row, size_t t0, 
 	const __m256i mask = _mm256_cmpgt_epi32(_mm256_set1_epi32((int)n_rows),
 						_mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
 	const bool more = mm->row1 - row > 8 && t0 == 0;
-	struct few f = { .a = (const struct linnet_act256 *)mm->act->buf + t0, .t = traits, .n = n };
+	struct few f = { .a = (const struct linnet_act256 *)mm->act->buf + t0,
+			 .t = traits, .n = n };
 	struct rows r = { .block_bytes = block_bytes, .step = more ? 128 : 0 };
 	struct head h;
 	__m256 acc[TILE];
 
 	/* rows that are not there: the last one again, for nothing */
 	for (size_t i = 0; i < 8; i++)
-		r.p[i] = (const uint8_t *)mm->w + (row + (i < n_rows ? i : n_rows - 1)) * mm->row_bytes;
+		r.p[i] = (const uint8_t *)mm->w +
+			 (row + (i < n_rows ? i : n_rows - 1)) * mm->row_bytes;
 	r.ahead = r.p[0] + (more ? 8 * mm->row_bytes : 0);
 	f.h = &h;
 	for (int t = 0; t < n; t++)
@@ -463,7 +468,8 @@ ALWAYS_INLINE void rows8(const struct linnet_matmul *mm, size_t row, size_t t0, 
 	for (int t = 0; t < n; t++) {
 		if (mm->bias)
 			acc[t] = _mm256_add_ps(acc[t], _mm256_maskload_ps(mm->bias + row, mask));
-		_mm256_maskstore_ps(mm->y + (t0 + (size_t)t) * mm->ldy + (row - mm->row0), mask, acc[t]);
+		_mm256_maskstore_ps(mm->y + (t0 + (size_t)t) * mm->ldy + (row - mm->row0), mask,
+				    acc[t]);
 	}
 }
 

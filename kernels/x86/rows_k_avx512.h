@@ -123,7 +123,8 @@ ALWAYS_INLINE void read32(__m512i out[2][4], struct rows *r, int offset)
 		for (int i = 0; i < 4; i++) {
 			in[i] = load_halves(r->p[8 * h + i] + offset, r->p[8 * h + i + 4] + offset);
 			prefetch_t1(r->ahead + 64 * (4 * h + i));
-			prefetch_t0(r->p[offset / 32 % 2 * 8 + 4 * h + i] + offset + r->block_bytes);
+			prefetch_t0(r->p[offset / 32 % 2 * 8 + 4 * h + i] + offset +
+				    r->block_bytes);
 		}
 		transpose_lanes(part[h], in);
 	}
@@ -310,7 +311,8 @@ ALWAYS_INLINE void weights_q6_k(struct rows *r, put_fn *put, void *ctx)
 					__m512i f = top[c][i];
 
 					w[c][i] = low_with(x[i], move_bits(f, 2 * s, 4, 2));
-					w[c + 2][i] = high_with(x[i], move_bits(f, 2 * s + 4, 4, 2));
+					w[c + 2][i] = high_with(x[i],
+								move_bits(f, 2 * s + 4, 4, 2));
 				}
 			}
 			put(ctx, 2 * h + s, GROUPS_BY_NIBBLE, w);

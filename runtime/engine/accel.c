@@ -456,8 +456,10 @@ static int accel_stream_create(struct linnet_engine *e, struct linnet_engine_str
 	int ret;
 
 	if (bytes > a->info.max_stream_bytes)
-		return linnet_err(err, -E2BIG, "stream of %zu bytes is larger than the device takes "
-				  "(max_stream_bytes, %u)", bytes, a->info.max_stream_bytes);
+		return linnet_err(err, -E2BIG,
+				  "stream of %zu bytes is larger than the device takes "
+				  "(max_stream_bytes, %u)",
+				  bytes, a->info.max_stream_bytes);
 	s = calloc(1, sizeof(*s));
 	if (!s)
 		return linnet_err(err, -ENOMEM, "out of memory");

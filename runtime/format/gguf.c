@@ -298,8 +298,9 @@ static int too_short(const struct input *in, uint64_t n, const char *field)
 		return fail(in, -EINVAL, "%s of %llu bytes at byte %llu: metadata longer than "
 			    "%u bytes is not supported", field, (unsigned long long)n,
 			    (unsigned long long)in->pos, MAX_META_BYTES);
-	return fail(in, -EINVAL, "truncated: %s needs %llu bytes at byte %llu, the file ends at %llu",
-		    field, (unsigned long long)n, (unsigned long long)in->pos,
+	return fail(in, -EINVAL,
+		    "truncated: %s needs %llu bytes at byte %llu, the file ends at %llu", field,
+		    (unsigned long long)n, (unsigned long long)in->pos,
 		    (unsigned long long)in->size);
 }
 
@@ -599,7 +600,8 @@ static int take_meta(struct input *in, struct linnet_arena *arena, struct linnet
 	int ret;
 
 	meta->n = 0;
-	meta->kv = linnet_arena_array(arena, (size_t)n, sizeof(*kv), alignof(struct linnet_gguf_kv));
+	meta->kv = linnet_arena_array(arena, (size_t)n, sizeof(*kv),
+				      alignof(struct linnet_gguf_kv));
 	if (!meta->kv)
 		return no_memory(in, n * sizeof(*kv));
 	ret = index_create(&meta->index, arena, in, (size_t)n);

@@ -14,14 +14,16 @@
 
 /* Files of one version of control groups, in a group's folder. */
 struct version {
-	const char *limit, *soft, *usage, *stat;	/* soft: where the kernel begins to take back */
+	/* soft: where the kernel begins to take back */
+	const char *limit, *soft, *usage, *stat;
 	/* page cache in memory.stat, which gives way */
 	const char *cache[2];
 };
 
 static const struct version v2 = { "memory.max", "memory.high", "memory.current", "memory.stat",
 				   { "inactive_file", "active_file" } };
-static const struct version v1 = { "memory.limit_in_bytes", NULL, "memory.usage_in_bytes", "memory.stat",
+static const struct version v1 = { "memory.limit_in_bytes", NULL, "memory.usage_in_bytes",
+				   "memory.stat",
 				   { "total_inactive_file", "total_active_file" } };
 
 static FILE *open_in(const char *root, const char *dir, const char *name)
@@ -180,8 +182,8 @@ static bool find_group(const char *root, bool unified, char *mount, char *group)
 		path[strcspn(path, "\n")] = 0;
 		if (unified != !*controllers || (!unified && !has_word(controllers, "memory")))
 			continue;
-		if (!find_mount(root, unified ? "cgroup2" : "cgroup", unified ? NULL : "memory", mount,
-				mounted))
+		if (!find_mount(root, unified ? "cgroup2" : "cgroup", unified ? NULL : "memory",
+				mount, mounted))
 			continue;
 		n = strcmp(mounted, "/") ? strlen(mounted) : 0;
 		if (!strncmp(path, mounted, n) && (!path[n] || path[n] == '/'))

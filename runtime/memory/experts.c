@@ -197,9 +197,8 @@ int linnet_experts_create(struct linnet_experts **out, struct linnet_weights *w,
 		x->suspect = calloc(n, sizeof(*x->suspect));
 	}
 	ret = linnet_err(err, -ENOMEM, "out of memory");
-	if (!x->layer || !x->place || !x->where || !x->worth || !x->need || !x->guess || !x->coming ||
-	    !x->good ||
-	    (opts->verify && (!x->sum || !x->summed || !x->suspect)))
+	if (!x->layer || !x->place || !x->where || !x->worth || !x->need || !x->guess ||
+	    !x->coming || !x->good || (opts->verify && (!x->sum || !x->summed || !x->suspect)))
 		goto err_destroy;
 	memcpy(x->layer, layer, n_layers * sizeof(*layer));
 	for (uint32_t i = 0; i < opts->n_used; i++)
@@ -426,7 +425,8 @@ static void read_done(struct linnet_read *r, int result)
 
 		l->error = result;
 		x->bad_offset = r->offset + r->got;
-		x->bad_file = x->layer[p->key / x->opts.n_experts].tensor[(uintptr_t)r->owner]->file;
+		x->bad_file =
+			x->layer[p->key / x->opts.n_experts].tensor[(uintptr_t)r->owner]->file;
 	}
 	if (!result)
 		linnet_weights_count(x->w, r->need);
@@ -438,7 +438,8 @@ static void read_done(struct linnet_read *r, int result)
 static void start_load(struct linnet_experts *x, struct load *l, uint32_t place)
 {
 	const uint32_t expert = x->place[place].key % x->opts.n_experts;
-	const struct linnet_expert_layer *layer = &x->layer[x->place[place].key / x->opts.n_experts];
+	const struct linnet_expert_layer *layer =
+		&x->layer[x->place[place].key / x->opts.n_experts];
 	struct linnet_read *r = l->read;
 
 	l->place = place;
@@ -449,7 +450,8 @@ static void start_load(struct linnet_experts *x, struct load *l, uint32_t place)
 		const struct linnet_gguf_tensor *tensor = layer->tensor[t];
 		const uint64_t from = tensor->offset + expert * expert_bytes(tensor);
 		const uint64_t start = from & ~(uint64_t)(BLOCK - 1);
-		const uint64_t end = (from + expert_bytes(tensor) + BLOCK - 1) & ~(uint64_t)(BLOCK - 1);
+		const uint64_t end = (from + expert_bytes(tensor) + BLOCK - 1) &
+				     ~(uint64_t)(BLOCK - 1);
 
 		for (uint64_t at = start; at < end; at += REQUEST, r++) {
 			const uint64_t n = end - at < REQUEST ? end - at : REQUEST;
@@ -633,7 +635,8 @@ static int read_error(const struct linnet_experts *x, struct linnet_error *err)
 	if (x->error != -EBADMSG)
 		return linnet_weights_read_error(x->w, x->bad_file, x->bad_offset, x->error, err);
 	t = x->layer[x->bad_key / x->opts.n_experts].tensor[x->bad_tensor];
-	return linnet_err(err, -EBADMSG, "%s: tensor %.*s is not what was read at first (expert, %u)",
+	return linnet_err(err, -EBADMSG,
+			  "%s: tensor %.*s is not what was read at first (expert, %u)",
 			  linnet_weights_path(x->w, t->file), (int)t->name.n, t->name.p,
 			  x->bad_key % x->opts.n_experts);
 }

@@ -477,7 +477,8 @@ static void start_layer(struct linnet_kv *kv)
 	for (uint32_t i = 0; i < c->n_list; i++)
 		if (!window || c->distance[i] < window)
 			start_read(kv, &h->read[i], h, buf + i * c->slice,
-				   (uint64_t)c->list[i] * kv->page_bytes + layer * c->slice, c->slice);
+				   (uint64_t)c->list[i] * kv->page_bytes + layer * c->slice,
+				   c->slice);
 }
 
 /* Let as many frames be free, or have pages that the file has, as this pass took: the next
@@ -597,8 +598,8 @@ int linnet_kv_cold_create(struct linnet_kv *kv, const struct linnet_kv_options *
 	c->distance = malloc(opts->n_pages * sizeof(*c->distance));
 	c->half[0].read = malloc(c->n_ring * sizeof(*c->half[0].read));
 	c->half[1].read = malloc(c->n_ring * sizeof(*c->half[1].read));
-	if (!memory || !c->dir || !c->owner || !c->page || !c->list || !c->distance || !c->half[0].read ||
-	    !c->half[1].read)
+	if (!memory || !c->dir || !c->owner || !c->page || !c->list || !c->distance ||
+	    !c->half[0].read || !c->half[1].read)
 		return linnet_err(err, -ENOMEM, "out of memory");
 	for (uint32_t i = 0; i < c->n_frames; i++)
 		c->owner[i] = -1;
@@ -606,8 +607,10 @@ int linnet_kv_cold_create(struct linnet_kv *kv, const struct linnet_kv_options *
 		c->page[i].frame = -1;
 	c->fd = open_file(opts->dir);
 	if (c->fd == -ENOTSUP)
-		return linnet_err(err, -ENOTSUP, "%s: files of this folder are in memory (tmpfs); the "
-				  "cold part of the KV cache needs a disk", c->dir);
+		return linnet_err(err, -ENOTSUP,
+				  "%s: files of this folder are in memory (tmpfs); the "
+				  "cold part of the KV cache needs a disk",
+				  c->dir);
 	if (c->fd < 0)
 		return file_error(c, "make a file for", c->fd, err);
 	return 0;

@@ -439,8 +439,10 @@ static int evict(struct linnet_prefix *p, uint64_t bytes)
 	int ret;
 
 	if (bytes > p->max_bytes) {
-		save_note(p, "not saved: a page takes more than the folder's limit (%llu of %llu bytes)",
-		     (unsigned long long)bytes, (unsigned long long)p->max_bytes);
+		save_note(p,
+			  "not saved: a page takes more than the folder's limit "
+			  "(%llu of %llu bytes)",
+			  (unsigned long long)bytes, (unsigned long long)p->max_bytes);
 		return -EFBIG;
 	}
 	ret = scan(p, &list, &n, &total);

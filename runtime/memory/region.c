@@ -85,7 +85,8 @@ int linnet_region_host_create(struct linnet_region **out, size_t bytes, enum lin
 		int e = errno;
 
 		free(r);
-		return linnet_err(err, -e, "cannot map %zu bytes of memory: %s", bytes, strerror(e));
+		return linnet_err(err, -e, "cannot map %zu bytes of memory: %s", bytes,
+				  strerror(e));
 	}
 	head = -(uintptr_t)p & (align - 1);
 	if (head)
@@ -99,7 +100,8 @@ int linnet_region_host_create(struct linnet_region **out, size_t bytes, enum lin
 		int e = errno;
 
 		linnet_region_host_destroy(r);
-		return linnet_err(err, -e, "cannot map %zu bytes of memory: %s", bytes, strerror(e));
+		return linnet_err(err, -e, "cannot map %zu bytes of memory: %s", bytes,
+				  strerror(e));
 	}
 	if (pages != LINNET_PAGES_SMALL && align == HUGE_PAGE)
 		r->huge = r->pool_bytes == mapped ||

@@ -527,9 +527,10 @@ static int set_paths(struct linnet_share *s, const char *dir, struct linnet_erro
 	if (stat(dir, &st) || !S_ISDIR(st.st_mode))
 		return linnet_err(err, -ENOTDIR, "%s: not a folder to share weights by", dir);
 	if (st.st_uid != geteuid() || st.st_mode & (S_IWGRP | S_IWOTH))
-		return linnet_err(err, -EPERM, "%s: a folder to share weights by has to be the user's "
-				  "own, and nobody else may write to it (mode, %o)", dir,
-				  st.st_mode & 07777);
+		return linnet_err(err, -EPERM,
+				  "%s: a folder to share weights by has to be the user's "
+				  "own, and nobody else may write to it (mode, %o)",
+				  dir, st.st_mode & 07777);
 	s->address.sun_family = AF_UNIX;
 	n = snprintf(s->address.sun_path, sizeof(s->address.sun_path), "%s/linnet-%016llx%016llx",
 		     dir, (unsigned long long)s->name.v[1], (unsigned long long)s->name.v[0]);

@@ -229,14 +229,17 @@ static int file_changed(const struct linnet_weights *w, size_t i, const struct s
 	if (is.bytes != was.bytes)
 		return linnet_err(err, -ESTALE,
 				  "%s: the file changed after it was opened (size, %llu, was %llu)",
-				  path, (unsigned long long)is.bytes, (unsigned long long)was.bytes);
+				  path, (unsigned long long)is.bytes,
+				  (unsigned long long)was.bytes);
 	if (is.sec != was.sec || is.nsec != was.nsec)
 		return linnet_err(err, -ESTALE,
-				  "%s: the file changed after it was opened (time of change, %lld.%09lld)",
+				  "%s: the file changed after it was opened "
+				  "(time of change, %lld.%09lld)",
 				  path, (long long)is.sec, (long long)is.nsec);
 	if (is.dev != was.dev || is.ino != was.ino)
 		return linnet_err(err, -ESTALE,
-				  "%s: another file took its place while it was opened (inode, %llu)",
+				  "%s: another file took its place while it was opened "
+				  "(inode, %llu)",
 				  path, (unsigned long long)is.ino);
 	return 0;
 }
@@ -659,7 +662,8 @@ static void read_done(struct linnet_read *r, int result)
 	if (w->share && !p->pending && !p->error && p->unit && p == &p->unit->own &&
 	    !p->unit->streamed && !p->unit->absent)
 		linnet_share_give(w->share, p->unit - w->unit);
-	if (!p->pending && p->unit && p == &p->unit->own && (p->unit->streamed || p->unit->absent)) {
+	if (!p->pending && p->unit && p == &p->unit->own &&
+	    (p->unit->streamed || p->unit->absent)) {
 		leave(p->unit);
 		trim(w);
 	}
@@ -879,10 +883,10 @@ static int verify(struct linnet_weights *w, struct unit *u, struct linnet_error 
 		u->suspect = false;
 		empty(p);
 		return linnet_err(err, -EBADMSG,
-				  "%s: tensor %.*s is not what was read at first (checksum, %016llx, "
-				  "was %016llx)", linnet_gguf_file_path(w->g, t->file),
-				  (int)t->name.n, t->name.p, (unsigned long long)sum,
-				  (unsigned long long)u->sum[i]);
+				  "%s: tensor %.*s is not what was read at first "
+				  "(checksum, %016llx, was %016llx)",
+				  linnet_gguf_file_path(w->g, t->file), (int)t->name.n, t->name.p,
+				  (unsigned long long)sum, (unsigned long long)u->sum[i]);
 	}
 	u->summed = p->checked = true;
 	u->suspect = false;

@@ -408,8 +408,8 @@ static void expert_product(struct build *bd, const struct linnet_layer *l, uint6
 	put_f32_3(bd, src, t->ne[0], src_rows, TOKENS);
 	if (bd->cached) {
 		const uint32_t ne[3] = { t->ne[0], t->ne[1], bd->c->n_places };
-		struct linnet_operand o = linnet_operand_dense(LINNET_SLOT_WEIGHT + role, 0, t->type,
-							       3, ne);
+		struct linnet_operand o = linnet_operand_dense(LINNET_SLOT_WEIGHT + role, 0,
+							       t->type, 3, ne);
 
 		o.nb[1] = bd->c->place_bytes;
 		linnet_builder_operand(&bd->b, &o);

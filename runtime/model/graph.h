@@ -88,9 +88,9 @@ struct linnet_graph_places {
 };
 
 /*
- * A pass in one stream, from the embeddings to the output, for a session
- * whose graph was built with this configuration and whose keys and values are all in memory; the caller frees it.
- * -E2BIG: it would have more operations than a stream may; -ENOMEM.
+ * A pass in one stream, from the embeddings to the output, for a session whose graph was
+ * built with this configuration and whose keys and values are all in memory; the caller
+ * frees it. -E2BIG: it would have more operations than a stream may; -ENOMEM.
  */
 int linnet_graph_whole(const struct linnet_model *m, const struct linnet_graph_config *c,
 		       const struct linnet_graph_places *places, void **data, size_t *bytes);

@@ -278,7 +278,8 @@ static int read_family(struct linnet_model *m, struct linnet_error *err)
 			m->family = linnet_families[i];
 	if (!m->family)
 		return linnet_err(err, -ENOTSUP,
-				  "%s: this architecture is not supported (general.architecture, %.64s)",
+				  "%s: this architecture is not supported "
+				  "(general.architecture, %.64s)",
 				  linnet_gguf_path(m->gguf), arch.p);
 	return 0;
 }

@@ -266,9 +266,9 @@ static int check_layer(const struct linnet_model *m, uint32_t layer, struct linn
 		if (l->tensor[r]) {
 			if (superfluous(l, r))
 				return linnet_err(err, -ENOTSUP,
-						  "%s: nothing uses this tensor beside the others of its "
-						  "layer (%s)", linnet_gguf_path(m->gguf),
-						  l->tensor[r]->name.p);
+						  "%s: nothing uses this tensor beside the others "
+						  "of its layer (%s)",
+						  linnet_gguf_path(m->gguf), l->tensor[r]->name.p);
 			ret = check_shape(m, l, l->tensor[r], &layer_shape[r], err);
 			if (ret)
 				return ret;

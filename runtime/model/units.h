@@ -63,8 +63,8 @@ static inline size_t linnet_units_output(const struct linnet_units *u)
  * Choose what to keep so that it and, when units are streamed, a ring of n_slots fit in
  * `bytes`. First to go is the table of embeddings, unless the output is made of it: its
  * rows can be read one by one, with `rows_bytes` of memory (then the unit is absent). Then
- * experts, for a cache of them. Then layers' parts. -ENOSPC: not even with all of them streamed; *least always gets
- * what that takes.
+ * experts, for a cache of them. Then layers' parts. -ENOSPC: not even with all of them
+ * streamed; *least always gets what that takes.
  */
 int linnet_units_choose(struct linnet_units *u, uint64_t bytes, unsigned n_slots,
 			uint64_t rows_bytes, uint64_t *least);

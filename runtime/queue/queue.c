@@ -80,7 +80,8 @@ int linnet_queue_create(struct linnet_queue **out, const struct linnet_queue_opt
 		ret = linnet_queue_threads(&q->backend, &q->ops, q->depth);
 	if (ret) {
 		free(q);
-		return linnet_err(err, ret, "cannot set up a queue for reading: %s", strerror(-ret));
+		return linnet_err(err, ret, "cannot set up a queue for reading: %s",
+				  strerror(-ret));
 	}
 	*out = q;
 	return 0;

@@ -34,9 +34,10 @@ static int compare_vocabularies(const struct linnet_model *m, const struct linne
 	uint32_t n;
 
 	if (!m->tokenizer || !small->tokenizer)
-		return linnet_err(err, -EINVAL, "%s: a draft model needs the tokenizer of %s, and one "
-				  "of them has none (tokenizer.ggml.tokens)", path,
-				  linnet_gguf_path(m->gguf));
+		return linnet_err(err, -EINVAL,
+				  "%s: a draft model needs the tokenizer of %s, and one "
+				  "of them has none (tokenizer.ggml.tokens)",
+				  path, linnet_gguf_path(m->gguf));
 	n = linnet_tokenizer_n_vocab(small->tokenizer);
 	if (n != linnet_tokenizer_n_vocab(m->tokenizer))
 		return linnet_err(err, -EINVAL, "%s: the vocabulary is not that of %s "
@@ -138,7 +139,8 @@ int64_t linnet_draft_next(struct linnet_draft *d, int32_t *ids, size_t cap,
 	/* the last token is computed once more: it gives the logits */
 	if (have == d->n)
 		linnet_session_truncate(d->s, (uint32_t)--have);
-	ret = linnet_session_decode(d->s, d->id + have, d->n - (size_t)have, LINNET_LOGITS_LAST, err);
+	ret = linnet_session_decode(d->s, d->id + have, d->n - (size_t)have, LINNET_LOGITS_LAST,
+				    err);
 	while (!ret) {
 		ids[n] = likeliest(d, linnet_session_logits(d->s, 0));
 		if (ids[n] < 0 || ++n == cap)

@@ -194,7 +194,8 @@ int linnet_model_set_memory(struct linnet_model *m, uint64_t bytes, struct linne
 		return linnet_err(err, -EINVAL, "%s: opened for its vocabulary only",
 				  linnet_gguf_path(m->gguf));
 	if (!m->engine->ops->region_discard)
-		return linnet_err(err, -ENOTSUP, "%s: the engine cannot give memory back (engine, %s)",
+		return linnet_err(err, -ENOTSUP,
+				  "%s: the engine cannot give memory back (engine, %s)",
 				  linnet_gguf_path(m->gguf), m->engine->ops->name);
 	if (!bytes) {
 		/* what is short is not refused, but followed as far as it goes */

@@ -95,7 +95,8 @@ static int open_weights(struct linnet_model *m, struct linnet_error *err)
 	count_token(m);
 	if (m->tokenizer && linnet_tokenizer_n_vocab(m->tokenizer) > m->hp.n_vocab)
 		return linnet_err(err, -EINVAL,
-				  "%s: more tokens than embeddings (tokenizer.ggml.tokens, %u of %u)",
+				  "%s: more tokens than embeddings "
+				  "(tokenizer.ggml.tokens, %u of %u)",
 				  linnet_gguf_path(m->gguf), linnet_tokenizer_n_vocab(m->tokenizer),
 				  m->hp.n_vocab);
 	ret = linnet_queue_create(&m->queue, &queue, err);
@@ -340,8 +341,8 @@ int linnet_model_dump_streams(const struct linnet_model *m,
 				continue;
 			snprintf(title, sizeof(title), "layer %u (one of %u alike)", first, n);
 		}
-		ret = linnet_graph_dump(plan.graph.stream[i].data, plan.graph.stream[i].bytes, title,
-					write, ctx);
+		ret = linnet_graph_dump(plan.graph.stream[i].data, plan.graph.stream[i].bytes,
+					title, write, ctx);
 	}
 	linnet_session_plan_free(&plan);
 	return ret;

@@ -356,7 +356,8 @@ static int run_experts(struct linnet_session *s, uint32_t layer, struct linnet_e
 	int ret = finish_jobs(s, err);
 
 	if (!ret)
-		ret = linnet_experts_begin(x, layer, ids, (size_t)s->n_tokens * s->m->hp.n_expert_used,
+		ret = linnet_experts_begin(x, layer, ids,
+					   (size_t)s->n_tokens * s->m->hp.n_expert_used,
 					   s->n_tokens);
 	if (ret == -ERANGE)
 		return linnet_err(err, ret, "%s: the router of layer %u chose an expert that there "
@@ -396,7 +397,8 @@ static int guess_experts(struct linnet_session *s, uint32_t layer, struct linnet
 	int ret;
 
 	if (layer + 1 == s->m->hp.n_layer || s->n_tokens > LINNET_EXPERTS_GUESS_TOKENS ||
-	    !linnet_weights_absent(s->m->weights, linnet_units_layer(layer + 1, LINNET_PART_EXPERTS)) ||
+	    !linnet_weights_absent(s->m->weights,
+				   linnet_units_layer(layer + 1, LINNET_PART_EXPERTS)) ||
 	    !linnet_weights_there(s->m->weights, unit) || !linnet_experts_want_guess(s->m->experts))
 		return 0;
 	ret = make_room(s, err);

@@ -121,7 +121,8 @@ static int measure_fixed(struct linnet_session_plan *p, const struct linnet_mode
 	mem->kv_disk = p->n_frames < p->n_pages ? mem->kv_disk : 0;
 	/* the text's tokens, and what loading a saved prefix takes */
 	mem->scratch = p->graph.act_bytes + p->graph.batch.bytes + scratch +
-		       (uint64_t)p->n_seqs * p->n_ctx * sizeof(int32_t) + 2 * linnet_prefix_bytes(p->n_ctx);
+		       (uint64_t)p->n_seqs * p->n_ctx * sizeof(int32_t) +
+		       2 * linnet_prefix_bytes(p->n_ctx);
 	/* what other sessions take is not this one's to give */
 	p->rows_bytes = linnet_gather_bytes(m->global[LINNET_TOKEN_EMBD], p->n_batch);
 	mem->other = PROCESS_BYTES + linnet_gguf_memory(m->gguf);
@@ -255,18 +256,21 @@ static int place_kv(struct linnet_session_plan *p, const struct linnet_model *m,
 		return 0;
 	for (uint32_t i = 1; i < m->hp.n_layer; i++)
 		if (p->kv[i].n_heads != p->kv[0].n_heads)
-			return linnet_err(err, -ENOTSUP, "%s: layers differ in their keys' and values' "
-					  "heads, so these have to stay in memory "
+			return linnet_err(err, -ENOTSUP,
+					  "%s: layers differ in their keys' and values' heads, so "
+					  "these have to stay in memory "
 					  "(attention.head_count_kv, layer %u)",
 					  linnet_gguf_path(m->gguf), i);
 	if (least > p->n_pages)
 		least = p->n_pages;
 	all = linnet_kv_bytes(p->kv_page_bytes, m->hp.n_layer, p->n_pages, (uint32_t)least);
 	if (all > bytes || p->kv_page_bytes <= 2 * slice)
-		return linnet_err(err, -ENOMEM, "%s: the memory for keys and values is too small "
+		return linnet_err(err, -ENOMEM,
+				  "%s: the memory for keys and values is too small "
 				  "(kv_memory, %" PRIu64 " bytes; at least %" PRIu64 " are needed)",
 				  linnet_gguf_path(m->gguf), bytes,
-				  p->kv_page_bytes > 2 * slice ? all : p->n_pages * p->kv_page_bytes);
+				  p->kv_page_bytes > 2 * slice ? all :
+								 p->n_pages * p->kv_page_bytes);
 	p->n_frames = (uint32_t)(least + (bytes - all) / (p->kv_page_bytes - 2 * slice));
 	return 0;
 }
@@ -452,7 +456,8 @@ int linnet_plan_unit(const struct linnet_plan *p, size_t i, struct linnet_plan_u
 		full.name = "output";
 	} else {
 		full.layer = (i - LINNET_UNIT_LAYERS) / LINNET_LAYER_PARTS;
-		full.name = parts[u->place_bytes > 0][(i - LINNET_UNIT_LAYERS) % LINNET_LAYER_PARTS];
+		full.name =
+			parts[u->place_bytes > 0][(i - LINNET_UNIT_LAYERS) % LINNET_LAYER_PARTS];
 	}
 	full.cached = u->unit[i].absent && i != LINNET_UNIT_EMBEDDINGS;
 	full.bytes = u->unit[i].absent && !full.cached ? 0 : u->unit[i].bytes;

@@ -36,7 +36,8 @@ struct linnet_sampler {
 static int check(const struct linnet_sampler_options *o, struct linnet_error *err)
 {
 	if (!(o->temperature >= 0) || !isfinite(o->temperature))
-		return linnet_err(err, -EINVAL, "temperature must not be negative (temperature, %g)",
+		return linnet_err(err, -EINVAL,
+				  "temperature must not be negative (temperature, %g)",
 				  o->temperature);
 	if (!(o->top_p >= 0 && o->top_p <= 1))
 		return linnet_err(err, -EINVAL, "top-p must be in 0..1 (top_p, %g)", o->top_p);

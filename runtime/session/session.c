@@ -363,8 +363,8 @@ int linnet_session_step(struct linnet_session *s, const struct linnet_tokens *in
 					  in[i].seq, s->plan.n_seqs);
 		for (size_t j = 0; j < i; j++)
 			if (in[i].seq == in[j].seq)
-				return linnet_err(err, -EINVAL, "a sequence is named twice (seq, %u)",
-						  in[i].seq);
+				return linnet_err(err, -EINVAL,
+						  "a sequence is named twice (seq, %u)", in[i].seq);
 		ret = check_tokens(s, &in[i], err);
 		if (ret)
 			return ret;
@@ -373,7 +373,8 @@ int linnet_session_step(struct linnet_session *s, const struct linnet_tokens *in
 			in[i].logits == LINNET_LOGITS_LAST && in[i].n;
 	}
 	if (tokens > s->plan.n_batch)
-		return linnet_err(err, -E2BIG, "more tokens than a pass takes (n_batch, %u for %zu)",
+		return linnet_err(err, -E2BIG,
+				  "more tokens than a pass takes (n_batch, %u for %zu)",
 				  s->plan.n_batch, tokens);
 	if (rows > s->plan.n_outputs)
 		return linnet_err(err, -EINVAL, "more rows of logits than the session has "

@@ -116,7 +116,8 @@ struct linnet_session {
 
 	bool counted;				/* in the model's memory */
 	struct linnet_sequence *seq;		/* [plan.n_seqs] */
-	int32_t *pages;				/* [n_seqs][n_seq_pages]; NULL: in the batch region */
+	/* [n_seqs][n_seq_pages]; NULL: in the batch region */
+	int32_t *pages;
 	uint32_t current;			/* the selected sequence */
 	struct linnet_prefix *prefix;		/* NULL: none are saved */
 	uint64_t n_restored, n_saved;		/* positions */

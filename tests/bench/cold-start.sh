@@ -95,7 +95,8 @@ for n in $prompts; do
 	[ $((n + 64)) -le $context ] || context=$((n + 64))
 done
 echo "$model: $bytes bytes, $threads threads, context $context"
-echo "prompt   memory s   disk s   in memory s   first token s   ratio   peak memory MiB   of the plan"
+echo "prompt   memory s   disk s   in memory s   first token s   ratio" \
+	"  peak memory MiB   of the plan"
 planned=$("$linnet" info -m "$model" -c $context --memory none --json |
 	"$python" -c 'import json, sys; print(json.load(sys.stdin)["memory"]["total"])')
 round=0

@@ -33,8 +33,8 @@ trap 'rm -rf "$tmp"' EXIT
 trap 'exit 1' INT TERM
 if [ -z "$model" ]; then
 	model=$tmp/moe-q4_0.gguf
-	"$python" tests/tools/make_model.py --preset qwen3-30b-a3b --layers 12 --expert-skew "$skew" \
-		--type q4_0 -o "$model"
+	"$python" tests/tools/make_model.py --preset qwen3-30b-a3b --layers 12 \
+		--expert-skew "$skew" --type q4_0 -o "$model"
 fi
 sync
 bytes=$(stat -c %s "$model")
@@ -42,9 +42,11 @@ printf '%6s %9s %9s %11s %12s %9s %8s\n' ratio tokens/s "in memory" MiB/token "a
 	"times" "peak/mem"
 for r in $ratios; do
 	budget=$(awk "BEGIN { printf \"%d\", $bytes / $r }")
-	"$linnet" plan -m "$model" -c 1024 -b 64 -t "$threads" --memory "$budget" --json >"$tmp/plan"
+	"$linnet" plan -m "$model" -c 1024 -b 64 -t "$threads" --memory "$budget" --json \
+		>"$tmp/plan"
 	"$linnet" run -q -m "$model" -c 1024 -b 64 -t "$threads" --memory "$budget" --ignore-eos \
-		--temp 1 --seed 1 -p "The little dog" -n "$tokens" --lookup 0 --stats "$tmp/run" >/dev/null
+		--temp 1 --seed 1 -p "The little dog" -n "$tokens" --lookup 0 --stats "$tmp/run" \
+		>/dev/null
 	"$python" - "$tmp" "$r" "$budget" <<'PY'
 import json, sys
 tmp, ratio, budget = sys.argv[1], float(sys.argv[2]), int(sys.argv[3])

@@ -89,7 +89,8 @@ except subprocess.TimeoutExpired:
     p.kill()
     code = p.wait()
 u = resource.getrusage(resource.RUSAGE_CHILDREN)
-json.dump({"code": code, "majflt": u.ru_majflt, "inblock": u.ru_inblock * 512, "rss": u.ru_maxrss * 1024},
+json.dump({"code": code, "majflt": u.ru_majflt, "inblock": u.ru_inblock * 512,
+           "rss": u.ru_maxrss * 1024},
           open(sys.argv[2], "w"))' "$tmp/out" "$tmp/time" "$@" || status=$?
 	peak_bytes=$(cat "$group/$peak" 2>/dev/null || echo 0)
 	oom=0
@@ -125,7 +126,8 @@ print(json.load(open(sys.argv[1]))["code"])' "$tmp/time")" != 0 ]; then
 # row WHO RATIO LIMIT: append what was measured to the results
 row()
 {
-	"$python" - "$tmp/results" "$1" "$2" "$3" "$tmp/out" "$tmp/time" "$peak_bytes" "${oom:-0}" <<'PY'
+	"$python" - "$tmp/results" "$1" "$2" "$3" "$tmp/out" "$tmp/time" "$peak_bytes" "${oom:-0}" \
+		<<'PY'
 import json, sys
 results, who, ratio, limit, out, time, peak, oom = sys.argv[1:]
 r = dict(who=who, ratio=float(ratio), limit=int(limit), peak=int(peak), oom=int(oom), tps=0.0)
@@ -153,8 +155,12 @@ print(*('%.3f' % random.uniform(1.05, 2) for i in range($soak)))"); do
 		soak_run "$r"
 	done
 	awk '{ n[$2]++; if ($3 / $4 > top) top = $3 / $4; if ($2 != "same") { bad++; print } }
-	END { printf "%d runs: %d the same text, %d killed, %d failed, %d other texts, %d over; peak at most %.1f %% of the limit\n",
-	      NR, n["same"], n["killed"], n["failed"], n["differs"], n["over"], 100 * top; exit bad > 0 }' "$tmp/soak"
+	END {
+		printf "%d runs: %d the same text, %d killed, %d failed, %d other texts, %d over; ",
+		       NR, n["same"], n["killed"], n["failed"], n["differs"], n["over"]
+		printf "peak at most %.1f %% of the limit\n", 100 * top
+		exit bad > 0
+	}' "$tmp/soak"
 	exit
 fi
 
@@ -194,7 +200,8 @@ tmp, size, tokens = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 rows = [json.loads(line) for line in open(tmp + "/results")]
 fit = {r["ratio"]: r["tps"] for r in rows if r["who"] == "fits"}
 print("%-10s %5s %9s %9s %9s %9s %9s %8s %9s %4s" % (
-    "", "ratio", "tokens/s", "bound", "of bound", "MB/token", "disk GB/s", "faults", "peak/lim", "OOM"))
+    "", "ratio", "tokens/s", "bound", "of bound", "MB/token", "disk GB/s", "faults", "peak/lim",
+    "OOM"))
 points = {}
 for r in rows:
     plan, bound = {}, 0
@@ -228,11 +235,13 @@ for e in range(math.floor(y0), math.ceil(y1) + 1):
     for m in (1, 2, 5):
         v = m * 10 ** e
         if y0 <= math.log10(v) <= y1:
-            svg.append('<line x1="%d" x2="%d" y1="%.1f" y2="%.1f" stroke="#ddd"/><text x="8" y="%.1f">%g'
-                       '</text>' % (left, w - 20, Y(v), Y(v), Y(v) + 4, v))
+            svg.append('<line x1="%d" x2="%d" y1="%.1f" y2="%.1f" stroke="#ddd"/>'
+                       '<text x="8" y="%.1f">%g</text>' % (left, w - 20, Y(v), Y(v), Y(v) + 4, v))
 for x in sorted(set(xs)):
-    svg.append('<text x="%.1f" y="%d" text-anchor="middle">%.2f</text>' % (X(x), h - bottom + 20, x))
-svg.append('<text x="%d" y="%d" text-anchor="middle">model size / memory limit</text>' % (w // 2, h - 8))
+    svg.append('<text x="%.1f" y="%d" text-anchor="middle">%.2f</text>' %
+               (X(x), h - bottom + 20, x))
+svg.append('<text x="%d" y="%d" text-anchor="middle">model size / memory limit</text>' %
+           (w // 2, h - 8))
 svg.append('<text x="8" y="14">tokens/s</text>')
 for i, (who, pts) in enumerate(points.items()):
     colour = {"linnet": "#0a7", "llama.cpp": "#c33", "bound": "#888", "fits": "#58c"}[who]

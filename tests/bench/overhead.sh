@@ -49,8 +49,8 @@ fi
 
 guest()
 {
-	$first sh tests/vm/guest.sh --kernel base --no-leaks --module "$module" --memory 2G --see "$dir" \
-		--see "$(dirname "$model")" --see "$build" --dir "$dir/out" "$@"
+	$first sh tests/vm/guest.sh --kernel base --no-leaks --module "$module" --memory 2G \
+		--see "$dir" --see "$(dirname "$model")" --see "$build" --dir "$dir/out" "$@"
 }
 
 echo "A job of the simulated device:"
@@ -66,11 +66,13 @@ guest --device "$VM_DEVICE_SOCKET:$VM_DEVICE_ID" "
 	LINNET_TEST_NODE=/dev/accel/accel0 $build/tests/bench/submit $jobs
 	for i in 1 2 3; do
 		$build/linnet run $run -n 1 --engine accel >/dev/null || exit 1
-		$build/linnet run $run -n $tokens --engine accel --stats /vm/out/stats.\$i >/dev/null || exit 1
+		$build/linnet run $run -n $tokens --engine accel --stats /vm/out/stats.\$i \
+			>/dev/null || exit 1
 	done"
 vm_device_stop
 for i in 1 2 3; do
-	$others sh -c "$build/linnet run $run -n $tokens -t $threads --stats $dir/out/host.$i >/dev/null"
+	$others sh -c \
+		"$build/linnet run $run -n $tokens -t $threads --stats $dir/out/host.$i >/dev/null"
 done
 
 echo
@@ -81,11 +83,13 @@ value()
 {
 	sed -n "s/.*\"$2\": *\([0-9.e+-]*\).*/\1/p" "$1"
 }
-printf '%-8s %12s %12s %12s %12s %10s\n' run 'us, accel' 'in device' 'outside' 'us, host' 'jobs/token'
+printf '%-8s %12s %12s %12s %12s %10s\n' run 'us, accel' 'in device' 'outside' 'us, host' \
+	'jobs/token'
 i=0
 while read -r n0 ms0 n ms; do
 	i=$((i + 1))
-	awk -v i=$i -v n="$((n - n0))" -v ms="$ms" -v ms0="$ms0" -v tokens="$(value "$dir/out/stats.$i" decode_tokens)" \
+	awk -v i=$i -v n="$((n - n0))" -v ms="$ms" -v ms0="$ms0" \
+		-v tokens="$(value "$dir/out/stats.$i" decode_tokens)" \
 		-v s="$(value "$dir/out/stats.$i" decode_s)" \
 		-v hs="$(value "$dir/out/host.$i" decode_s)" 'BEGIN {
 		# the first token is that of the prompt, while weights are read: not counted

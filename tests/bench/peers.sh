@@ -27,7 +27,8 @@ done
 shift $((OPTIND - 1))
 [ -n "$model" ] || { echo "peers.sh: give a model with -m" >&2; exit 2; }
 [ -x "$linnet" ] || { echo "peers.sh: $linnet is not built" >&2; exit 1; }
-command -v llama-bench >/dev/null || { echo "peers.sh: llama-bench is not on the PATH" >&2; exit 1; }
+command -v llama-bench >/dev/null ||
+	{ echo "peers.sh: llama-bench is not on the PATH" >&2; exit 1; }
 
 tmp=$(mktemp -d "${TMPDIR:-/tmp}/linnet-peers.XXXXXX")
 trap 'rm -rf "$tmp"' EXIT
@@ -61,5 +62,6 @@ for key in sorted(a):
     name = "%s%d @ %d, %d threads" % ("pp" if p else "tg", p or n, depth, threads)
     r = [x / y for x, y in zip(a[key], b[key])]
     print("%-24s %12.2f %12.2f   %.2f (%.2f - %.2f)" % (
-        name, statistics.median(a[key]), statistics.median(b[key]), statistics.median(r), min(r), max(r)))
+        name, statistics.median(a[key]), statistics.median(b[key]), statistics.median(r),
+        min(r), max(r)))
 PY

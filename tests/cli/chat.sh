@@ -17,7 +17,8 @@ check "quiet: nothing on stderr" test ! -s "$err"
 check "quiet: the same replies" cmp -s "$out" "$tmp/replies"
 # What stays in the session must not change the text.
 printf 'Once upon a time\n/clear\nOnce upon a time\n/exit\nnot read\n' >"$tmp/lines"
-expect 0 "/clear and /exit" chat -m "$demo" --chat-template "$tmp/template" -n 8 --temp 0 -q <"$tmp/lines"
+expect 0 "/clear and /exit" chat -m "$demo" --chat-template "$tmp/template" -n 8 --temp 0 -q \
+	<"$tmp/lines"
 check "/clear: the first message again gives the first reply again" sh -c "
 	n=\$(wc -l <$out); [ \$((n % 2)) = 0 ] && head -n \$((n / 2)) $out >$tmp/a &&
 	tail -n \$((n / 2)) $out >$tmp/b && cmp -s $tmp/a $tmp/b"
@@ -33,6 +34,7 @@ fi
 expect 0 "no messages" chat -m "$demo" --chat-template "$tmp/template" </dev/null
 check "no messages: no text" test ! -s "$out"
 awk 'BEGIN { for (i = 0; i < 400; i++) printf "the cat and the dog "; print "" }' >"$tmp/long"
-expect 1 "a conversation longer than the context" chat -m "$demo" -c 16 --chat-template "$tmp/template" <"$tmp/long"
+expect 1 "a conversation longer than the context" chat -m "$demo" -c 16 \
+	--chat-template "$tmp/template" <"$tmp/long"
 stderr_has "a conversation longer than the context: names --ctx" "[-]-ctx, 16"
 done_testing

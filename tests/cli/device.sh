@@ -49,7 +49,8 @@ if [ "$(id -u)" = 0 ]; then
 	start -s "$socket" --user nobody
 	check "--user: the socket is the user's" test "$(stat -c %U "$socket")" = nobody
 	check "--user: so is the process" \
-		test "$(sed -n 's/^Uid:[^0-9]*\([0-9]*\).*/\1/p' /proc/$pid/status)" = "$(id -u nobody)"
+		test "$(sed -n 's/^Uid:[^0-9]*\([0-9]*\).*/\1/p' /proc/$pid/status)" = \
+		"$(id -u nobody)"
 	check "--user: in no group but its own" \
 		test -z "$(sed -n 's/^Groups:[[:space:]]*//p' /proc/$pid/status)"
 	check "--user: with no capability" grep -qx 'CapEff:	0*' /proc/$pid/status

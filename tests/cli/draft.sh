@@ -56,7 +56,8 @@ expect 0 "little memory" run -m "$large" -p "the cat" -n 60 --ignore-eos --temp 
 check "little memory: the same text" cmp -s "$out" "$tmp/text"
 expect 1 "no memory for a draft model" run -m "$large" -p "the cat" -n 10 \
 	--memory "$least" --draft "$small" --draft-max 4
-stderr_has "no memory for a draft model: what it takes" "small.gguf: takes [0-9]* bytes of memory; .*needed"
+stderr_has "no memory for a draft model: what it takes" \
+	"small.gguf: takes [0-9]* bytes of memory; .*needed"
 takes=$(sed -n 's/.*takes \([0-9]*\) bytes.*/\1/p' "$err")
 need=$(sed -n 's/.*at least \([0-9]*\) are needed.*/\1/p' "$err")
 need=$((takes + need))
@@ -71,8 +72,8 @@ need=$(sed -n 's/^ *"total": \([0-9]*\),.*/\1/p' "$out")
 need=$((need / 10 * 7))
 for how in "--temp 0" "--seed 5 --temp 1"; do
 	# shellcheck disable=SC2086
-	expect 0 "nothing is right, plain, $how" run -m "$larger" -p "the cat" -n 100 --ignore-eos $how \
-		--memory $need --lookup 0
+	expect 0 "nothing is right, plain, $how" run -m "$larger" -p "the cat" -n 100 \
+		--ignore-eos $how --memory $need --lookup 0
 	cp "$out" "$tmp/text"
 	# shellcheck disable=SC2086
 	expect 0 "nothing is right, $how" run -m "$larger" -p "the cat" -n 100 --ignore-eos $how \
@@ -81,7 +82,8 @@ for how in "--temp 0" "--seed 5 --temp 1"; do
 	# shellcheck disable=SC2046
 	set -- $(accepted)
 	check "nothing is right, $how: drafted ${2:-0} tokens and paused" \
-		sh -c "grep -q '\"draft_pauses\": [1-9]' '$tmp/stats' && [ ${2:-0} -ge 40 ] && [ ${2:-0} -lt 400 ]"
+		sh -c "grep -q '\"draft_pauses\": [1-9]' '$tmp/stats' &&
+		[ ${2:-0} -ge 40 ] && [ ${2:-0} -lt 400 ]"
 done
 
 cat >"$tmp/template" <<'JINJA'
@@ -90,8 +92,8 @@ JINJA
 printf 'the cat\nand the dog\n/clear\nonce more the cat\nand\n' >"$tmp/lines"
 for how in "--temp 0" "--seed 3 --temp 0.9"; do
 	# shellcheck disable=SC2086
-	expect 0 "chat, plain, $how" chat -m "$large" --chat-template "$tmp/template" -n 20 -q $how \
-		<"$tmp/lines"
+	expect 0 "chat, plain, $how" chat -m "$large" --chat-template "$tmp/template" -n 20 \
+		-q $how <"$tmp/lines"
 	cp "$out" "$tmp/text"
 	for o in "--draft $small --draft-max 6" "--draft $large --draft-max 4" "--lookup 5"; do
 		# shellcheck disable=SC2086
@@ -102,7 +104,8 @@ for how in "--temp 0" "--seed 3 --temp 0.9"; do
 done
 
 expect 1 "another vocabulary" run -m "$large" -p x -n 1 --draft "$tmp/other.gguf" --draft-max 2
-stderr_has "another vocabulary: says where" "other.gguf: the vocabulary is not that of .*401 and 400"
+stderr_has "another vocabulary: says where" \
+	"other.gguf: the vocabulary is not that of .*401 and 400"
 expect 1 "a draft model that is not there" run -m "$large" -p x -n 1 --draft "$tmp/none.gguf"
 stderr_has "a draft model that is not there: named" "^linnet: $tmp/none.gguf: "
 done_testing

@@ -33,25 +33,28 @@ for e in generate score sequences tokens; do
 	src=Documentation/examples/$e.c
 	check "$e: shorter than 80 lines" test "$(wc -l <$src)" -lt 80
 	# shellcheck disable=SC2046
-	$cc -std=gnu11 -Wall -Wextra -Werror -o "$tmp/$e" $src $(pkg-config --cflags --libs linnet) -lm \
-		>"$out" 2>"$err"
+	$cc -std=gnu11 -Wall -Wextra -Werror \
+		-o "$tmp/$e" $src $(pkg-config --cflags --libs linnet) -lm >"$out" 2>"$err"
 	check "$e: builds with the shared library" test -x "$tmp/$e"
 	# The archive, and what it needs in turn from the system.
 	# shellcheck disable=SC2046
-	$cc -std=gnu11 -Wall -Wextra -Werror -o "$tmp/$e-static" $src $(pkg-config --cflags linnet) \
-		"$prefix/lib/liblinnet.a" \
+	$cc -std=gnu11 -Wall -Wextra -Werror \
+		-o "$tmp/$e-static" $src $(pkg-config --cflags linnet) "$prefix/lib/liblinnet.a" \
 		$(pkg-config --libs --static linnet | tr ' ' '\n' | grep -v -e '^-llinnet$') \
 		>"$out" 2>"$err"
 	check "$e: builds with the static library" test -x "$tmp/$e-static"
-	LD_LIBRARY_PATH=$prefix/lib timeout 60 "$tmp/$e" "$model" "Once upon a time" >"$tmp/a" 2>"$err"
+	LD_LIBRARY_PATH=$prefix/lib timeout 60 "$tmp/$e" "$model" "Once upon a time" \
+		>"$tmp/a" 2>"$err"
 	check "$e: runs" test $? = 0 -a -s "$tmp/a"
 	timeout 60 "$tmp/$e-static" "$model" "Once upon a time" >"$tmp/b" 2>"$err"
 	check "$e: runs without the shared library, with the same output" cmp -s "$tmp/a" "$tmp/b"
 	check "$e: a model that is not there" sh -c \
-		"! LD_LIBRARY_PATH=$prefix/lib $tmp/$e $tmp/none.gguf x >/dev/null 2>$err && grep -q none.gguf $err"
+		"! LD_LIBRARY_PATH=$prefix/lib $tmp/$e $tmp/none.gguf x >/dev/null 2>$err &&
+		grep -q none.gguf $err"
 done
 LD_LIBRARY_PATH=$prefix/lib "$tmp/generate" "$model" "Once upon a time" 20 >"$out" 2>"$err"
-check "generate writes what linnet run writes" sh -c "tr -d '\n' <$out >$tmp/a; tr -d '\n' <$tmp/text | cmp -s - $tmp/a"
+check "generate writes what linnet run writes" \
+	sh -c "tr -d '\n' <$out >$tmp/a; tr -d '\n' <$tmp/text | cmp -s - $tmp/a"
 
 # The tool needs nothing of the library that is not exported; but for the device, which is
 # an engine and stands on the kernels.
@@ -76,7 +79,8 @@ if command -v c++ >/dev/null; then
 	echo '#include <linnet/linnet.h>
 int main() { return !linnet_version(); }' >"$tmp/a.cc"
 	# shellcheck disable=SC2046
-	c++ -Wall -Wextra -Werror -o "$tmp/a-cc" "$tmp/a.cc" $(pkg-config --cflags --libs linnet) 2>"$err"
+	c++ -Wall -Wextra -Werror -o "$tmp/a-cc" "$tmp/a.cc" $(pkg-config --cflags --libs linnet) \
+		2>"$err"
 	check "linnet.h is good C++" test -x "$tmp/a-cc"
 else
 	skip "linnet.h is good C++" "no C++ compiler is installed"
@@ -84,7 +88,8 @@ fi
 
 stage=$tmp/stage
 check "make install DESTDIR=" quietly make -s O="$O" PREFIX=/usr DESTDIR="$stage" install
-check "the staged pkg-config file has the final prefix" grep -qx 'prefix=/usr' "$stage/usr/lib/pkgconfig/linnet.pc"
+check "the staged pkg-config file has the final prefix" grep -qx 'prefix=/usr' \
+	"$stage/usr/lib/pkgconfig/linnet.pc"
 check "make uninstall" quietly make -s O="$O" PREFIX=/usr DESTDIR="$stage" uninstall
 find "$stage" ! -type d >"$out"
 check "uninstall leaves no file" test ! -s "$out"

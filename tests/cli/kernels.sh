@@ -26,19 +26,23 @@ for r in rows:
     assert 1e6 < r["read_bytes_per_s"] < 1e13, r
 ' "$out"
 expect 0 "table and picture" bench --kernels --type F16 -t 1 --roofline "$tmp/roof.svg"
-check "table: a row for each number of tokens" sh -c "[ \$(grep -c '^| matmul    | F16 ' $out) = 3 ] &&
+check "table: a row for each number of tokens" \
+	sh -c "[ \$(grep -c '^| matmul    | F16 ' $out) = 3 ] &&
 	[ \$(grep -c '^| attention | F16 ' $out) = 2 ]"
 check "picture: well-formed, with a point for each row" /usr/bin/python3 -c '
 import sys, xml.dom.minidom as m
 d = m.parse(sys.argv[1])
 assert len(d.getElementsByTagName("circle")) == 5' "$tmp/roof.svg"
-LINNET_CPU=ref expect 0 "CSV of the reference, which has no peak" bench --kernels --type Q2_K -t 1 -o csv
+LINNET_CPU=ref expect 0 "CSV of the reference, which has no peak" bench --kernels --type Q2_K -t 1 \
+	-o csv
 check "CSV: keys and three rows" /usr/bin/python3 -c '
 import csv, sys
 rows = list(csv.DictReader(open(sys.argv[1])))
-assert len(rows) == 3 and all(r["isa"] == "ref" and r["peak_ops_per_s"] == "" for r in rows), rows' "$out"
+assert len(rows) == 3, rows
+assert all(r["isa"] == "ref" and r["peak_ops_per_s"] == "" for r in rows), rows' "$out"
 expect 1 "a type that is none" bench --kernels --type Q9_9
 stderr_has "a type that is none: named" "no such type of weights (type, \"Q9_9\")"
-expect 1 "a picture in a folder that is not there" bench --kernels --type F32 -t 1 --roofline "$tmp/none/x.svg"
+expect 1 "a picture in a folder that is not there" bench --kernels --type F32 -t 1 \
+	--roofline "$tmp/none/x.svg"
 stderr_has "a picture in a folder that is not there: named" "none/x.svg: cannot write"
 done_testing

@@ -57,8 +57,8 @@ done
 check "killed $i times: the same text, and no file that is wrong" [ $bad -eq 0 ]
 check "killed $i times: no temporary file stays" sh -c "! ls $cache/*.tmp >/dev/null 2>&1"
 
-expect 1 "hardly any memory for keys and values" run -m "$demo" -f "$tmp/prompt" -n 1 -c 2000 -b 64 \
-	--kv-memory 4K
+expect 1 "hardly any memory for keys and values" run -m "$demo" -f "$tmp/prompt" -n 1 -c 2000 \
+	-b 64 --kv-memory 4K
 stderr_has "hardly any memory for keys and values: the number" "kv_memory, 4096 bytes; at least"
 least=$(sed -n 's/.*at least \([0-9]*\) are needed.*/\1/p' "$err")
 export TMPDIR="$tmp"

@@ -17,7 +17,9 @@ expect 0 "plan of the demo model" plan "$demo" --no-probe
 check "plan: a picture" grep -q '#' "$out"
 expect 0 "plan --json" plan "$demo" --json --memory none
 holds "plan --json: unlimited" "d['budget'] is None and d['streamed'] == 0 and d['ring'] == 0"
-holds "plan --json: probes" "d['disk_bytes_per_second'] > 0 and d['memory_bytes_per_second'] > 0 and d['tokens_per_second_bound'] > 0"
+holds "plan --json: probes" \
+	"d['disk_bytes_per_second'] > 0 and d['memory_bytes_per_second'] > 0 \
+	and d['tokens_per_second_bound'] > 0"
 expect 1 "plan with too little" plan "$demo" --memory 1M
 check "plan with too little: says what is least" grep -q 'at least [0-9]* are needed' "$err"
 
@@ -37,8 +39,12 @@ expect 0 "a run without a limit" run $args -p "the little dog" -n 16 --temp 0 --
 cp "$out" "$tmp/text"
 for budget in $((total - 4096)) $(((least + total * 3) / 4)) $(((least + total) / 2)) "$least"; do
 	expect 0 "plan for $budget" plan $args --json --no-probe --memory $budget
-	holds "plan for $budget: adds up" "d['total'] == d['resident'] + d['ring'] + d['kv'] + d['scratch'] + d['other'] and d['total'] <= d['budget'] == $budget and d['least'] == $least"
-	holds "plan for $budget: units" "d['streamed'] == sum(u['bytes'] for u in d['units'] if u['streamed']) and d['resident'] == sum(u['bytes'] for u in d['units'] if not u['streamed'])"
+	holds "plan for $budget: adds up" \
+		"d['total'] == d['resident'] + d['ring'] + d['kv'] + d['scratch'] + d['other'] \
+		and d['total'] <= d['budget'] == $budget and d['least'] == $least"
+	holds "plan for $budget: units" \
+		"d['streamed'] == sum(u['bytes'] for u in d['units'] if u['streamed']) \
+		and d['resident'] == sum(u['bytes'] for u in d['units'] if not u['streamed'])"
 	expect 0 "run in $budget" run $args -p "the little dog" -n 16 --temp 0 --memory $budget
 	check "run in $budget: the same text" cmp -s "$out" "$tmp/text"
 	cp "$err" "$tmp/run"
@@ -53,17 +59,20 @@ PY
 		skip "run in $budget: peak memory" "sanitizers take memory of their own"
 	else
 		check "run in $budget: peak $peak" [ "$peak" -le $((budget + 60000)) ]
-		check "run in $budget: as it was planned" grep -q "^plan  *kept: at most " "$tmp/run"
+		check "run in $budget: as it was planned" grep -q "^plan  *kept: at most " \
+			"$tmp/run"
 	fi
 	expect 0 "run in $budget without io_uring" run $args -p "the little dog" -n 16 --temp 0 \
 		--memory $budget --no-io-uring --no-direct-io
 	check "run in $budget without io_uring: the same text" cmp -s "$out" "$tmp/text"
 done
-expect 0 "run with checksums" run $args -p "the little dog" -n 16 --temp 0 --memory "$least" --verify
+expect 0 "run with checksums" run $args -p "the little dog" -n 16 --temp 0 --memory "$least" \
+	--verify
 check "run with checksums: the same text" cmp -s "$out" "$tmp/text"
 stderr_has "run with checksums: says what was compared" '^verified  *[0-9]'
 expect 0 "plan with a bound on reading" plan $args --json --memory "$least" --read-bandwidth 1MB
-holds "plan with a bound on reading" "d['disk_bytes_per_second'] == 1000000 and d['bound_by'] == 'disk'"
+holds "plan with a bound on reading" \
+	"d['disk_bytes_per_second'] == 1000000 and d['bound_by'] == 'disk'"
 # A process that takes more than its plan: its environment alone is megabytes.
 (
 	ulimit -s 65536
@@ -73,15 +82,16 @@ holds "plan with a bound on reading" "d['disk_bytes_per_second'] == 1000000 and 
 		export "LONG$i=$long"
 		i=$((i + 1))
 	done
-	exec "$linnet" run $args -p "the little dog" -n 4 --temp 0 --memory "$least" --stats "$tmp/stats" \
-		>"$out" 2>"$err"
+	exec "$linnet" run $args -p "the little dog" -n 4 --temp 0 --memory "$least" \
+		--stats "$tmp/stats" >"$out" 2>"$err"
 )
 check "a process that takes more than planned: it says so" \
 	grep -q '^plan  *not kept: .* of memory, planned ' "$err"
-check "a process that takes more than planned: in JSON, too" grep -q '"plan_kept": false' "$tmp/stats"
+check "a process that takes more than planned: in JSON, too" grep -q '"plan_kept": false' \
+	"$tmp/stats"
 start=$(date +%s%N)
-expect 0 "run with a bound on reading" run $args -p "the little dog" -n 2 --temp 0 --memory "$least" \
-	--read-bandwidth 40M --lookup 0
+expect 0 "run with a bound on reading" run $args -p "the little dog" -n 2 --temp 0 \
+	--memory "$least" --read-bandwidth 40M --lookup 0
 # at least the weights of the layers, twice
 check "run with a bound on reading: takes its time" [ $(($(date +%s%N) - start)) -gt 1500000000 ]
 moe=$tmp/moe.gguf
@@ -92,23 +102,35 @@ if "$python" tests/tools/make_model.py --preset qwen3moe --layers 4 --experts 32
 	holds "plan of a mixture: all in memory" "d['experts'] == 0 and d['experts_read'] == 0"
 	total=$("$python" -c "import json; print(json.load(open('$out'))['total'])")
 	least=$("$python" -c "import json; print(json.load(open('$out'))['least'])")
-	expect 0 "a mixture without a limit" run $args -p "the little dog" -n 32 --temp 0 --memory none --ignore-eos
+	expect 0 "a mixture without a limit" run $args -p "the little dog" -n 32 --temp 0 \
+		--memory none --ignore-eos
 	cp "$out" "$tmp/text"
 	for budget in $(((least + total) / 2)) "$least"; do
-		expect 0 "plan of a mixture for $budget" plan $args --json --no-probe --memory $budget
-		holds "plan of a mixture for $budget: adds up" "d['total'] == d['resident'] + d['ring'] + d['experts'] + d['kv'] + d['scratch'] + d['other'] and d['total'] <= d['budget'] and 0 < d['experts'] < d['experts_bytes'] and d['experts_read'] > 0"
-		holds "plan of a mixture for $budget: units" "d['experts_bytes'] == sum(u['bytes'] for u in d['units'] if u['cached']) and d['resident'] == sum(u['bytes'] for u in d['units'] if not u['streamed'] and not u['cached'])"
-		expect 0 "a mixture in $budget" run $args -p "the little dog" -n 32 --temp 0 --memory $budget --ignore-eos
+		expect 0 "plan of a mixture for $budget" plan $args --json --no-probe \
+			--memory $budget
+		holds "plan of a mixture for $budget: adds up" \
+			"d['total'] == d['resident'] + d['ring'] + d['experts'] + d['kv'] + \
+			d['scratch'] + d['other'] and d['total'] <= d['budget'] \
+			and 0 < d['experts'] < d['experts_bytes'] and d['experts_read'] > 0"
+		holds "plan of a mixture for $budget: units" \
+			"d['experts_bytes'] == sum(u['bytes'] for u in d['units'] if u['cached']) \
+			and d['resident'] == sum(u['bytes'] \
+			for u in d['units'] if not u['streamed'] and not u['cached'])"
+		expect 0 "a mixture in $budget" run $args -p "the little dog" -n 32 --temp 0 \
+			--memory $budget --ignore-eos
 		check "a mixture in $budget: the same text" cmp -s "$out" "$tmp/text"
-		stderr_has "a mixture in $budget: says how often experts were there" '^experts .* were in memory'
+		stderr_has "a mixture in $budget: says how often experts were there" \
+			'^experts .* were in memory'
 		# in the smallest cache there is no place for guesses
 		[ "$budget" = "$least" ] ||
-			stderr_has "a mixture in $budget: some are read ahead" '^ .* were read ahead, .* chosen'
+			stderr_has "a mixture in $budget: some are read ahead" \
+				'^ .* were read ahead, .* chosen'
 	done
 	expect 0 "a mixture with a bound on reading" run $args -p "the little dog" -n 32 --temp 0 \
 		--memory $(((least + total) / 2)) --ignore-eos --read-bandwidth 100G
 	check "a mixture with a bound on reading: the same text" cmp -s "$out" "$tmp/text"
-	check "a mixture with a bound on reading: nothing is read ahead" sh -c "! grep -q 'read ahead' '$err'"
+	check "a mixture with a bound on reading: nothing is read ahead" \
+		sh -c "! grep -q 'read ahead' '$err'"
 else
 	skip "plans of a mixture" "make_model.py: $(tail -n 1 "$err")"
 fi

@@ -10,8 +10,8 @@ ln -s "$PWD/tests" "$tmp/tests"
 judged()
 {
 	printf '#!/bin/sh\n%s\n' "$3" >"$tmp/test.sh"
-	(cd "$tmp" && O=build LINNET_TEST_TIMEOUT=1 sh "$tmp/tests/run.sh" --one x A=1 "sh $tmp/test.sh") \
-		>"$out" 2>"$err"
+	(cd "$tmp" && O=build LINNET_TEST_TIMEOUT=1 \
+		sh "$tmp/tests/run.sh" --one x A=1 "sh $tmp/test.sh") >"$out" 2>"$err"
 	check "$1" test "$(cat "$tmp/build/test-logs/x.count")" = "$2"
 }
 judged "passed" "2 0 0" 'echo "ok 1 - a"; echo "ok 2 - b"; echo 1..2'

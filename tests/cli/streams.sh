@@ -3,7 +3,8 @@
 # Outputs that fail, readers that go away, closed streams, Ctrl-C.
 . "$(dirname "$0")/lib.sh"
 
-printf 'One day a cat and a dog went to the park to play with a ball. %.0s' 1 2 3 4 5 6 7 8 >"$tmp/text"
+printf 'One day a cat and a dog went to the park to play with a ball. %.0s' 1 2 3 4 5 6 7 8 \
+	>"$tmp/text"
 
 # each NAME ARGUMENTS...: every way in which stdout can fail
 each()
@@ -18,7 +19,8 @@ each()
 	timeout 60 "$linnet" "$@" >&- 2>"$err" </dev/null || got=$?
 	check "$name: closed standard output is an error" test "$got" = 1
 	# the reader is gone before anything is written
-	got=$( (sleep 0.1; timeout 60 "$linnet" "$@" 2>"$err" </dev/null; echo $? >"$tmp/status") | true
+	got=$( (sleep 0.1; timeout 60 "$linnet" "$@" 2>"$err" </dev/null; echo $? >"$tmp/status") |
+		true
 		for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
 			[ ! -s "$tmp/status" ] || break
 			sleep 0.2
@@ -55,13 +57,14 @@ check "closed standard input and no prompt: an error" test "$got" = 1
 
 # Long enough that it is still writing when the signal comes.
 got=0
-timeout --foreground --preserve-status -s INT 1 "$linnet" run -m "$demo" -p Once -n -1 -c 60000 --ignore-eos \
-	>"$out" 2>"$err" || got=$?
+timeout --foreground --preserve-status -s INT 1 "$linnet" run -m "$demo" -p Once -n -1 -c 60000 \
+	--ignore-eos >"$out" 2>"$err" || got=$?
 check "Ctrl-C ends the text and is no failure" test "$got" = 0
 check "Ctrl-C: the text so far is there" test -s "$out"
 stderr_has "Ctrl-C: the summary is printed" "^decode "
 got=0
-timeout --foreground --preserve-status -s INT 1 "$linnet" bench -m "$demo" -p 60000 -n 0 -r 50 >"$out" 2>"$err" ||
+timeout --foreground --preserve-status -s INT 1 "$linnet" bench -m "$demo" -p 60000 -n 0 -r 50 \
+	>"$out" 2>"$err" ||
 	got=$?
 check "Ctrl-C ends other commands" test "$got" = 130
 done_testing

@@ -7,7 +7,8 @@
 commands="run chat info bench perplexity logits tokenize"
 
 expect 0 "help" help
-check "help lists every command" sh -c "for c in $commands; do grep -q \"^  \$c \" $out || exit 1; done"
+check "help lists every command" \
+	sh -c "for c in $commands; do grep -q \"^  \$c \" $out || exit 1; done"
 expect 0 "--help" --help
 expect 0 "version" version
 check "version has three numbers" grep -Eqx 'linnet [0-9]+\.[0-9]+\.[0-9]+' "$out"

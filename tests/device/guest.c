@@ -102,8 +102,10 @@ static void *layer(size_t *bytes)
 	struct linnet_operand q = place(X, F32, 2, D, T, 1, 1), a = place(X, F32, 2, D, T, 1, 1);
 	struct linnet_operand u = place(X, F32, 2, FF, T, 1, 1), g = place(X, F32, 2, FF, T, 1, 1);
 	struct linnet_operand rope = place(X, F32, 2, D / HEADS, T, 1, 1);
-	struct linnet_operand k = place(KV, LINNET_TYPE_F16, 4, D / HEADS, LINNET_KV_PAGE, HEADS, 2);
-	struct linnet_operand v = place(KV, LINNET_TYPE_F16, 4, D / HEADS, LINNET_KV_PAGE, HEADS, 2);
+	struct linnet_operand k = place(KV, LINNET_TYPE_F16, 4, D / HEADS, LINNET_KV_PAGE, HEADS,
+					2);
+	struct linnet_operand v = place(KV, LINNET_TYPE_F16, 4, D / HEADS, LINNET_KV_PAGE, HEADS,
+					2);
 	struct linnet_operand qh = q, ah = a;
 
 	/* the same numbers as heads */
@@ -450,7 +452,8 @@ static void test_requests(void)
 	a.r.n_entries = htole32(1);
 	expect(CONTROL(a, A_LEN - 16), 0, "a resource in pieces");
 	add.r.reserved = 1;
-	expect(CONTROL(add, sizeof(add)), VIRTIO_LINNET_S_INVALID, "D-REQ-RESERVED: of an addition");
+	expect(CONTROL(add, sizeof(add)), VIRTIO_LINNET_S_INVALID,
+	       "D-REQ-RESERVED: of an addition");
 	add.r.reserved = 0;
 	add.e.addr = htole64(FRONT_LOW - 4096);
 	expect(CONTROL(add, sizeof(add)), VIRTIO_LINNET_S_ADDRESS, "D-RES-ADDRESS: of an addition");
@@ -458,7 +461,8 @@ static void test_requests(void)
 	expect(CONTROL(add, sizeof(add)), 0, "D-REQ-ATOMIC: which changed nothing");
 	expect(CONTROL(add, sizeof(add)), VIRTIO_LINNET_S_INVALID, "D-RES-ENTRIES: one too many");
 	add.r.head.id = htole32(8);
-	expect(CONTROL(add, sizeof(add)), VIRTIO_LINNET_S_NOENT, "D-REQ-NOENT: an addition to none");
+	expect(CONTROL(add, sizeof(add)), VIRTIO_LINNET_S_NOENT,
+	       "D-REQ-NOENT: an addition to none");
 	expect(front_simple(&g, VIRTIO_LINNET_RESOURCE_DETACH, 1, 7), 0, "a resource ends");
 	expect(front_simple(&g, VIRTIO_LINNET_RESOURCE_DETACH, 1, 7), VIRTIO_LINNET_S_NOENT,
 	       "D-RES-GONE: and is gone");
@@ -499,8 +503,10 @@ static void test_requests(void)
 	expect(front_simple(&g, VIRTIO_LINNET_STREAM_DESTROY, 1, 7), VIRTIO_LINNET_S_NOENT,
 	       "D-STR-GONE: and is gone");
 
-	expect(CONTROL(cancel, sizeof(cancel)), VIRTIO_LINNET_S_NOENT, "D-CANCEL-NOENT: no such job");
-	expect(CONTROL(cancel, sizeof(cancel) - 1), VIRTIO_LINNET_S_INVALID, "D-REQ-LENGTH: cancel");
+	expect(CONTROL(cancel, sizeof(cancel)), VIRTIO_LINNET_S_NOENT,
+	       "D-CANCEL-NOENT: no such job");
+	expect(CONTROL(cancel, sizeof(cancel) - 1), VIRTIO_LINNET_S_INVALID,
+	       "D-REQ-LENGTH: cancel");
 }
 
 static void test_submissions(void)
@@ -745,8 +751,8 @@ static void test_rings(void)
 	front_negotiate(&f);
 	test_ok(front_ask_u64(&f, FRONT_SET_FEATURES, FRONT_F_PROTOCOL) == 1,
 		"D-FEAT-VERSION: a driver of old");
-	test_ok(front_ask_u64(&f, FRONT_SET_FEATURES,
-			      1ull << VIRTIO_F_VERSION_1 | 1ull << 5) == 1, "features that are not there");
+	test_ok(front_ask_u64(&f, FRONT_SET_FEATURES, 1ull << VIRTIO_F_VERSION_1 | 1ull << 5) == 1,
+		"features that are not there");
 	test_ok(!front_ask_u64(&f, FRONT_SET_FEATURES,
 			       1ull << VIRTIO_F_VERSION_1 | FRONT_F_PROTOCOL), "those that are");
 	front_start_queue(&f, VIRTIO_LINNET_CONTROLQ);
@@ -777,7 +783,8 @@ static void test_rings(void)
 	CHAIN("reading after writing", { in, 16, WRITE | NEXT, 1 }, { out, 16, 0, 0 });
 	CHAIN("an empty indirect table", { out, 0, VRING_DESC_F_INDIRECT, 0 });
 	CHAIN("half a descriptor", { out, 8, VRING_DESC_F_INDIRECT, 0 });
-	CHAIN("a table and more", { out, 16, VRING_DESC_F_INDIRECT | NEXT, 1 }, { in, 16, WRITE, 0 });
+	CHAIN("a table and more", { out, 16, VRING_DESC_F_INDIRECT | NEXT, 1 },
+	      { in, 16, WRITE, 0 });
 	CHAIN("a table in a hole", { FRONT_LOW + FRONT_HALF, 16, VRING_DESC_F_INDIRECT, 0 });
 	*(struct vring_desc *)front_at(&f, out) =
 		(struct vring_desc){ out, 16, VRING_DESC_F_INDIRECT, 0 };
@@ -811,7 +818,8 @@ static void test_rings(void)
 		"D-VQ-BROKEN: a head that is none stops the queue");
 	front_must(!front_state(&f, FRONT_ENABLE, VIRTIO_LINNET_CONTROLQ, 0));
 	front_start_queue(&f, VIRTIO_LINNET_CONTROLQ);
-	expect(front_simple(&f, VIRTIO_LINNET_RESET, 0, 0), 0, "D-VQ-BROKEN: until it starts again");
+	expect(front_simple(&f, VIRTIO_LINNET_RESET, 0, 0), 0,
+	       "D-VQ-BROKEN: until it starts again");
 	q->next += FRONT_RING;
 	front_offer(&f, VIRTIO_LINNET_CONTROLQ, 0);
 	front_kick(&f, VIRTIO_LINNET_CONTROLQ);
@@ -855,7 +863,8 @@ static void test_order(void)
 	front_kick(&g, VIRTIO_LINNET_JOBQ);
 	for (unsigned i = 0; i < 20; i++)
 		front_must(front_wait(&g, VIRTIO_LINNET_JOBQ, &id, &len, FRONT_TIMEOUT));
-	test_ok(v[0] == 1 << 20 && v[31] == 1 << 20, "D-JOB-ORDER: twenty jobs, one after the other");
+	test_ok(v[0] == 1 << 20 && v[31] == 1 << 20,
+		"D-JOB-ORDER: twenty jobs, one after the other");
 	front_must(!front_simple(&g, VIRTIO_LINNET_CTX_DESTROY, 4, 0));
 	free(data);
 }

@@ -530,7 +530,8 @@ static const struct {
 } attacks[] = {
 	{ "D-TRUST-MESSAGES: messages of all kinds", attack_messages, 4 },
 	{ "D-TRUST-RINGS: rings of all kinds", attack_rings, 4 },
-	{ "D-TRUST-REQUESTS, D-JOB-TRUST: requests of all kinds, in memory that changes", attack_requests, 4 },
+	{ "D-TRUST-REQUESTS, D-JOB-TRUST: requests of all kinds, in memory that changes",
+	  attack_requests, 4 },
 	{ "D-TRUST-MEMORY: memory that goes away", attack_truncate, 1 },
 	{ "D-GONE: connections that end anywhere", attack_hang_up, 2 },
 };

@@ -29,7 +29,8 @@ test ! -s "$tmp/unknown"
 result $? "each name in a test is a statement's" "$tmp/unknown"
 # statements are the lines from ":NAME:" on that are indented after it
 awk '/^:[DR]-/ { inside = 1 } !/^:[DR]-/ && !/^ / { inside = 0 }
-	/MUST/ && !inside && !/RFC 2119/ && !/^MUST, MUST NOT/ { print FNR ": " $0 }' $spec >"$tmp/loose"
+	/MUST/ && !inside && !/RFC 2119/ && !/^MUST, MUST NOT/ { print FNR ": " $0 }' \
+	$spec >"$tmp/loose"
 test ! -s "$tmp/loose"
 result $? "MUST is said in statements only" "$tmp/loose"
 end_tests

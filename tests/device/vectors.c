@@ -197,8 +197,10 @@ int main(void)
 		front_must(!front_attach(&f, 0, s, 0, pages, SLOT / 4096, 16));
 	}
 	for (uint32_t i = 0; i < sizeof(vectors) / sizeof(vectors[0]); i++) {
-		struct { struct virtio_linnet_submit h; struct virtio_linnet_binding b[SLOTS]; } s = {
-			{ .n_bindings = htole32(SLOTS), .params = { htole32(TOKENS) } } };
+		struct {
+			struct virtio_linnet_submit h;
+			struct virtio_linnet_binding b[SLOTS];
+		} s = { { .n_bindings = htole32(SLOTS), .params = { htole32(TOKENS) } } };
 		struct virtio_linnet_done done;
 		uint64_t sum;
 		size_t bytes;

@@ -283,7 +283,8 @@ static int do_kv(void)
 		ret = have < 0 ? (int)have : 0;
 	}
 	if (!ret)
-		ret = linnet_session_decode(s, ids + have, (size_t)(N - have), LINNET_LOGITS_LAST, &err);
+		ret = linnet_session_decode(s, ids + have, (size_t)(N - have), LINNET_LOGITS_LAST,
+					    &err);
 	if (!ret) {
 		linnet_session_save(s, NULL);
 		ret = linnet_session_fork(s, 1);
@@ -416,10 +417,12 @@ static bool make_models(void)
 	snprintf(model, sizeof(model), "%s/m.gguf", dir);
 	snprintf(split, sizeof(split), "%s/s-00002-of-00003.gguf", dir);
 	for (int i = 0; i < 2; i++) {
-		snprintf(command, sizeof(command), "%.300s tests/tools/make_model.py -o %s/%c.gguf "
-			 "--preset llama --layers 4 --embd 64 --heads 2 --kv-heads 1 --ff 96 --type q8_0%s "
-			 ">/dev/null 2>&1", python && *python ? python : "/usr/bin/python3", dir,
-			 i ? 's' : 'm', i ? " --splits 3" : "");
+		snprintf(command, sizeof(command),
+			 "%.300s tests/tools/make_model.py -o %s/%c.gguf "
+			 "--preset llama --layers 4 --embd 64 --heads 2 --kv-heads 1 --ff 96 "
+			 "--type q8_0%s >/dev/null 2>&1",
+			 python && *python ? python : "/usr/bin/python3", dir, i ? 's' : 'm',
+			 i ? " --splits 3" : "");
 		if (system(command))
 			return false;
 	}

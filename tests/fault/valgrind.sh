@@ -20,7 +20,8 @@ clean()
 	name=$1
 	shift
 	n=$((n + 1))
-	if valgrind -q --error-exitcode=9 --leak-check=full --errors-for-leak-kinds=definite,indirect,possible \
+	if valgrind -q --error-exitcode=9 --leak-check=full \
+	   --errors-for-leak-kinds=definite,indirect,possible \
 	   "$build/linnet" "$@" >"$tmp/out" 2>"$tmp/err"; then
 		echo "ok $n - $name"
 	else

@@ -38,8 +38,8 @@ if [ "${LINNET_FUZZ_ENGINE:-}" != driver ] && command -v clang >/dev/null &&
    "$probe" -runs=1 >>"$O/probe.log" 2>&1; then
 	engine=libFuzzer
 	set -- "$@" -- CC=clang \
-		"VECTOR_CFLAGS=$vector -fsanitize-address-outline-instrumentation" "CFLAGS=-O1 $san -fsanitize=fuzzer-no-link" \
-		"LDFLAGS=-fsanitize=fuzzer"
+		"VECTOR_CFLAGS=$vector -fsanitize-address-outline-instrumentation" \
+		"CFLAGS=-O1 $san -fsanitize=fuzzer-no-link" "LDFLAGS=-fsanitize=fuzzer"
 else
 	engine=driver
 	set -- "$@" -- "VECTOR_CFLAGS=$vector --param asan-instrumentation-with-call-threshold=0" \
@@ -85,7 +85,8 @@ one()
 	ASAN_OPTIONS=detect_leaks=1:allocator_may_return_null=1 \
 	UBSAN_OPTIONS=print_stacktrace=1 \
 		timeout -k 10 $((seconds + 120)) "$dir/tests/fuzz/$1" -max_total_time="$seconds" \
-		-timeout=60 -rss_limit_mb=2048 -malloc_limit_mb=1024 -print_final_stats=1 -max_len=8192 \
+		-timeout=60 -rss_limit_mb=2048 -malloc_limit_mb=1024 -print_final_stats=1 \
+		-max_len=8192 \
 		$dict -artifact_prefix="$O/$1-" "$O/corpus/$1" "$O/seeds/$1" >"$O/$1.log" 2>&1 ||
 		status=$?
 	echo "$status" >"$O/$1.status"

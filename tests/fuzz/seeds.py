@@ -271,14 +271,14 @@ DICTS = {
              "split.tensors.count"],
     "stream": ["\\xff\\xff\\x00\\x00", "\\x00\\x00\\x00\\x80", "\\x01\\x00\\x00\\x80"],
     "tokenizer": ["\\xff", "<0x4F>", "</s>", "<s>", "\\xe2\\x96\\x81", "\\xc4\\xa0", "<|im_end|>"],
-    "template": ["{{", "}}", "{%", "%}", "{%-", "-%}", "{#", "#}", "endfor", "endif", "else", "elif",
-                 "for", "in", "if", "set", "endset", "macro", "endmacro", "namespace(", "is", "not",
-                 "defined", "messages", "role", "content", "loop.", "index0", "|", "tojson",
-                 "join(", "items()", "split(", "[::-1]", "range(", "**", "//", "~", "raw",
-                 "filter", "generation", "\\xff"],
+    "template": ["{{", "}}", "{%", "%}", "{%-", "-%}", "{#", "#}", "endfor", "endif", "else",
+                 "elif", "for", "in", "if", "set", "endset", "macro", "endmacro", "namespace(",
+                 "is", "not", "defined", "messages", "role", "content", "loop.", "index0", "|",
+                 "tojson", "join(", "items()", "split(", "[::-1]", "range(", "**", "//", "~",
+                 "raw", "filter", "generation", "\\xff"],
 }
-SEEDS = {"device": device_seeds, "gguf": gguf_seeds, "stream": stream_seeds, "tokenizer": tokenizer_seeds,
-         "template": template_seeds}
+SEEDS = {"device": device_seeds, "gguf": gguf_seeds, "stream": stream_seeds,
+         "tokenizer": tokenizer_seeds, "template": template_seeds}
 
 
 def main(argv):

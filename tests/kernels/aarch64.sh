@@ -1,8 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 # The AArch64 kernels on another machine: checkasm is cross-built and run under qemu, on
-# a processor with all extensions, on one with SDOT and no SMMLA, and on one with none. On AArch64 itself checkasm runs
-# as it is, and this test has nothing to add.
+# a processor with all extensions, on one with SDOT and no SMMLA, and on one with none. On
+# AArch64 itself checkasm runs as it is, and this test has nothing to add.
 set -u
 build=${LINNET_BUILD:-build}
 cd "$(dirname "$0")/../.."

@@ -144,7 +144,8 @@ static void check_slice(const struct linnet_kernels *k, const char *name)
 		bad += !!memcmp(&x[i], f32 + i * 4, 4);
 		bad16 += !!memcmp(&b, bf16 + i * 2, 2);
 	}
-	test_ok(!bad && !bad16, "%s %s: %zu values differ, %zu as bfloat16", k->isa, name, bad, bad16);
+	test_ok(!bad && !bad16, "%s %s: %zu values differ, %zu as bfloat16", k->isa, name, bad,
+		bad16);
 out:
 	free(raw);
 	free(x);
@@ -237,7 +238,8 @@ static void check_product(const struct linnet_kernels *k, uint32_t type)
 				worst = INFINITY;
 		}
 	}
-	test_ok(worst <= 1, "%s %s: product off by %.3f of what is allowed", k->isa, t->name, worst);
+	test_ok(worst <= 1, "%s %s: product off by %.3f of what is allowed", k->isa, t->name,
+		worst);
 	free(act.buf);
 	free(mm.scratch);
 }

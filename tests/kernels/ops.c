@@ -39,7 +39,8 @@ static double ulp_of(double exact)
 {
 	float a = fabsf((float)exact);
 
-	return a < 0x1p-126f ? 0x1p-149 : isinf(a) ? 0x1p104 : (double)(nextafterf(a, INFINITY) - a);
+	return a < 0x1p-126f ? 0x1p-149 :
+	       isinf(a) ? 0x1p104 : (double)(nextafterf(a, INFINITY) - a);
 }
 
 /* ---- row operations: dst[n] of up to two sources and a parameter ---- */
@@ -174,8 +175,9 @@ static void test_rows_exact(const struct linnet_kernels *ref)
 					break;
 				case GELU:
 					/* as the formula says; it cancels, so in 64 bits */
-					u = (double)(0.5L * x * (1 + tanhl(sqrtl(2 / 3.14159265358979323846L) *
-							(x + 0.044715L * x * x * x))));
+					u = (double)(0.5L * x *
+						     (1 + tanhl(sqrtl(2 / 3.14159265358979323846L) *
+								(x + 0.044715L * x * x * x))));
 					want = u * y;
 					/* tanhl's own cancellation, and exp's argument rounded */
 					size = fabs(want) * (1 + fabs(x) + fabs(x * x * x) / 10) +
@@ -288,7 +290,8 @@ static void test_combine_rules(const struct linnet_kernels *ref)
 	float out[2] = { 0 }, zero[2] = { 0 }, v[2] = { 0x1p-140f, -7 };
 
 	ref->attn.combine(&acc, out, &none, zero, 2);
-	test_ok(acc.sum == 0 && acc.max == -INFINITY && out[0] == 0, "combine: nothing and nothing");
+	test_ok(acc.sum == 0 && acc.max == -INFINITY && out[0] == 0,
+		"combine: nothing and nothing");
 	ref->attn.combine(&acc, out, &part, v, 2);
 	test_ok(acc.sum == 3 && acc.max == 1.25f && !memcmp(out, v, sizeof(v)),
 		"combine: the first partial is copied");
@@ -520,7 +523,8 @@ static void test_attention_exact(const struct linnet_kernels *ref, uint32_t type
 	}
 	free(x);
 	test_ok(worst <= 1 && (!is_quantized(type) || squares / n < 1.1),
-		"reference: attention %s: %.2g of the most that rounding does, %.3g of its variance",
+		"reference: attention %s: %.2g of the most that rounding does, "
+		"%.3g of its variance",
 		linnet_type_info(type)->name, worst, squares / n);
 }
 

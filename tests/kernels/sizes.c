@@ -37,8 +37,8 @@ static bool granules_add_up(const struct linnet_kernels *k, enum linnet_act act,
 		size_t b = k->act_bytes(act, cols, n), most = (n + granule - 1) / granule * one;
 
 		if (b > most) {
-			printf("# %zu columns, %zu tokens: %zu bytes, granules of %zu: %zu\n", cols, n,
-			       b, granule, most);
+			printf("# %zu columns, %zu tokens: %zu bytes, granules of %zu: %zu\n", cols,
+			       n, b, granule, most);
 			return false;
 		}
 	}

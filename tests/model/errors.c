@@ -46,7 +46,8 @@ static bool says(const char *what, int ret, int code, const struct linnet_error 
 		ok = strstr(err->message, *texts);
 	test_ok(ok, "%s", what);
 	if (!ok)
-		printf("# result %d instead of %d, code %d: %s\n", ret, code, err->code, err->message);
+		printf("# result %d instead of %d, code %d: %s\n", ret, code, err->code,
+		       err->message);
 	return ok;
 }
 
@@ -108,8 +109,8 @@ static void test_model_options(void)
 	     "nothing.gguf");
 	SAYS("a folder", linnet_model_open(&m, dir, NULL, &err), -EISDIR, dir);
 	opts.engine = "magic";
-	SAYS("an engine that is not there", linnet_model_open(&m, path_of("good.gguf"), &opts, &err),
-	     -EINVAL, "engine", "magic");
+	SAYS("an engine that is not there",
+	     linnet_model_open(&m, path_of("good.gguf"), &opts, &err), -EINVAL, "engine", "magic");
 	opts.engine = NULL;
 	opts.n_threads = 100000;
 	SAYS("too many threads", linnet_model_open(&m, path_of("good.gguf"), &opts, &err), -EINVAL,
@@ -125,16 +126,16 @@ static void test_model_options(void)
 	free(saved);
 
 	large.newer[15] = 1;
-	SAYS("options of a newer version", linnet_model_open(&m, path_of("good.gguf"), &large.o, &err),
-	     -E2BIG, "newer version");
+	SAYS("options of a newer version",
+	     linnet_model_open(&m, path_of("good.gguf"), &large.o, &err), -E2BIG, "newer version");
 	large.newer[15] = 0;
 	SAYS("options of a newer version that are not set",
 	     linnet_model_open(&m, path_of("good.gguf"), &large.o, &err), 0, "");
 	linnet_model_close(m);
 	opts.size = sizeof(opts.size) + sizeof(opts.engine);
 	opts.n_threads = 100000;
-	SAYS("options of an older version", linnet_model_open(&m, path_of("good.gguf"), &opts, &err),
-	     0, "");
+	SAYS("options of an older version",
+	     linnet_model_open(&m, path_of("good.gguf"), &opts, &err), 0, "");
 	info.size = sizeof(info.size) + sizeof(info.architecture);
 	info.n_vocab = 77;
 	test_ok(!linnet_model_info(m, &info) && !strcmp(info.architecture, "llama") &&
@@ -187,13 +188,14 @@ static void test_session_options(void)
 	test_ok(mem.total >= mem.weights + mem.kv + mem.scratch && mem.kv && mem.weights,
 		"memory adds up");
 	mem.size = 1;
-	SAYS("memory info without its size", linnet_model_memory(m, &opts, &mem, &err), -EINVAL, "size");
+	SAYS("memory info without its size", linnet_model_memory(m, &opts, &mem, &err), -EINVAL,
+	     "size");
 	linnet_model_close(m);
 
 	model.memory_bytes = total / 4;
 	mem.size = sizeof(mem);
-	if (SAYS("a quarter of the memory", linnet_model_open(&m, path_of("good.gguf"), &model, &err),
-		 0, "")) {
+	if (SAYS("a quarter of the memory",
+		 linnet_model_open(&m, path_of("good.gguf"), &model, &err), 0, "")) {
 		opts.n_ctx = 1u << 20;
 		SAYS("a context that does not fit", CREATE, -ENOMEM, "good.gguf");
 		SAYS("as its memory info says", linnet_model_memory(m, &opts, &mem, &err), -ENOMEM,
@@ -204,7 +206,8 @@ static void test_session_options(void)
 	model = (struct linnet_model_options)LINNET_INIT(model);
 	model.vocab_only = true;
 	opts.n_ctx = 0;
-	if (SAYS("vocabulary only", linnet_model_open(&m, path_of("good.gguf"), &model, &err), 0, "")) {
+	if (SAYS("vocabulary only", linnet_model_open(&m, path_of("good.gguf"), &model, &err), 0,
+		 "")) {
 		SAYS("a session without weights", CREATE, -EINVAL, "good.gguf", "vocabulary only");
 		SAYS("loading what is not wanted", linnet_model_load(m, NULL, NULL, &err), -EINVAL,
 		     "vocabulary only");
@@ -226,23 +229,25 @@ static void test_calls(void)
 	if (!SAYS("a model", linnet_model_open(&m, path_of("good.gguf"), NULL, &err), 0, "") ||
 	    !SAYS("a session", linnet_session_create(&s, m, &opts, &err), 0, ""))
 		return;
-	test_ok(linnet_session_capacity(s) == 40 && !linnet_session_length(s), "empty, 40 positions");
+	test_ok(linnet_session_capacity(s) == 40 && !linnet_session_length(s),
+		"empty, 40 positions");
 	test_ok(!linnet_session_logits(s, 0), "no logits before a decode");
 	test_ok(!linnet_session_decode(s, NULL, 0, LINNET_LOGITS_LAST, &err) &&
 		!linnet_session_logits(s, 0), "nothing to decode");
 	for (int i = 0; i < 4; i++) {
 		ids[2] = bad[i];
-		SAYS("a token out of range", linnet_session_decode(s, ids, 3, LINNET_LOGITS_LAST, &err),
-		     -ERANGE, "id, ");
+		SAYS("a token out of range",
+		     linnet_session_decode(s, ids, 3, LINNET_LOGITS_LAST, &err), -ERANGE, "id, ");
 		ids[2] = 3;
 		test_ok(!linnet_session_length(s), "nothing was done");
 	}
 	SAYS("too many rows", linnet_session_decode(s, ids, 4, LINNET_LOGITS_ALL, &err), -EINVAL,
 	     "n_outputs, 3 for 4");
-	SAYS("more than the context",
-	     linnet_session_decode(s, ids, 41, LINNET_LOGITS_LAST, &err), -ENOSPC, "41 after 0 of 40");
+	SAYS("more than the context", linnet_session_decode(s, ids, 41, LINNET_LOGITS_LAST, &err),
+	     -ENOSPC, "41 after 0 of 40");
 	test_ok(!linnet_session_length(s), "nothing was done");
-	SAYS("all of the context", linnet_session_decode(s, ids, 40, LINNET_LOGITS_LAST, &err), 0, "");
+	SAYS("all of the context", linnet_session_decode(s, ids, 40, LINNET_LOGITS_LAST, &err), 0,
+	     "");
 	test_ok(linnet_session_logits(s, 0) && !linnet_session_logits(s, 1), "one row");
 	memcpy(before, linnet_session_logits(s, 0), sizeof(before));
 	SAYS("one more", linnet_session_decode(s, ids, 1, LINNET_LOGITS_LAST, &err), -ENOSPC,
@@ -251,7 +256,8 @@ static void test_calls(void)
 	     linnet_session_decode(s, ids, SIZE_MAX, LINNET_LOGITS_LAST, &err), -ENOSPC, "40");
 	test_ok(linnet_session_truncate(s, 41) == -EINVAL && !linnet_session_truncate(s, 39),
 		"truncating");
-	SAYS("the last again", linnet_session_decode(s, ids + 39, 1, LINNET_LOGITS_LAST, &err), 0, "");
+	SAYS("the last again", linnet_session_decode(s, ids + 39, 1, LINNET_LOGITS_LAST, &err), 0,
+	     "");
 	test_ok(!memcmp(before, linnet_session_logits(s, 0), sizeof(before)), "same logits");
 	linnet_session_destroy(s);
 	linnet_session_destroy(NULL);
@@ -311,7 +317,8 @@ static void test_cut(void)
 		} else {
 			ret = i & 2 ? linnet_model_load(m, NULL, NULL, &err) :
 				      linnet_session_create(&s, m, &session, &err);
-			SAYS("a file that was cut before", ret, -ESTALE, "cut.gguf", "changed", "8292");
+			SAYS("a file that was cut before", ret, -ESTALE, "cut.gguf", "changed",
+			     "8292");
 		}
 		linnet_session_destroy(s);
 		linnet_model_close(m);
@@ -336,9 +343,11 @@ static void test_nan(void)
 		ok = !linnet_model_open(&m, path_of(names[i]), NULL, &err) &&
 		     !linnet_session_create(&s, m, &opts, &err) &&
 		     !linnet_session_decode(s, ids, 30, LINNET_LOGITS_ALL, &err);
-		test_ok(ok && isnan(linnet_session_logits(s, 29)[7]), "%s: %s", names[i], err.message);
+		test_ok(ok && isnan(linnet_session_logits(s, 29)[7]), "%s: %s", names[i],
+			err.message);
 		if (ok && !linnet_sampler_create(&sampler, m, &greedy, &err))
-			test_ok(linnet_sampler_sample(sampler, linnet_session_logits(s, 0)) == -EINVAL,
+			test_ok(linnet_sampler_sample(sampler, linnet_session_logits(s, 0)) ==
+				-EINVAL,
 				"%s: there is nothing to sample", names[i]);
 		linnet_sampler_destroy(sampler);
 		linnet_session_destroy(s);

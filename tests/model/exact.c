@@ -166,8 +166,8 @@ static void test_ways(const char *name, uint32_t n)
 		{ "three threads", .model.n_threads = 3 },
 		{ "five threads", .model.n_threads = 5 },
 		{ "token by token", .model.n_threads = 2, .chunk = 1, .session.n_batch = 1 },
-		{ "token by token on one thread, a larger context", .model.n_threads = 1, .chunk = 1,
-		  .session.n_ctx = n + 300 },
+		{ "token by token on one thread, a larger context", .model.n_threads = 1,
+		  .chunk = 1, .session.n_ctx = n + 300 },
 		{ "seven tokens a pass", .model.n_threads = 3, .chunk = 7, .session.n_batch = 7 },
 		{ "passes of 64 in a batch of 100", .model.n_threads = 2, .chunk = 64,
 		  .session.n_batch = 100 },
@@ -177,7 +177,8 @@ static void test_ways(const char *name, uint32_t n)
 		{ "reference kernels, few tokens a pass", "ref", .model.n_threads = 2, .chunk = 5 },
 		{ "AVX2 kernels", "avx2", .model.n_threads = 2 },
 		{ "AVX2 kernels, token by token", "avx2", .model.n_threads = 2, .chunk = 1 },
-		{ "AVX-512 kernels, nine tokens a pass", "avx512", .model.n_threads = 2, .chunk = 9 },
+		{ "AVX-512 kernels, nine tokens a pass", "avx512", .model.n_threads = 2,
+		  .chunk = 9 },
 	};
 	static const char *const kv_names[] = { "F16", "Q8_0", "F32", "Q4_0" };
 	struct linnet_error err = { 0 };
@@ -190,8 +191,8 @@ static void test_ways(const char *name, uint32_t n)
 		int ret = run(path, &plain, n, &want, &err);
 
 		if (ret == -EINVAL && (kv == LINNET_KV_Q8_0 || kv == LINNET_KV_Q4_0)) {
-			test_ok(strstr(err.message, "multiples of 32"), "%s: %s KV is refused", name,
-				kv_names[kv]);
+			test_ok(strstr(err.message, "multiples of 32"), "%s: %s KV is refused",
+				name, kv_names[kv]);
 			free(want.logits);
 			continue;
 		}
@@ -244,7 +245,8 @@ static void test_reading(const char *name, uint32_t n)
 	struct way ways[] = {
 		{ "read with threads", .model.no_io_uring = true },
 		{ "read through the page cache", .model.no_direct_io = true },
-		{ "threads and page cache", .model = { .no_io_uring = true, .no_direct_io = true } },
+		{ "threads and page cache",
+		  .model = { .no_io_uring = true, .no_direct_io = true } },
 		{ "small pages", .model.no_huge_pages = true },
 		{ "weights that do not stay in memory", .model.memory_bytes = least },
 		{ "token by token", .chunk = 1, .session.n_batch = n, .model.memory_bytes = least },
@@ -295,13 +297,15 @@ static void test_experts(const char *name, uint32_t n)
 	}
 	for (int size = 0; size < 4; size++) {
 		const uint64_t memory = least + (all - least) * (uint64_t)size / 4;
-		struct linnet_model_options model = { .size = sizeof(model), .memory_bytes = memory };
+		struct linnet_model_options model = { .size = sizeof(model),
+						      .memory_bytes = memory };
 		const struct way ways[] = {
 			{ "all at once" },
 			{ "token by token", .chunk = 1, .session.n_batch = n },
 			{ "seven tokens a pass, one thread", .chunk = 7, .session.n_batch = n,
 			  .model.n_threads = 1 },
-			{ "token by token, threads and page cache", .chunk = 1, .session.n_batch = n,
+			{ "token by token, threads and page cache", .chunk = 1,
+			  .session.n_batch = n,
 			  .model = { .no_io_uring = true, .no_direct_io = true } },
 			{ "checksums", .chunk = 3, .session.n_batch = n, .model.verify = true },
 		};
@@ -394,7 +398,8 @@ static void test_history(const char *name, uint32_t n)
 	got.logits = calloc((size_t)n * info.n_vocab, 4);
 	for (uint32_t i = 0; i < n; i++)
 		other[i] = token(i + 7777, info.n_vocab);
-	test_ok(decode(s, &want, n, PASS, &err) && linnet_session_length(s) == n, "%s: %u tokens", name, n);
+	test_ok(decode(s, &want, n, PASS, &err) && linnet_session_length(s) == n, "%s: %u tokens",
+		name, n);
 
 	for (uint32_t at = 0; at <= n && ok; at += n / 5) {
 		ok = !linnet_session_truncate(s, n - at) && linnet_session_length(s) == n - at &&
@@ -450,7 +455,8 @@ static void test_history(const char *name, uint32_t n)
 	linnet_session_destroy(s);
 	memset(got.logits, 0, n * got.n_vocab * sizeof(float));
 	ok = !linnet_session_create(&s, m, &opts, &err);
-	test_ok(ok && decode(s, &got, n, PASS, &err) && same(&want, &got), "%s: a second session", name);
+	test_ok(ok && decode(s, &got, n, PASS, &err) && same(&want, &got), "%s: a second session",
+		name);
 	linnet_session_destroy(s);
 	linnet_model_close(m);
 	free(want.logits);

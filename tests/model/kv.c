@@ -110,7 +110,8 @@ static bool finish(struct linnet_session *s, struct result *r)
 {
 	uint32_t have = linnet_session_length(s);
 	bool ok = have <= N - SHOWN &&
-		  !linnet_session_decode(s, ids + have, N - SHOWN - have, LINNET_LOGITS_NONE, &err) &&
+		  !linnet_session_decode(s, ids + have, N - SHOWN - have, LINNET_LOGITS_NONE,
+					 &err) &&
 		  !linnet_session_decode(s, ids + N - SHOWN, SHOWN, LINNET_LOGITS_ALL, &err);
 
 	for (size_t i = 0; i < SHOWN && ok; i++)
@@ -151,8 +152,9 @@ static void test_saved(const char *name, enum linnet_kv_type type, bool streamed
 	struct linnet_session_options plain = { .kv_type = type };
 	struct linnet_session_options saved = { .kv_type = type, .kv_cache = cache };
 	struct linnet_model_info info = LINNET_INIT(info);
-	const struct linnet_session_options size = { .size = sizeof(size), .n_ctx = N, .n_batch = 128,
-						     .n_outputs = SHOWN, .kv_type = type };
+	const struct linnet_session_options size = { .size = sizeof(size), .n_ctx = N,
+						     .n_batch = 128, .n_outputs = SHOWN,
+						     .kv_type = type };
 	const uint64_t memory = streamed ? scarce(size) : LINNET_MEMORY_UNLIMITED;
 	struct linnet_model *m = open_model(memory);
 	struct linnet_session *s = m ? open_session(m, plain) : NULL;
@@ -185,8 +187,8 @@ static void test_saved(const char *name, enum linnet_kv_type type, bool streamed
 	m = open_model(memory);
 	s = open_session(m, saved);
 	memset(got.logits, 0, SHOWN * want.n_vocab * sizeof(float));
-	ok = s && linnet_session_restore(s, ids, N, &err) == 512 && linnet_session_length(s) == 512 &&
-	     !linnet_session_logits(s, 0);
+	ok = s && linnet_session_restore(s, ids, N, &err) == 512 &&
+	     linnet_session_length(s) == 512 && !linnet_session_logits(s, 0);
 	test_ok(ok && finish(s, &got) && same(&want, &got), "%s: restored, the same logits", name);
 	/* a text that parts from it within the second page, and back */
 	memcpy(text, ids, sizeof(text));
@@ -197,7 +199,8 @@ static void test_saved(const char *name, enum linnet_kv_type type, bool streamed
 	memset(got.logits, 0, SHOWN * want.n_vocab * sizeof(float));
 	test_ok(ok && finish(s, &got) && same(&want, &got), "%s: another text, and back", name);
 	text[0] = (int32_t)info.n_vocab;
-	test_ok(linnet_session_restore(s, text, N, &err) == -ERANGE && linnet_session_length(s) == N,
+	test_ok(linnet_session_restore(s, text, N, &err) == -ERANGE &&
+		linnet_session_length(s) == N,
 		"%s: a token that is not one changes nothing", name);
 	linnet_session_destroy(s);
 
@@ -433,7 +436,8 @@ static bool work(struct pair *p, unsigned rounds, uint32_t rng)
 		if (what < 5) {
 			uint32_t n = 1 + (rng >> 10) % 500;
 
-			ok = length == LONG || both_decode(p, text, n < LONG - length ? n : LONG - length);
+			ok = length == LONG ||
+			     both_decode(p, text, n < LONG - length ? n : LONG - length);
 		} else if (what < 7 && length < LONG) {
 			struct linnet_tokens in[THREE];
 			size_t n = 0;
@@ -441,8 +445,9 @@ static bool work(struct pair *p, unsigned rounds, uint32_t rng)
 			for (uint32_t i = 0; i < THREE; i++) {
 				linnet_session_select(p->s[0], i);
 				if (linnet_session_length(p->s[0]) + 20 <= LONG)
-					in[n++] = (struct linnet_tokens){
-						i, text + i, 1 + (rng >> 12) % 20, LINNET_LOGITS_LAST };
+					in[n++] = (struct linnet_tokens){ i, text + i,
+									  1 + (rng >> 12) % 20,
+									  LINNET_LOGITS_LAST };
 			}
 			ok = both_step(p, in, n);
 		} else if (what < 9) {
@@ -494,8 +499,8 @@ static void test_cold(const char *name, enum linnet_kv_type type, unsigned round
 			linnet_model_close(m);
 			return;
 		}
-		ok = ok && p.s[1] && !linnet_model_memory(m, &opts, &mem, &err) && mem.kv <= opts.kv_memory &&
-		     mem.kv_disk;
+		ok = ok && p.s[1] && !linnet_model_memory(m, &opts, &mem, &err) &&
+		     mem.kv <= opts.kv_memory && mem.kv_disk;
 		ok = ok && work(&p, rounds, 7 + (uint32_t)part);
 		test_ok(ok && stats_of(p.s[1]).kv_read && stats_of(p.s[1]).kv_written &&
 			!stats_of(p.s[0]).kv_read,
@@ -507,7 +512,8 @@ static void test_cold(const char *name, enum linnet_kv_type type, unsigned round
 		for (int k = 0; k < 2 && ok; k++)
 			ok = linnet_session_restore(p.s[k], ids, 0, &err) == 0 &&
 			     !linnet_session_decode(p.s[k], ids, N, LINNET_LOGITS_NONE, &err);
-		ok = ok && !linnet_session_save(p.s[1], &err) && !linnet_session_truncate(p.s[1], 0) &&
+		ok = ok && !linnet_session_save(p.s[1], &err) &&
+		     !linnet_session_truncate(p.s[1], 0) &&
 		     linnet_session_restore(p.s[1], ids, N, &err) == 512 &&
 		     !linnet_session_decode(p.s[1], ids + 512, N - 512, LINNET_LOGITS_NONE, &err) &&
 		     both_decode(&p, ids, 5);
@@ -519,8 +525,8 @@ static void test_cold(const char *name, enum linnet_kv_type type, unsigned round
 		ok = !system(command);
 	}
 	opts.kv_memory = least - 1;
-	test_ok(linnet_session_create(&p.s[0], m, &opts, &err) == -ENOMEM, "%s: a byte less: %s", name,
-		err.message);
+	test_ok(linnet_session_create(&p.s[0], m, &opts, &err) == -ENOMEM, "%s: a byte less: %s",
+		name, err.message);
 	opts.kv_memory = least;
 	opts.kv_dir = "/proc/none";
 	test_ok(linnet_session_create(&p.s[0], m, &opts, &err) == -ENOENT &&
@@ -553,7 +559,8 @@ static void test_failing_disk(void)
 	opts.kv_memory = least_kv(m, opts, &all);
 	if (wrong || linnet_session_create(&p.s[1], m, &opts, &err)) {
 		if (err.code == -ENOTSUP)
-			test_skip("failing disk", "the folder for temporary files is in memory (tmpfs)");
+			test_skip("failing disk",
+				  "the folder for temporary files is in memory (tmpfs)");
 		else
 			test_ok(false, "failing disk: %s", err.message);
 		linnet_session_destroy(p.s[0]);
@@ -571,7 +578,8 @@ static void test_failing_disk(void)
 			wrong += ret != -ENOSPC || !strstr(err.message, dir) ||
 				 linnet_session_length(p.s[1]) != at ||
 				 linnet_session_logits(p.s[1], 0);
-			ret = linnet_session_decode(p.s[1], text + at, 100, LINNET_LOGITS_LAST, &err);
+			ret = linnet_session_decode(p.s[1], text + at, 100, LINNET_LOGITS_LAST,
+						    &err);
 			wrong += ret != 0;
 		}
 		ret = linnet_session_decode(p.s[0], text + at, 100, LINNET_LOGITS_LAST, &err);
@@ -590,8 +598,10 @@ static void test_failing_disk(void)
 		wrong += ret || memcmp(linnet_session_logits(p.s[0], 0),
 				       linnet_session_logits(p.s[1], 0), p.n_vocab * sizeof(float));
 	}
-	test_ok(full > 2 && !wrong, "a full disk %u times: an error, and the same afterwards", full);
-	test_ok(broken > 1 && !wrong, "a broken disk %u times: an error, and the same afterwards", broken);
+	test_ok(full > 2 && !wrong, "a full disk %u times: an error, and the same afterwards",
+		full);
+	test_ok(broken > 1 && !wrong, "a broken disk %u times: an error, and the same afterwards",
+		broken);
 	linnet_session_destroy(p.s[0]);
 	linnet_session_destroy(p.s[1]);
 	linnet_model_close(m);
@@ -633,9 +643,11 @@ static void test_slow_disk(void)
 			writes_wait = true;
 		}
 		for (int k = 0; k < 2 && ok; k++)
-			ok = !linnet_session_decode(p.s[k], text + at, 64, LINNET_LOGITS_LAST, &err);
-		wrong += !ok || memcmp(linnet_session_logits(p.s[0], 0),
-				       linnet_session_logits(p.s[1], 0), info.n_vocab * sizeof(float));
+			ok = !linnet_session_decode(p.s[k], text + at, 64, LINNET_LOGITS_LAST,
+						    &err);
+		wrong += !ok ||
+			 memcmp(linnet_session_logits(p.s[0], 0), linnet_session_logits(p.s[1], 0),
+				info.n_vocab * sizeof(float));
 		if (at % 256 == 192) {
 			begun += writes_begun > before;
 			writes_wait = false;
@@ -645,8 +657,8 @@ static void test_slow_disk(void)
 	}
 	/* a page that is written when it is forgotten, and a session */
 	writes_wait = false;
-	test_ok(ok && !wrong && begun > 2, "a slow disk: pages are written while passes go on, %u times",
-		begun);
+	test_ok(ok && !wrong && begun > 2,
+		"a slow disk: pages are written while passes go on, %u times", begun);
 	linnet_session_destroy(p.s[0]);
 	linnet_session_destroy(p.s[1]);
 	linnet_model_close(m);
@@ -669,8 +681,10 @@ int main(void)
 	}
 	snprintf(path, sizeof(path), "%s/m.gguf", dir);
 	snprintf(cache, sizeof(cache), "%s/cache", dir);
-	snprintf(command, sizeof(command), "%s tests/tools/make_model.py -o %s --preset gemma3 --type q8_0 "
-		 "--ctx 4096 --layers 7 --vocab 400 --window 100 >/dev/null", python, path);
+	snprintf(command, sizeof(command),
+		 "%s tests/tools/make_model.py -o %s --preset gemma3 --type q8_0 --ctx 4096 "
+		 "--layers 7 --vocab 400 --window 100 >/dev/null",
+		 python, path);
 	if (!test_ok(!system(command), "a model is made"))
 		return test_end();
 	for (size_t i = 0; i < N; i++)

@@ -325,7 +325,8 @@ static void test_two_sessions(void)
 		abort();
 	so.n_ctx = TOKENS;
 	so.n_batch = 8;
-	test_ok(!linnet_session_create(&second, r.m, &so, &err), "a second session in a small budget");
+	test_ok(!linnet_session_create(&second, r.m, &so, &err),
+		"a second session in a small budget");
 	test_ok(decode(&r, TOKENS, got) && !memcmp(want, got, probe.n_vocab * sizeof(float)),
 		"the first one goes on");
 	linnet_session_destroy(second);
@@ -376,13 +377,15 @@ static void test_no_space(void)
 			uint64_t budget = j % 2 ? plain.all : r.least;
 
 			memset(got, 0, (size_t)3 * plain.n_vocab * sizeof(float));
-			ok = !linnet_model_set_memory(r.m, budget, &err) && decode(&r, chunk, got) &&
+			ok = !linnet_model_set_memory(r.m, budget, &err) &&
+			     decode(&r, chunk, got) &&
 			     !memcmp(want, got, (size_t)3 * plain.n_vocab * sizeof(float));
 		}
 		close_run(&r);
 	}
 	setrlimit(RLIMIT_AS, &old);
-	test_ok(ok, "%s: a limit on address space: %s", strrchr(path, '/') + 1, ok ? "the same" : err.message);
+	test_ok(ok, "%s: a limit on address space: %s", strrchr(path, '/') + 1,
+		ok ? "the same" : err.message);
 	free(want);
 	free(got);
 	close_run(&plain);
@@ -393,8 +396,8 @@ static bool make_model(const char *python, const char *name, const char *options
 	char command[512];
 
 	snprintf(path, sizeof(path), "%s/%s.gguf", dir, name);
-	snprintf(command, sizeof(command), "%s tests/tools/make_model.py %s -o %s >/dev/null", python,
-		 options, path);
+	snprintf(command, sizeof(command), "%s tests/tools/make_model.py %s -o %s >/dev/null",
+		 python, options, path);
 	return test_ok(!system(command), "a model is made: %s", name);
 }
 

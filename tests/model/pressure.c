@@ -128,7 +128,8 @@ static void test_follow(void)
 	m->budget = m->kept = all + (64 << 20);
 	m->measured_ns = m->looked_ns = 0;
 	test_ok(decode(s, got, info.n_vocab) && !memcmp(want, got, bytes) &&
-		m->budget < all + (64 << 20) && m->budget >= m->least, "no free memory: less is used");
+		m->budget < all + (64 << 20) && m->budget >= m->least,
+		"no free memory: less is used");
 
 	/* another program ends: in steps, not at once */
 	linnet_model_set_memory(m, m->least, NULL);
@@ -144,7 +145,8 @@ static void test_follow(void)
 		ok = decode(s, got, info.n_vocab) && !memcmp(want, got, bytes) &&
 		     m->budget <= was + was / 4;
 	}
-	test_ok(ok && resident(m) == all && steps > 1, "free memory: all is back after %u steps", steps);
+	test_ok(ok && resident(m) == all && steps > 1, "free memory: all is back after %u steps",
+		steps);
 
 	/* pressure; first with so much free memory that it is not for us, then with none */
 	before = m->budget;
@@ -253,8 +255,8 @@ static void test_stalls(void)
 		test_skip("stalls", "the kernel does not tell of pressure, or not to us");
 		return;
 	}
-	test_ok(linnet_pressure_fd(p) >= 0 && *linnet_pressure_sources(p), "what tells of pressure: %s",
-		linnet_pressure_sources(p));
+	test_ok(linnet_pressure_fd(p) >= 0 && *linnet_pressure_sources(p),
+		"what tells of pressure: %s", linnet_pressure_sources(p));
 	for (int i = 0; i < 2 && fd < 0; i++) {
 		snprintf(group, sizeof(group), "%s/linnet-pressure.%d", roots[i], getpid());
 		if (mkdir(group, 0755))
@@ -267,7 +269,8 @@ static void test_stalls(void)
 		}
 	}
 	if (fd < 0 || !strstr(linnet_pressure_sources(p), "stalls")) {
-		test_skip("stalls that are made", "no right to make control groups, or no stalls told of");
+		test_skip("stalls that are made",
+			  "no right to make control groups, or no stalls told of");
 		linnet_pressure_close(p);
 		return;
 	}
@@ -379,8 +382,9 @@ int main(void)
 		return 77;
 	}
 	snprintf(path, sizeof(path), "%s/model.gguf", dir);
-	snprintf(command, sizeof(command), "%s tests/tools/make_model.py --layers 8 --embd 256 "
-		 "--ff 1024 --heads 8 --kv-heads 2 --vocab 2048 --no-tied --type q8_0 -o %s >/dev/null",
+	snprintf(command, sizeof(command),
+		 "%s tests/tools/make_model.py --layers 8 --embd 256 --ff 1024 --heads 8 "
+		 "--kv-heads 2 --vocab 2048 --no-tied --type q8_0 -o %s >/dev/null",
 		 python, path);
 	if (!test_ok(!system(command), "a model is made"))
 		return test_end();

@@ -57,8 +57,9 @@ static void decode(const int32_t *ids, size_t n, enum linnet_logits rows)
 /* A pair of tokens; whether the first draft token was right. */
 static bool pair(uint64_t seed, const int32_t *draft, int32_t *a, int32_t *b)
 {
-	struct linnet_sampler_options opts = { .size = sizeof(opts), .temperature = TEMP, .top_k = K,
-					       .seed = seed };
+	struct linnet_sampler_options opts = {
+		.size = sizeof(opts), .temperature = TEMP, .top_k = K, .seed = seed,
+	};
 	const int32_t last = prompt[n_prompt - 1];
 	struct linnet_sampler *sampler;
 	bool right = false;
@@ -107,7 +108,8 @@ int main(void)
 	}
 	linnet_model_info(m, &info);
 	n_vocab = info.n_vocab;
-	n_prompt = (int)linnet_tokenize(m, PROMPT, strlen(PROMPT), LINNET_TOKENIZE_SPECIAL, prompt, 60);
+	n_prompt = (int)linnet_tokenize(m, PROMPT, strlen(PROMPT), LINNET_TOKENIZE_SPECIAL, prompt,
+					60);
 	decode(prompt, (size_t)n_prompt, LINNET_LOGITS_LAST);
 	choices(linnet_session_logits(s, 0), first, p1);
 	for (int k = 0; k < K; k++) {
@@ -117,7 +119,8 @@ int main(void)
 	}
 	for (int way = 0; way < 3; way++) {
 		/* none; the likeliest tokens; unlikely ones */
-		const int32_t drafts[][2] = { { first[0], second[0][0] }, { first[2], second[2][3] } };
+		const int32_t drafts[][2] = { { first[0], second[0][0] },
+					      { first[2], second[2][3] } };
 		unsigned seen[K][K] = { 0 }, n_right = 0, n_wrong = 0, n_cells = 0;
 		double chi = 0;
 
@@ -125,7 +128,8 @@ int main(void)
 			int32_t a, b;
 			int i, j;
 
-			n_right += pair(1 + seed + (uint64_t)way * SEEDS, way ? drafts[way - 1] : NULL, &a, &b);
+			n_right += pair(1 + seed + (uint64_t)way * SEEDS,
+					way ? drafts[way - 1] : NULL, &a, &b);
 			i = find(first, a);
 			j = i < 0 ? -1 : find(second[i], b);
 			if (j < 0)
@@ -148,8 +152,8 @@ int main(void)
 		test_ok(!n_wrong && n_cells > 8 && chi < n_cells + 5 * sqrt(2.0 * n_cells) &&
 			(!way || (n_right > SEEDS / 50 && n_right < SEEDS * 49 / 50)),
 			"%s: chi-square of %u kinds of pairs is %.1f (%u drafts of %d were right)",
-			way == 2 ? "unlikely drafts" : way ? "likely drafts" : "no drafts", n_cells, chi,
-			n_right, SEEDS);
+			way == 2 ? "unlikely drafts" : way ? "likely drafts" : "no drafts",
+			n_cells, chi, n_right, SEEDS);
 	}
 	linnet_session_destroy(s);
 	linnet_model_close(m);

@@ -43,7 +43,8 @@ TEST(mmap_rejected)
 	CHECK_ERR((intptr_t)mmap(NULL, 4096, PROT_READ, MAP_SHARED, fd, off.offset + 4096), EINVAL);
 	CHECK_ERR((intptr_t)mmap(NULL, 2 * SIZE, PROT_READ, MAP_SHARED, fd, off.offset), EINVAL);
 	/* Another file has no right to it. */
-	CHECK_ERR((intptr_t)mmap(NULL, SIZE, PROT_READ, MAP_SHARED, dev_open(), off.offset), EACCES);
+	CHECK_ERR((intptr_t)mmap(NULL, SIZE, PROT_READ, MAP_SHARED, dev_open(), off.offset),
+		  EACCES);
 }
 
 TEST(direct_read)

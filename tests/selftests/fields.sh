@@ -11,14 +11,18 @@ trap 'rm -rf "$tmp"' EXIT
 
 # "@field: in: ..." in a structure; all fields of those that have no direction; an array
 # is the two that a submission has.
-awk '/^struct drm_linnet_[a-z_]+ \{/ { name = substr($2, 12); plain = name ~ /^(binding|sync|uring_cmd)$/ }
+awk '/^struct drm_linnet_[a-z_]+ \{/ {
+		name = substr($2, 12)
+		plain = name ~ /^(binding|sync|uring_cmd)$/
+	}
 	/^};/ { name = "" }
 	name && match($0, /@[a-z_]+:/) {
 		field = substr($0, RSTART + 1, RLENGTH - 2)
 		if (name == "array") {
 			print "submit." "bindings." field
 			print "submit." "syncs." field
-		} else if ((plain || $0 ~ /: in: /) && !(name == "submit" && field ~ /^(bindings|syncs)$/))
+		} else if ((plain || $0 ~ /: in: /) &&
+			   !(name == "submit" && field ~ /^(bindings|syncs)$/))
 			print name "." field
 	}' uapi/drm/linnet_accel.h | sort -u >"$tmp/fields"
 sed -n 's/^\t\(WRONG\|ANY\)(\([a-z_]*\), \([a-z_.]*\).*/\2.\3/p

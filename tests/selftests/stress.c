@@ -79,7 +79,8 @@ static void use(int fd, struct io_uring *ring, unsigned int steps)
 			sub_bind(j, 0, att[i], 0, 4096);
 			j->args.flags = rnd(2) ? DRM_LINNET_SUBMIT_NOWAIT : 0;
 			if (ring && rnd(2)) {
-				dev_prep(ring, fd, DRM_LINNET_URING_SUBMIT, &j->args, sizeof(j->args));
+				dev_prep(ring, fd, DRM_LINNET_URING_SUBMIT, &j->args,
+					 sizeof(j->args));
 				io_uring_submit(ring);
 			} else {
 				j->args.flags = DRM_LINNET_SUBMIT_NOWAIT;

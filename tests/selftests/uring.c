@@ -428,7 +428,9 @@ TEST(bo_wait)
 {
 	int fd = dev_open();
 	uint32_t ctx = dev_ctx(fd), bo = dev_bo(fd, 4096), att = dev_attach(fd, ctx, bo);
-	struct drm_linnet_bo_wait wait[3] = { { .handle = bo }, { .handle = bo }, { .handle = bo } };
+	struct drm_linnet_bo_wait wait[3] = { { .handle = bo },
+					      { .handle = bo },
+					      { .handle = bo } };
 	struct sim s;
 	struct sub j;
 

@@ -488,7 +488,8 @@ def main():
     ap.add_argument("--type", default="f32", choices=g.TYPES, metavar="TYPE",
                     help="type of every matrix (default f32)")
     ap.add_argument("--type-map", metavar="P=TYPE,..",
-                    help="other types for some: attn_v=q6_k,ffn_down=q6_k,output=q6_k or blk.0.*=f16")
+                    help="other types for some: attn_v=q6_k,ffn_down=q6_k,output=q6_k or "
+                         "blk.0.*=f16")
     ap.add_argument("--arch", choices=("llama", "qwen2", "qwen3", "qwen3moe", "phi3", "gemma2",
                                        "gemma3"))
     for name, text in (("layers", "number of blocks"), ("embd", "model width"),

@@ -67,7 +67,9 @@ static void write_model(void)
 		const uint32_t n = elements[i % LINNET_EXPERT_TENSORS];
 
 		snprintf(names[i], sizeof(names[i]), "t%d", i);
-		f.t[f.nt++] = (struct gguf_tensor_row) { names[i], 0, 3, { n, 1, EXPERTS }, 0, offset };
+		f.t[f.nt++] = (struct gguf_tensor_row){
+			names[i], 0, 3, { n, 1, EXPERTS }, 0, offset,
+		};
 		offset += ((uint64_t)n * EXPERTS * 4 + 31) & ~31ull;
 	}
 	f.data_bytes = 0;
@@ -75,7 +77,8 @@ static void write_model(void)
 	data = b.n;
 	put_zero(&b, offset);
 	for (int i = 0; i < TENSORS; i++)
-		for (uint64_t at = 0; at < elements[i % LINNET_EXPERT_TENSORS] * 4ull * EXPERTS; at++)
+		for (uint64_t at = 0; at < elements[i % LINNET_EXPERT_TENSORS] * 4ull * EXPERTS;
+		     at++)
 			b.p[data + f.t[i].offset + at] = byte_of((size_t)i, at);
 	if (write_file(path, b.p, b.n)) {
 		test_ok(false, "write %s: %s", path, strerror(errno));
@@ -97,8 +100,9 @@ static bool setup(struct setup *s, uint32_t n_places, bool uring, bool direct, b
 	struct linnet_queue_options qo = { .no_io_uring = !uring };
 	struct linnet_engine_options eo = { .n_threads = 1 };
 	struct linnet_weights_options wo = { .no_direct_io = !direct };
-	struct linnet_experts_options xo = { .n_experts = EXPERTS, .n_used = 2, .n_places = n_places,
-					     .verify = verify };
+	struct linnet_experts_options xo = {
+		.n_experts = EXPERTS, .n_used = 2, .n_places = n_places, .verify = verify,
+	};
 	struct linnet_expert_layer layer[LAYERS];
 	char name[16];
 	int ret;
@@ -161,7 +165,8 @@ static long layer(struct setup *s, uint32_t l, const int32_t *ids, size_t n)
 			for (uint32_t t = 0; t < LINNET_EXPERT_TENSORS; t++) {
 				const uint64_t bytes = elements[t] * 4ull;
 				const unsigned char *p = (unsigned char *)region->addr +
-					linnet_experts_offset(s->x, l, t) + (uint64_t)table[e] * stride;
+							 linnet_experts_offset(s->x, l, t) +
+							 (uint64_t)table[e] * stride;
 
 				for (uint64_t at = 0; at < bytes; at++)
 					bad += p[at] != byte_of(l * LINNET_EXPERT_TENSORS + t,
@@ -208,7 +213,8 @@ static void test_sizes(bool uring, bool direct)
 			for (uint32_t l = 0; l < LAYERS && !bad; l++) {
 				/* right in most cases */
 				if (round % 2 && l + 1 < LAYERS && linnet_experts_want_guess(s.x)) {
-					const int32_t guess[] = { ids[0], next(&x) % 2 ? ids[1] : 5 };
+					const int32_t guess[] = { ids[0],
+								  next(&x) % 2 ? ids[1] : 5 };
 
 					linnet_experts_guess(s.x, l + 1, guess, 2);
 				}
@@ -217,7 +223,8 @@ static void test_sizes(bool uring, bool direct)
 			if (round % 4 == 3)
 				linnet_experts_limit(s.x, (uint32_t)(next(&x) % (sizes[i] + 1)));
 		}
-		test_ok(!bad, "%s, %s, %u places: all bytes are right: %ld", name, io, sizes[i], bad);
+		test_ok(!bad, "%s, %s, %u places: all bytes are right: %ld", name, io, sizes[i],
+			bad);
 		teardown(&s);
 	}
 }
@@ -241,8 +248,9 @@ static void test_use(void)
 	linnet_experts_stats(s.x, &st);
 	test_ok(!bad && st.hits == before.hits + 2 && st.misses == before.misses,
 		"experts that are chosen often stay");
-	test_ok(linnet_experts_begin(s.x, 0, (int32_t[]) { 0, EXPERTS }, 2, 1) == -ERANGE &&
-		linnet_experts_begin(s.x, 0, (int32_t[]) { -1 }, 1, 1) == -ERANGE, "no such expert");
+	test_ok(linnet_experts_begin(s.x, 0, (int32_t[]){ 0, EXPERTS }, 2, 1) == -ERANGE &&
+		linnet_experts_begin(s.x, 0, (int32_t[]){ -1 }, 1, 1) == -ERANGE,
+		"no such expert");
 	teardown(&s);
 }
 
@@ -285,7 +293,8 @@ static void test_guess(void)
 	linnet_experts_stats(s.x, &wrong);
 	test_ok(!bad && wrong.ahead < 20 && !wrong.ahead_used, "wrong guesses: %llu read ahead",
 		(unsigned long long)wrong.ahead);
-	test_ok(wrong.hits + wrong.misses == right.hits + right.misses, "what is needed is counted alike");
+	test_ok(wrong.hits + wrong.misses == right.hits + right.misses,
+		"what is needed is counted alike");
 	bad = guessed(&s, 400, 0);
 	linnet_experts_stats(s.x, &more);
 	test_ok(!bad && more.ahead > wrong.ahead + 100, "they become right: %llu read ahead",
@@ -308,7 +317,8 @@ static void test_guess(void)
 	mode = PLAIN;
 	linnet_experts_stats(s.x, &more);
 	bad += layer(&s, 1, (int32_t[]) { 4, 6 }, 2);
-	test_ok(!bad && more.ahead == 2, "a guess that cannot be read is of no consequence: %ld", bad);
+	test_ok(!bad && more.ahead == 2, "a guess that cannot be read is of no consequence: %ld",
+		bad);
 	teardown(&s);
 }
 
@@ -334,9 +344,9 @@ static void test_limit(void)
 	none = touched(linnet_experts_region(s.x));
 	for (uint32_t l = 0; l < LAYERS; l++)
 		bad += layer(&s, l, all, EXPERTS);
-	test_ok(!bad && less < full / 3 && !none &&
-		touched(linnet_experts_region(s.x)) <= 4096, "memory goes with the limit: %llu, %llu, %llu",
-		(unsigned long long)full, (unsigned long long)less, (unsigned long long)none);
+	test_ok(!bad && less < full / 3 && !none && touched(linnet_experts_region(s.x)) <= 4096,
+		"memory goes with the limit: %llu, %llu, %llu", (unsigned long long)full,
+		(unsigned long long)less, (unsigned long long)none);
 	teardown(&s);
 }
 
@@ -359,8 +369,8 @@ static void test_faults(void)
 		mode = PLAIN;
 		test_ok(ret == -EIO && again == -EIO && strstr(err.message, path) &&
 			strstr(err.message, "offset, ") && !layer(&s, 1, all, EXPERTS) &&
-			!layer(&s, 2, all, EXPERTS), "a disk that fails from read %d on, and recovers",
-			bad_from);
+			!layer(&s, 2, all, EXPERTS),
+			"a disk that fails from read %d on, and recovers", bad_from);
 		teardown(&s);
 	}
 	if (!setup(&s, 4, false, true, true))

@@ -467,7 +467,8 @@ static void test_values(void)
 	if (!g)
 		return;
 	test_ok(linnet_gguf_kv_count(g) == f.kv_count && linnet_gguf_version(g) == 3 &&
-		linnet_gguf_alignment(g) == 32 && !strcmp(linnet_gguf_path(g), in_dir("model.gguf")),
+		linnet_gguf_alignment(g) == 32 &&
+		!strcmp(linnet_gguf_path(g), in_dir("model.gguf")),
 		"counts, version, alignment, path");
 	for (size_t i = 0; i < linnet_gguf_kv_count(g); i++) {
 		kv = linnet_gguf_kv(g, i);
@@ -901,7 +902,8 @@ static void test_split(void)
 			     linnet_gguf_find_tensor(g, order[i]) == t &&
 			     !strcmp(linnet_gguf_file_path(g, t->file), in_dir(part));
 			if (i % 2)
-				ok = ok && t->offset + t->bytes == linnet_gguf_file_bytes(g, t->file);
+				ok = ok &&
+				     t->offset + t->bytes == linnet_gguf_file_bytes(g, t->file);
 		}
 		test_ok(ok, "its parts and tensors in order, part %d named", named + 1);
 		linnet_gguf_close(g);
@@ -930,8 +932,8 @@ static void test_split(void)
 	    s.no[1] = 2; s.no[2] = 1);
 	SET("a part twice", 0, -EINVAL, "-00003-of-00003.gguf: split.no", "value 1 in part 3",
 	    s.no[2] = 1);
-	SET("no part is the first", 0, -EINVAL, "split.no 1 of split.count 3", "-00002-of-00003.gguf",
-	    s.no[0] = 1);
+	SET("no part is the first", 0, -EINVAL, "split.no 1 of split.count 3",
+	    "-00002-of-00003.gguf", s.no[0] = 1);
 	SET("the first part is another's", 1, -EINVAL, "-00001-of-00003.gguf", "split.no",
 	    s.no[0] = 2);
 	SET("the count is not the name's", 0, -EINVAL, "split.count 4", "-00001-of-00004.gguf",

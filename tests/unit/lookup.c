@@ -50,7 +50,8 @@ int main(void)
 			continue;
 		found++;
 		for (size_t j = 2; j <= i && !there; j++)
-			there = all[j - 1] == all[i] && all[j - 2] == all[i - 1] && all[j] == draft[0];
+			there = all[j - 1] == all[i] && all[j - 2] == all[i - 1] &&
+				all[j] == draft[0];
 		wrong += !there;
 	}
 	test_ok(found > 19000 && !wrong, "%zu drafts in random text, all seen before", found);

@@ -88,7 +88,8 @@ int main(void)
 	test_ok(!linnet_region_pool_free(root), "a system without a pool of huge pages");
 	put("sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages", "12\n");
 	put("sys/kernel/mm/hugepages/hugepages-2048kB/resv_hugepages", "5\n");
-	test_ok(linnet_region_pool_free(root) == 7 << 21, "pages of the pool that are not spoken for");
+	test_ok(linnet_region_pool_free(root) == 7 << 21,
+		"pages of the pool that are not spoken for");
 	put("sys/kernel/mm/hugepages/hugepages-2048kB/resv_hugepages", "13\n");
 	test_ok(!linnet_region_pool_free(root), "more are spoken for than there are");
 

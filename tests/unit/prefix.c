@@ -396,14 +396,16 @@ static void test_deaths(void)
 		wrong += found < 0 || (!WIFSIGNALED(status) && !found);
 		whole += found == 1;
 		/* whoever comes next saves it, and tidies up */
-		wrong += save(p, ids, 0, PAGE) || save(p, ids, 1, PAGE) || there(p, ids, 0, PAGE) != 1;
+		wrong += save(p, ids, 0, PAGE) || save(p, ids, 1, PAGE) ||
+			 there(p, ids, 0, PAGE) != 1;
 		clean = !look().temporary;
 		wrong += !clean;
 		linnet_prefix_close(p);
 		empty();
 	}
 	test_ok(!wrong && died > 5 && whole > 0,
-		"death in each of %d system calls: a right file or none, no temporary one stays", died);
+		"death in each of %d system calls: a right file or none, no temporary one stays",
+		died);
 }
 
 /* Processes save and load all the time in a folder that is too small, and are killed. */

@@ -277,7 +277,8 @@ static void test_direct(bool uring, const char *name)
 		int result;
 	} cases[] = {
 		{ 0, 1, 0 }, { 12345, 54321, 0 }, { 4095, 2, 0 }, { FILE_BYTES - 10, 10, 0 },
-		{ 0, FILE_BYTES, 0 }, { FILE_BYTES - 10, 11, -ENODATA }, { 0, FILE_BYTES + 1, -ENODATA },
+		{ 0, FILE_BYTES, 0 }, { FILE_BYTES - 10, 11, -ENODATA },
+		{ 0, FILE_BYTES + 1, -ENODATA },
 	};
 	int fd = open_content(O_DIRECT), ret;
 	struct linnet_queue *q;
@@ -290,7 +291,8 @@ static void test_direct(bool uring, const char *name)
 	buf = blocks(FILE_BYTES + 2 * BLOCK);
 	q = queue(uring, 4);
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-		uint64_t from = cases[i].offset & ~(uint64_t)(BLOCK - 1), lead = cases[i].offset - from;
+		uint64_t from = cases[i].offset & ~(uint64_t)(BLOCK - 1);
+		uint64_t lead = cases[i].offset - from;
 		struct linnet_read r = {
 			.fd = fd, .buf = buf, .offset = from, .align = BLOCK,
 			.bytes = (lead + cases[i].need + BLOCK - 1) & ~(size_t)(BLOCK - 1),
@@ -431,10 +433,11 @@ static void test_bad_reads(void)
 			retries = linnet_queue_retries(q);
 			test_ok(ret == want && (ret || !memcmp(buf, content + 8192, bytes)) &&
 				calls >= modes[m].least && calls <= modes[m].most,
-				"threads: %s reads, alignment %zu: %d after %d calls", modes[m].name,
-				align, ret, calls);
-			test_ok(retries == (uint64_t)calls - 1, "threads: %s reads: %d retries counted",
-				modes[m].name, (int)retries);
+				"threads: %s reads, alignment %zu: %d after %d calls",
+				modes[m].name, align, ret, calls);
+			test_ok(retries == (uint64_t)calls - 1,
+				"threads: %s reads: %d retries counted", modes[m].name,
+				(int)retries);
 			linnet_queue_destroy(q);
 		}
 	}
@@ -486,8 +489,8 @@ static void test_rate(bool uring, const char *name)
 		       memcmp(r[i].buf, content + i * BYTES, BYTES);
 		free(r[i].buf);
 	}
-	test_ok(!bad && took > want * 0.9, "%s: %d KiB at %d KiB/s in %.3f s", name, N * BYTES >> 10,
-		RATE >> 10, took);
+	test_ok(!bad && took > want * 0.9, "%s: %d KiB at %d KiB/s in %.3f s", name,
+		N * BYTES >> 10, RATE >> 10, took);
 	/* a machine that is busy with other things may take longer */
 	test_ok(at_half > want * 0.4 && took < want * 5, "%s: evenly: half of it in %.3f s", name,
 		at_half);

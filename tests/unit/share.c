@@ -61,7 +61,8 @@ static bool start(struct mine *m)
 	m->bytes = 0;
 	for (size_t i = 0; i < UNITS; i++)
 		m->bytes += pages[i] * PAGE;
-	m->memory = mmap(NULL, m->bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	m->memory = mmap(NULL, m->bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1,
+			 0);
 	m->bytes = 0;
 	for (size_t i = 0; i < UNITS; i++) {
 		m->unit[i] = (struct linnet_share_unit){ m->memory + m->bytes, pages[i] * PAGE };
@@ -191,7 +192,8 @@ static void test_two(void)
 	kill_child(&b);
 	kill_child(&c);
 	ra = hear_of(&a);
-	test_ok(ra.taken >= 0 && ra.right, "two are killed while another comes (it took %d)", ra.taken);
+	test_ok(ra.taken >= 0 && ra.right, "two are killed while another comes (it took %d)",
+		ra.taken);
 	kill_child(&a);
 	a = spawn();
 	ra = hear_of(&a);
@@ -215,12 +217,14 @@ static void test_race(void)
 	for (int tries = 0; tries < 200 && ok; tries++) {
 		for (int i = 0; i < 2; i++)
 			linnet_share_stats(m[i].s, &st[i]);
-		if (st[0].given + st[1].given == m[0].bytes && st[0].taken + st[1].taken == m[0].bytes)
+		if (st[0].given + st[1].given == m[0].bytes &&
+		    st[0].taken + st[1].taken == m[0].bytes)
 			break;
 		usleep(10000);
 	}
 	for (size_t u = 0; u < UNITS && ok; u++)
-		ok = inode_at(m[0].unit[u].addr) && inode_at(m[0].unit[u].addr) == inode_at(m[1].unit[u].addr);
+		ok = inode_at(m[0].unit[u].addr) &&
+		     inode_at(m[0].unit[u].addr) == inode_at(m[1].unit[u].addr);
 	test_ok(ok && all_right(&m[0]) && all_right(&m[1]) && st[0].serving != st[1].serving,
 		"two that fill everything at once end with one copy");
 	if (!ok)
@@ -268,8 +272,10 @@ static void test_deaths(int rounds)
 			kill_child(&c[i]);
 		}
 	}
-	test_ok(!wrong && heard > rounds, "%d processes killed at any moment, %d asked before: no byte is "
-		"wrong (%d units came from others)", 4 * rounds, heard, taken);
+	test_ok(!wrong && heard > rounds,
+		"%d processes killed at any moment, %d asked before: no byte is wrong "
+		"(%d units came from others)",
+		4 * rounds, heard, taken);
 }
 
 /* A peer that sends what is not sealed, too short, or no unit of ours. */
@@ -277,7 +283,10 @@ static void test_hostile(void)
 {
 	struct mine m;
 	struct sockaddr_un to = { .sun_family = AF_UNIX };
-	struct { struct linnet_hash128 name; uint64_t unit, bytes; } msg = { name, 1, pages[1] * PAGE };
+	struct {
+		struct linnet_hash128 name;
+		uint64_t unit, bytes;
+	} msg = { name, 1, pages[1] * PAGE };
 	int wrong = 0;
 
 	if (!test_ok(start(&m), "a server"))
@@ -285,7 +294,8 @@ static void test_hostile(void)
 	snprintf(to.sun_path, sizeof(to.sun_path), "%s/linnet-%016llx%016llx", dir,
 		 (unsigned long long)name.v[1], (unsigned long long)name.v[0]);
 	for (int how = 0; how < 6; how++) {
-		int fd = memfd_create("x", MFD_ALLOW_SEALING), s = socket(AF_UNIX, SOCK_SEQPACKET, 0);
+		int fd = memfd_create("x", MFD_ALLOW_SEALING);
+		int s = socket(AF_UNIX, SOCK_SEQPACKET, 0);
 		union {
 			char buf[CMSG_SPACE(sizeof(int))];
 			struct cmsghdr align;
@@ -300,7 +310,8 @@ static void test_hostile(void)
 		if (ftruncate(fd, (off_t)(how == 1 ? PAGE : pages[1] * PAGE)))
 			exit(1);
 		if (how)
-			fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL);
+			fcntl(fd, F_ADD_SEALS,
+			      F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL);
 		c->cmsg_level = SOL_SOCKET;
 		c->cmsg_type = SCM_RIGHTS;
 		c->cmsg_len = CMSG_LEN(sizeof(int));
@@ -313,7 +324,8 @@ static void test_hostile(void)
 		close(fd);
 	}
 	have_all(&m);
-	test_ok(!wrong && all_right(&m), "descriptors that are not sealed or not right are not taken");
+	test_ok(!wrong && all_right(&m),
+		"descriptors that are not sealed or not right are not taken");
 	end(&m);
 }
 

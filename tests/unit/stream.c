@@ -309,7 +309,8 @@ static const struct rule rules[] = {
 	{ LINNET_OP_MATMUL_EXPERTS, 1, NE1, 3, -1,
 	  "src has neither one row nor one for each expert used" },
 	{ LINNET_OP_MATMUL_EXPERTS, 2, NE2, M, -1, "a number of experts is not a constant" },
-	{ LINNET_OP_ROPE_TABLE, 0, NE0, 7, -1, "the number of rotated elements is not an even constant" },
+	{ LINNET_OP_ROPE_TABLE, 0, NE0, 7, -1,
+	  "the number of rotated elements is not an even constant" },
 	{ LINNET_OP_ROPE_TABLE, 1, NE0, 5, -1, "dst and pos differ in number of tokens" },
 	{ LINNET_OP_ROPE_TABLE, 2, NE0, 5, -1, "factors are not half the rotated elements" },
 	{ LINNET_OP_ROPE_TABLE, 0, ATTR, 0, -1, "freq_base is not positive" },
@@ -375,8 +376,8 @@ static void set_field(char *stream, uint32_t op, int at, enum field field, uint6
 	}
 }
 
-static void refused(const void *data, size_t bytes, int code, int op, int operand_, const char *what,
-		    const char *name)
+static void refused(const void *data, size_t bytes, int code, int op, int operand_,
+		    const char *what, const char *name)
 {
 	struct linnet_stream_error why = { -9, -9, "" };
 	struct linnet_stream *s = NULL;
@@ -647,7 +648,8 @@ static void random_op(enum linnet_opcode code)
 		linnet_builder_u32(&b, below(2) ? 0 : below(700));
 		n = is_quantized(type) ? 32 : 1 + below(40);
 		R3(F32, n, heads * group, t), R3(F32, d, heads * group, t);
-		R4(type, d, LINNET_KV_PAGE, heads, pages), R4(type, n, LINNET_KV_PAGE, heads, pages);
+		R4(type, d, LINNET_KV_PAGE, heads, pages),
+		R4(type, n, LINNET_KV_PAGE, heads, pages);
 		R1(I32, t), R1(I32, t), R2(I32, pages, seqs);
 		break;
 	case LINNET_OP_GLU:
@@ -980,16 +982,18 @@ static bool valid_case(uint64_t seed, enum linnet_opcode code)
 					memcpy(after[i], r.base[i], n);
 				for (size_t j = 0; j < n; j++) {
 					if (mark[i][j] && before[i][j] != r.base[i][j]) {
-						printf("# case %" PRIu64 ": %s on %s wrote byte %zu of "
-						       "slot %u\n", seed, linnet_op_name(code),
-						       kernels[k].isa, j, i);
+						printf("# case %" PRIu64
+						       ": %s on %s wrote byte %zu of slot %u\n",
+						       seed, linnet_op_name(code), kernels[k].isa,
+						       j, i);
 						goto out;
 					}
 				}
 				if (!same_bytes(after[i], r.base[i], n)) {
-					printf("# case %" PRIu64 ": %s on %s, %u threads: other bytes "
-					       "in slot %u\n", seed, linnet_op_name(code),
-					       kernels[k].isa, p ? 3 : 1, i);
+					printf("# case %" PRIu64
+					       ": %s on %s, %u threads: other bytes in slot %u\n",
+					       seed, linnet_op_name(code), kernels[k].isa,
+					       p ? 3 : 1, i);
 					goto out;
 				}
 			}
@@ -1012,8 +1016,10 @@ static void test_valid(unsigned rounds)
 
 		for (unsigned i = 0; i < rounds && ok; i++)
 			ok = valid_case(code * 100000 + i, code);
-		test_ok(ok, "%s: %u random shapes: same bytes on every level and number of threads, "
-			"nothing else written", linnet_op_name(code), rounds);
+		test_ok(ok,
+			"%s: %u random shapes: same bytes on every level and number of threads, "
+			"nothing else written",
+			linnet_op_name(code), rounds);
 	}
 }
 
@@ -1042,9 +1048,10 @@ static void damage(char *data)
 {
 	struct linnet_stream_header *h = (struct linnet_stream_header *)data;
 	uint32_t op = below(h->n_ops), n = op_at(data, op)->n_operands;
-	struct linnet_operand *o = operand_at(data, op, below(n)), *other = operand_at(data, op, below(n));
-	static const uint32_t sizes[] = { 0, 1, 2, 3, 7, 8, 31, 32, 64, 255, 256, 512, 4096, T, M, E,
-					  1 << 20, 1u << 26 };
+	struct linnet_operand *o = operand_at(data, op, below(n));
+	struct linnet_operand *other = operand_at(data, op, below(n));
+	static const uint32_t sizes[] = { 0, 1, 2, 3, 7, 8, 31, 32, 64, 255, 256, 512, 4096, T, M,
+					  E, 1 << 20, 1u << 26 };
 	uint32_t field = below(14), size = sizes[below(18)], i = below(4);
 
 	switch (field) {
@@ -1186,8 +1193,9 @@ static void test_hostile(unsigned rounds, bool race)
 		test_ok(ok && ran > rounds / 2, "%u of %u streams stay in their slots while their "
 			"integers change", ran, rounds);
 	else
-		test_ok(ok && ran > rounds / 5, "%u of %u damaged streams were accepted, and stayed in "
-			"their slots", ran, rounds);
+		test_ok(ok && ran > rounds / 5,
+			"%u of %u damaged streams were accepted, and stayed in their slots",
+			ran, rounds);
 }
 
 /* Ids, places, positions, sequences and pages that are out of range. */
@@ -1228,8 +1236,8 @@ static void test_range(void)
 
 				op = &r.s->op[1];
 				fill_slots(&r, c);
-				/* all are seen: every token at the last position of sequence 0, every
-				 * token with experts 0 and 1 */
+				/* all are seen: every token at the last position of sequence
+				 * 0, every token with experts 0 and 1 */
 				for (uint32_t t = 0; t < 5; t++) {
 					uint32_t pos = op->code == LINNET_OP_ATTENTION ? 4 : 2;
 
@@ -1303,13 +1311,16 @@ static void test_expert_left_out(void)
 		memcpy(&place[e], r.base[o[4].slot] + o[4].offset + e * 4, 4);
 	for (uint32_t t = 0; t < 5; t++)
 		for (uint32_t j = 0; j < used; j++)
-			memcpy(&id[t][j], r.base[o[3].slot] + o[3].offset + j * 4 + t * o[3].nb[0], 4);
+			memcpy(&id[t][j], r.base[o[3].slot] + o[3].offset + j * 4 + t * o[3].nb[0],
+			       4);
 	for (unsigned p = 0; p < 2; p++) {
 		ok = ok && !execute(&r, pools[p], &kernels[0], &failed);
 		for (uint32_t t = 0; t < 5; t++)
 			for (uint32_t j = 0; j < used; j++)
-				memcpy(want[t][j], r.base[o[0].slot] + o[0].offset + j * o[0].nb[0] +
-				       t * o[0].nb[1], dim(&r, &o[0], 0) * 4);
+				memcpy(want[t][j],
+				       r.base[o[0].slot] + o[0].offset + j * o[0].nb[0] +
+					       t * o[0].nb[1],
+				       dim(&r, &o[0], 0) * 4);
 		for (uint32_t t = 0; t < 5; t++)
 			for (uint32_t j = 0; j < used; j++)
 				memset(r.base[o[0].slot] + o[0].offset + j * o[0].nb[0] +
@@ -1410,7 +1421,8 @@ static void test_huge_scratch(void)
 	}
 	for (unsigned i = 0; i < n_kernels; i++) {
 		n = linnet_exec_scratch(s, &kernels[i], 1024);
-		test_ok(n == SIZE_MAX, "%s: its scratch is more than can be asked for", kernels[i].isa);
+		test_ok(n == SIZE_MAX, "%s: its scratch is more than can be asked for",
+			kernels[i].isa);
 	}
 	linnet_stream_free(s);
 }

@@ -109,7 +109,8 @@ def check_types():
 
 def check_type_map():
     """Patterns choose by a tensor's part or by its whole name; the last match wins."""
-    make("a.gguf", "mixtral", "q4_0", "attn_v=q6_k,ffn_down=q5_k,output=q8_0,blk.1.attn_*.weight=f16")
+    make("a.gguf", "mixtral", "q4_0",
+         "attn_v=q6_k,ffn_down=q5_k,output=q8_0,blk.1.attn_*.weight=f16")
     kinds = {n: t.type.name for n, t in g.Reader(tmp("a.gguf")).tensors.items()}
     want = {"blk.0.attn_v.weight": "q6_k", "blk.1.attn_v.weight": "f16",
             "blk.0.ffn_down_exps.weight": "q5_k", "blk.0.attn_output.weight": "q4_0",
@@ -144,7 +145,8 @@ def check_pools():
             y = reference.Model(tmp("a.gguf")).logits(IDS)
             assert np.isfinite(y).all() and 1 < y.std() < 5, f"{t}: {y.std()}"
             x = g.Reader(tmp("a.gguf")).tensors
-            assert not np.array_equal(x["blk.0.ffn_up.weight"].raw(), x["blk.1.ffn_up.weight"].raw())
+            assert not np.array_equal(x["blk.0.ffn_up.weight"].raw(),
+                                      x["blk.1.ffn_up.weight"].raw())
     finally:
         make_model.BIG = big
 

@@ -157,7 +157,8 @@ def check_window():
     assert model("gemma3").slides == [True] * 5 + [False, True]
     every = [("gemma3.attention.sliding_window_pattern", gguf_io.U32, 2)]
     assert model("gemma3", sets=every).slides == [True, False] * 3 + [True]
-    listed = [("gemma3.attention.sliding_window_pattern", gguf_io.ARR, (gguf_io.BOOL, [0, 1] * 3 + [0]))]
+    listed = [("gemma3.attention.sliding_window_pattern", gguf_io.ARR,
+               (gguf_io.BOOL, [0, 1] * 3 + [0]))]
     assert model("gemma3", sets=listed).slides == [False, True] * 3 + [False]
 
 

@@ -1183,7 +1183,8 @@ static void test_models(void)
 			test_skip(models[i].path, "not in the test data");
 			continue;
 		}
-		if (!test_ok(!vocab_open(&v, path, &err), "%s opens %s", models[i].path, err.message))
+		if (!test_ok(!vocab_open(&v, path, &err), "%s opens %s", models[i].path,
+			     err.message))
 			continue;
 		test_ok(round_trip(&v, models[i].text, strlen(models[i].text), true),
 			"%s: there and back", models[i].path);

@@ -352,7 +352,8 @@ static void test_refusals(void)
 		bad_to = INT_MAX;
 		for (int i = 0; i < 3 && !ret; i++)
 			ret = pass(&s, N_UNITS);
-		if (ret != -EIO || !(strstr(err.message, path[0]) || strstr(err.message, path[1])) ||
+		if (ret != -EIO ||
+		    !(strstr(err.message, path[0]) || strstr(err.message, path[1])) ||
 		    !strstr(err.message, "offset, ") || !strstr(err.message, strerror(EIO)))
 			test_ok(false, "a disk that fails from read %d on: %ld %s", bad_from, ret,
 				err.message);
@@ -407,7 +408,8 @@ static void test_verify(bool uring)
 		mode = BAD_BYTE;
 		ret = pass(&s, N_UNITS);
 		mode = PLAIN;
-		test_ok(ret == -EBADMSG && strstr(err.message, path[0]) && strstr(err.message, "tensor t"),
+		test_ok(ret == -EBADMSG && strstr(err.message, path[0]) &&
+			strstr(err.message, "tensor t"),
 			"bytes that stay wrong: %s", strrchr(err.message, '/'));
 		test_ok(!pass(&s, N_UNITS), "and right ones after that");
 	}
@@ -549,8 +551,8 @@ static void test_place(bool uring, bool direct)
 		"%s, %s: memory is given back around what is in use: %llu of %llu left", name, io,
 		(unsigned long long)held, (unsigned long long)full);
 	test_ok(full >= before.resident_bytes && left < full - s.unit[0].bytes,
-		"%s, %s: memory is given back: %llu of %llu left", name, io, (unsigned long long)left,
-		(unsigned long long)full);
+		"%s, %s: memory is given back: %llu of %llu left", name, io,
+		(unsigned long long)left, (unsigned long long)full);
 	bad = pass(&s, N_UNITS) + pass(&s, N_UNITS);
 	linnet_weights_stats(s.w, &st);
 	test_ok(!bad && st.bytes_read > before.bytes_read && touched(region) == left,

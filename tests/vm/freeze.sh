@@ -92,8 +92,8 @@ chmod 755 "$root/init"
 # ------------------------------------------------------------------------ run
 "$linnet" run -m tools/demo/linnet-demo.gguf -p Once --temp 0 -q -n 40 --engine host >"$dir/host"
 vm_device_start
-timeout -s KILL 300 qemu-system-x86_64 -machine q35,accel=tcg,memory-backend=mem -smp 2 -cpu max -m 768M \
-	-object memory-backend-memfd,id=mem,size=768M,share=on \
+timeout -s KILL 300 qemu-system-x86_64 -machine q35,accel=tcg,memory-backend=mem -smp 2 -cpu max \
+	-m 768M -object memory-backend-memfd,id=mem,size=768M,share=on \
 	-kernel "$kernel/vmlinuz" -initrd "$dir/initramfs" \
 	-display none -monitor none -no-reboot -nic none \
 	-chardev socket,id=dev,path="$VM_DEVICE_SOCKET" \

@@ -16,7 +16,8 @@
 #   --nodes N            memory nodes, each with a part of the memory and a processor (QEMU)
 #   --append TEXT        to the kernel's command line (may be repeated)
 #   --reconnect          devices that end may come back: QEMU connects again (QEMU)
-#   --platform           devices see DMA addresses, not physical ones (QEMU; VIRTIO_F_ACCESS_PLATFORM)
+#   --platform           devices see DMA addresses, not physical ones (QEMU;
+#                        VIRTIO_F_ACCESS_PLATFORM)
 #   --seconds N          time that it may take (default 300)
 #   --allow REGEX        lines of the kernel's log that are no complaint (may be repeated)
 #   --no-leaks           do not look for leaked memory at the end (saves 8 seconds)
@@ -143,8 +144,8 @@ export TMPDIR=/dev/shm
 run_uml()
 {
 	# shellcheck disable=SC2086
-	set -- "$1" uml_dir="$uml" mem="$memory" initrd="$dir/initramfs" root=/dev/ram0 kasan_multi_shot \
-		panic=-1 $append
+	set -- "$1" uml_dir="$uml" mem="$memory" initrd="$dir/initramfs" root=/dev/ram0 \
+		kasan_multi_shot panic=-1 $append
 	n=0
 	for socket in $devices; do
 		set -- "$@" virtio_uml.device="$socket"
@@ -164,8 +165,9 @@ run_uml()
 }
 
 # Two processors, PCI, the configuration that people run. Emulated: what hardware for
-# guests does inside of a guest differs from cloud to cloud. Memory is shared for vhost-user devices. A device's id in QEMU is
-# that of a block device, the only kind whose class takes any socket.
+# guests does inside of a guest differs from cloud to cloud. Memory is shared for vhost-user
+# devices. A device's id in QEMU is that of a block device, the only kind whose class takes
+# any socket.
 run_qemu()
 {
 	shell=$1 append="panic=-1 no_timer_check$append"
@@ -176,7 +178,8 @@ run_qemu()
 		set -- -machine q35,accel=tcg -smp "$nodes,sockets=$nodes"
 		n=0
 		while [ $n -lt "$nodes" ]; do
-			set -- "$@" -object memory-backend-memfd,id=mem$n,size=$((${memory%M} / nodes))M,share=on \
+			size=$((${memory%M} / nodes))M
+			set -- "$@" -object memory-backend-memfd,id=mem$n,size=$size,share=on \
 				-numa node,nodeid=$n,cpus=$n,memdev=mem$n
 			n=$((n + 1))
 		done
@@ -184,12 +187,14 @@ run_qemu()
 	set -- "$@" -cpu max -m "$memory" \
 		-kernel "$kernel/vmlinuz" -initrd "$dir/initramfs" \
 		-display none -monitor none -no-reboot -nic none \
-		-virtfs local,path=/,mount_tag=host,security_model=none,readonly=on,multidevs=remap \
+		-virtfs \
+		local,path=/,mount_tag=host,security_model=none,readonly=on,multidevs=remap \
 		-virtfs local,path="$dir",mount_tag=out,security_model=none
 	n=0
 	for socket in $devices; do
 		set -- "$@" -chardev socket,id=dev$n,path="${socket%:*}$reconnect" \
-			-device vhost-user-blk-pci,chardev=dev$n,num-queues=2,queue-size=256$platform
+			-device \
+			vhost-user-blk-pci,chardev=dev$n,num-queues=2,queue-size=256$platform
 		n=$((n + 1))
 	done
 	n=0
@@ -229,7 +234,8 @@ status=122
 	tail -n 40 "$dir/log" | sed 's/^/vm: | /' >&2
 }
 complaints='BUG:|WARNING:|KASAN|UBSAN|DMA-API: |Oops|Kernel panic|general protection|Call Trace'
-complaints="$complaints|ODEBUG|refcount_t|list_(add|del) corruption|new suspected memory leaks|INFO: (task|possible|rcu|trying)"
+complaints="$complaints|ODEBUG|refcount_t|list_(add|del) corruption|new suspected memory leaks"
+complaints="$complaints|INFO: (task|possible|rcu|trying)"
 complaints="$complaints|workqueue lockup|Kernel BUG|scheduling while atomic|segfault|vm: the module"
 printf %s "$allow" >"$dir/allow"
 # of no interest: these announce the detectors themselves

@@ -27,7 +27,8 @@ newest()
 {
 	package=$(apt-cache depends linux-source | sed -n 's/^ *Depends: \(linux-source-.*\)/\1/p')
 	version=$(apt-cache policy "$package" | sed -n 's/^ *Candidate: //p')
-	[ -n "$package" ] && [ -n "$version" ] || vm_lack "Debian's unstable suite has no linux-source"
+	[ -n "$package" ] && [ -n "$version" ] ||
+		vm_lack "Debian's unstable suite has no linux-source"
 }
 
 archive=
@@ -119,8 +120,8 @@ if [ ! -e "$build/complete" ]; then
 				have[part[1]] = substr(line, length(part[1]) + 2)
 		for (name in want)
 			if ((name in have ? have[name] : "n") != want[name]) {
-				printf "vm: %s=%s is not what the kernel was configured with (%s)\n",
-					name, want[name], name in have ? have[name] : "n"
+				printf "vm: %s=%s is not what the kernel was configured with " \
+				       "(%s)\n", name, want[name], name in have ? have[name] : "n"
 				lacks = 1
 			}
 		exit lacks

@@ -84,7 +84,8 @@ boot()
 	done
 	# what the kernel's own side of the socket says about its loss is not ours
 	# shellcheck disable=SC2086
-	sh tests/vm/guest.sh --kernel "$flavour" --allow 'drivers/virtio_uml.c' --allow 'Call Trace' \
+	sh tests/vm/guest.sh --kernel "$flavour" --allow 'drivers/virtio_uml.c' \
+		--allow 'Call Trace' \
 		--module "$module" $devices --see "$dir" --dir "$dir/out" --seconds 900 \
 		". $dir/guest" >"$dir/said" 2>&1 &
 	guest=$!
@@ -106,7 +107,8 @@ boot()
 		echo "ok $n - nothing is left when the device was killed ($done times by now)"
 	else
 		failed=1
-		echo "not ok $n - nothing is left when the device was killed ($done times; LINNET_SEED=$seed)"
+		echo "not ok $n - nothing is left when the device was killed" \
+			"($done times; LINNET_SEED=$seed)"
 		tail -n 60 "$dir/said" | sed 's/^/# /'
 	fi
 }

@@ -127,7 +127,8 @@ say $? off-nothing /tmp/maps /tmp/cpus
 
 echo 3 >/proc/sys/vm/nr_hugepages
 look pool
-awk '/ huge / { for (i = 1; i <= NF; i++) if ($i ~ /^N[01]=/) n += substr($i, 4) } END { exit n < 3 }' /tmp/maps
+awk '/ huge / { for (i = 1; i <= NF; i++) if ($i ~ /^N[01]=/) n += substr($i, 4) }
+	END { exit n < 3 }' /tmp/maps
 say $? pool-used /tmp/maps
 grep -q '"pool_bytes": 6291456' /tmp/stats; say $? pool-stats /tmp/stats
 look pool-streamed --memory $((least + 65536))
@@ -162,9 +163,11 @@ group_faults()
 "$linnet" run -m "$model" -p a -n 400 -c 512 --temp 0 --ignore-eos -q >"$dir/long" 2>/dev/null
 small=$dir/small.gguf
 "${PYTHON:-/usr/bin/python3}" tests/tools/make_model.py --preset llama --type q8_0 --layers 4 \
-	--embd 64 --heads 2 --kv-heads 2 --ff 96 --ctx 2048 -o "$small" >/dev/null 2>"$dir/make_model"
+	--embd 64 --heads 2 --kv-heads 2 --ff 96 --ctx 2048 -o "$small" \
+	>/dev/null 2>"$dir/make_model"
 prompt=$(yes 'the little dog said so and' | head -n 90 | tr '\n' ' ')
-"$linnet" run -m "$small" -p "$prompt" -n 20 -c 2048 --temp 0 --ignore-eos -q >"$dir/cold" 2>/dev/null
+"$linnet" run -m "$small" -p "$prompt" -n 20 -c 2048 --temp 0 --ignore-eos -q \
+	>"$dir/cold" 2>/dev/null
 mkdir "$dir/fs"
 cp "$model" "$dir/fs/model.gguf"
 if ! mke2fs -q -t ext4 -O ^has_journal -d "$dir/fs" "$dir/disk" 64M >"$dir/mke2fs" 2>&1; then
@@ -249,7 +252,8 @@ say $? once /tmp/err /tmp/cmp
 for how in '' --no-io-uring; do
 	begin $how
 	table "$broken"
-	end "broken$how" 1 '^linnet: /mnt/model.gguf: cannot read weights (offset, [0-9]*): Input/output error'
+	end "broken$how" 1 \
+		'^linnet: /mnt/model.gguf: cannot read weights (offset, [0-9]*): Input/output error'
 	table "$good"
 done
 begin --verify
@@ -284,7 +288,8 @@ truncate -s 2M /tmp/cold.img
 mke2fs -q -t ext4 -O ^has_journal /tmp/cold.img
 mount -o loop /tmp/cold.img /cold
 dd if=/dev/zero of=/cold/all bs=4k 2>/dev/null
-kv=$("$linnet" plan -m $small -c 2048 -b 64 --kv-memory 4096 --no-probe 2>&1 | sed -n 's/.*at least \([0-9]*\) are needed.*/\1/p')
+kv=$("$linnet" plan -m $small -c 2048 -b 64 --kv-memory 4096 --no-probe 2>&1 |
+	sed -n 's/.*at least \([0-9]*\) are needed.*/\1/p')
 export TMPDIR=/cold
 got=0
 "$linnet" $cold -p "$prompt" --kv-memory $kv --stats /tmp/stats >/tmp/text 2>/tmp/err || got=$?
@@ -304,7 +309,8 @@ END
 status=0
 rm -rf "$dir/out"
 sh tests/vm/guest.sh --kernel stock --see "$dir" --dir "$dir/out" \
-	--disk "blkdebug:$dir/blkdebug:$dir/disk" --seconds 900 ". $dir/faults" >"$dir/said" 2>&1 || status=$?
+	--disk "blkdebug:$dir/blkdebug:$dir/disk" --seconds 900 ". $dir/faults" \
+	>"$dir/said" 2>&1 || status=$?
 result $status "a guest whose disks fail comes to its end" "$dir/said"
 check once "a read fails once: it is made again, and the text is right"
 check broken "a disk breaks: an error that names file and offset, and no wrong text before it"

@@ -30,7 +30,8 @@ if vm_in_qemu "$flavour"; then
 		arch="$arch CONFIG_CC_HAS_MIN_FUNCTION_ALIGNMENT="
 	# nor do they know what that kernel's own compiler is told of arrays
 	echo 'struct a { int n; int a[] __attribute__((counted_by(n))); };' |
-		${CC:-gcc} -Werror -x c -fsyntax-only - 2>/dev/null || arch="$arch KCFLAGS=-Wno-attributes"
+		${CC:-gcc} -Werror -x c -fsyntax-only - 2>/dev/null ||
+			arch="$arch KCFLAGS=-Wno-attributes"
 fi
 
 case $from in
@@ -58,13 +59,15 @@ done <"$to.files.old"
 log=$to.log
 # shellcheck disable=SC2086
 env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL -u O -u CFLAGS -u CPPFLAGS -u LDFLAGS \
-	make -C "$build" ARCH=$arch CC="${CC:-gcc}" M="$to" W=1 -j"$VM_JOBS" modules >"$log" 2>&1 9>&- || {
+	make -C "$build" ARCH=$arch CC="${CC:-gcc}" M="$to" W=1 -j"$VM_JOBS" modules \
+		>"$log" 2>&1 9>&- || {
 	tail -n 40 "$log" >&2
 	vm_die "the module does not build for the $flavour kernel"
 }
 # A warning is a defect. What the kernel's own headers say at W=1 is not ours; newer kernels
 # name the module's files by relative paths.
-if grep -E "^($to/|[^/ ][^: ]*:[0-9]+:|WARNING: modpost).*" "$log" | grep -E 'warning:|WARNING:' >&2; then
+if grep -E "^($to/|[^/ ][^: ]*:[0-9]+:|WARNING: modpost).*" "$log" |
+	grep -E 'warning:|WARNING:' >&2; then
 	vm_die "the module builds with warnings for the $flavour kernel"
 fi
 echo "$to"

@@ -58,7 +58,8 @@ for round in $(seq -s ' ' $rounds); do
 	: >/vm/out/ready.\$round
 	status=0
 	wait \$endless || status=\$?
-	[ \$status = 1 ] && [ -s /tmp/err ] || fail "the program under which it died: status \$status"
+	[ \$status = 1 ] && [ -s /tmp/err ] ||
+		fail "the program under which it died: status \$status"
 	until [ -e /vm/out/back.\$round ]; do sleep 0.1; done
 	# it may not be connected yet
 	for try in 1 2 3 4 5; do
@@ -90,9 +91,11 @@ for round in $(seq $rounds); do
 done
 wait $guest || status=$?
 if [ $status = 0 ]; then
-	echo "ok 1 - a device that was killed and started anew serves the same guest ($rounds times)"
+	echo "ok 1 - a device that was killed and started anew serves the same guest" \
+		"($rounds times)"
 else
-	echo "not ok 1 - a device that was killed and started anew serves the same guest (status $status)"
+	echo "not ok 1 - a device that was killed and started anew serves the same guest" \
+		"(status $status)"
 	tail -n 60 "$dir/said" "$dir/log" | sed 's/^/# /'
 fi
 echo "1..1"

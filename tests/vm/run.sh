@@ -42,7 +42,8 @@ rm -rf "$logs"
 mkdir -p "$logs"
 if ! sh tools/packages.sh --check vm >"$logs/packages" 2>&1 &&
    ! sh tools/packages.sh vm >"$logs/packages" 2>&1; then
-	skip_all "packages of use vm are not there and cannot be installed ($(tail -n 1 "$logs/packages"))"
+	skip_all "packages of use vm are not there and cannot be installed" \
+		"($(tail -n 1 "$logs/packages"))"
 fi
 vm_kernel "$flavour" >/dev/null
 
@@ -107,7 +108,8 @@ guest()
 	out=$logs/$name/out log=$logs/$name/log said=$logs/$name/said
 	mkdir -p "$logs/$name"
 	status=0
-	sh tests/vm/guest.sh --kernel "$flavour" --dir "$logs/$name" "$@" >"$out" 2>"$said" || status=$?
+	sh tests/vm/guest.sh --kernel "$flavour" --dir "$logs/$name" "$@" >"$out" 2>"$said" ||
+		status=$?
 	rm -f "$logs/$name/initramfs"
 }
 
@@ -115,7 +117,8 @@ guest()
 # Does the bench itself notice what it is there to notice? $1 is put before names.
 bench_tests()
 {
-	guest "${1}hello" --no-leaks 'uname -r; test "$(cat tests/vm/run.sh | head -n 1)" = "#!/bin/sh"'
+	guest "${1}hello" --no-leaks \
+		'uname -r; test "$(cat tests/vm/run.sh | head -n 1)" = "#!/bin/sh"'
 	result $status "${1}a guest boots, sees the checkout and ends"
 	if [ $status != 0 ]; then
 		explain "$said"
@@ -123,7 +126,8 @@ bench_tests()
 	fi
 	guest "${1}status" --no-leaks 'exit 7'
 	[ $status = 7 ]; result $? "${1}the exit status of a command comes out"
-	guest "${1}readonly" --no-leaks 'if touch tests/x 2>/dev/null; then exit 1; fi; touch /tmp/x'
+	guest "${1}readonly" --no-leaks \
+		'if touch tests/x 2>/dev/null; then exit 1; fi; touch /tmp/x'
 	[ $status = 0 ]; result $? "${1}the checkout cannot be written, /tmp can"
 	case $flavour in
 	*debug) ;;
@@ -147,8 +151,10 @@ bench_tests()
 		crash | hang) want=122 ;;
 		esac
 		# shellcheck disable=SC2086
-		guest "${1}splat-$mistake" $leaks --seconds $time --module "$splat" --params "mistake=$mistake" true
-		[ $status = $want ] && { [ -z "$expected" ] || grep -q -e "$expected" "$log"; } && found=0 || found=1
+		guest "${1}splat-$mistake" $leaks --seconds $time --module "$splat" \
+			--params "mistake=$mistake" true
+		[ $status = $want ] && { [ -z "$expected" ] || grep -q -e "$expected" "$log"; } &&
+			found=0 || found=1
 		result $found "${1}the bench reports a mistake ($mistake)"
 		[ $found = 0 ] || explain "$said"
 	done <<'END'
@@ -175,7 +181,8 @@ shell_test()
 {
 	if ! command -v script >/dev/null; then
 		n=$((n + 1))
-		echo "ok $n - an interactive guest # SKIP script is not there (Debian's package bsdutils)"
+		echo "ok $n - an interactive guest # SKIP script is not there" \
+			"(Debian's package bsdutils)"
 		return
 	fi
 	: >"$logs/shell"
@@ -187,7 +194,8 @@ shell_test()
 		sleep 1
 		echo 'echo nodes: /dev/accel/*; exit'
 		sleep 10
-	) | timeout 120 script -qec "sh tests/vm/shell.sh --kernel $flavour" /dev/null >"$logs/shell" 2>&1 || :
+	) | timeout 120 script -qec "sh tests/vm/shell.sh --kernel $flavour" /dev/null \
+		>"$logs/shell" 2>&1 || :
 	tr -d '\r' <"$logs/shell" | grep -q '^nodes: /dev/accel/accel0$' && found=0 || found=1
 	result $found "tests/vm/shell.sh opens a shell with the module loaded"
 	[ $found = 0 ] || explain "$logs/shell"
@@ -209,7 +217,8 @@ group_source()
 	udev=/lib/systemd/systemd-udevd
 	if [ ! -x $udev ] || ! getent group render >/dev/null; then
 		n=$((n + 1))
-		echo "ok $n - udev gives the device to a group # SKIP udev or the group render is not there"
+		echo "ok $n - udev gives the device to a group # SKIP udev or the group render" \
+			"is not there"
 		return
 	fi
 	folder=$(sh tests/vm/module.sh --kernel "$flavour")
@@ -241,7 +250,9 @@ kunit_tests()
 	guest "$1" --seconds 600 --module "$folder/driver/linnet.ko" --params sim=1 "
 		for m in $(echo "$tests" | tr '\n' ' '); do vm_insmod \$m || exit 1; done
 		cat /sys/kernel/debug/kunit/*/results
-		for m in $(echo "$tests" | tr '\n' ' '); do rmmod \$(basename \$m .ko | tr - _) || exit 1; done"
+		for m in $(echo "$tests" | tr '\n' ' '); do
+			rmmod \$(basename \$m .ko | tr - _) || exit 1
+		done"
 	result $status "$1: KUnit tests run, and the kernel does not complain"
 	[ $status = 0 ] || explain "$said"
 	# one level down in KTAP: the cases of a suite
@@ -283,7 +294,9 @@ selftests()
 			[ ! -b \$disk ] || export LINNET_TEST_DISK=\$disk
 		done
 		for t in $programs/*; do
-			timeout -k 10 $((limit / 5)) \$t >/vm/out/\${t##*/}.tap 2>/vm/out/\${t##*/}.err || [ \$? = 77 ] || bad=1
+			name=\${t##*/}
+			timeout -k 10 $((limit / 5)) \$t >/vm/out/\$name.tap 2>/vm/out/\$name.err ||
+				[ \$? = 77 ] || bad=1
 		done
 		exit \$bad"
 	rm -f "$logs/$1/disk"
@@ -320,7 +333,8 @@ on()
 	0)	flavour=$1
 		return 0 ;;
 	77)	n=$((n + 1))
-		echo "ok $n - $1 # SKIP Debian's packages cannot be had ($(tail -n 1 "$logs/$1.err"))" ;;
+		echo "ok $n - $1 # SKIP Debian's packages cannot be had" \
+			"($(tail -n 1 "$logs/$1.err"))" ;;
 	*)	result 1 "$1: there is a kernel"
 		explain "$logs/$1.err" ;;
 	esac
@@ -331,7 +345,8 @@ on()
 # own buffers need none; what a device is to reach through the DMA API is refused.
 bounce()
 {
-	if ! make -s O="${O:-build}" "${O:-build}/tests/vm/liar" selftests >"$logs/$1.make" 2>&1; then
+	if ! make -s O="${O:-build}" "${O:-build}/tests/vm/liar" selftests \
+		>"$logs/$1.make" 2>&1; then
 		result 1 "$1: the tests build"
 		explain "$logs/$1.make"
 		return
@@ -346,12 +361,16 @@ bounce()
 	done
 	mkdir -p "$logs/$1"
 	truncate -s 64M "$logs/$1/disk"
-	guest "$1" --seconds 600 --append swiotlb=force --platform --module "$folder/driver/linnet.ko" \
-		--params 'sim=2 timeout_ms=1000 virtio_id=2' --device "$place/device:$VM_DEVICE_ID" \
-		--disk "$logs/$1/disk" "
+	guest "$1" --seconds 600 --append swiotlb=force --platform \
+		--module "$folder/driver/linnet.ko" \
+		--params 'sim=2 timeout_ms=1000 virtio_id=2' \
+		--device "$place/device:$VM_DEVICE_ID" --disk "$logs/$1/disk" "
 		export LINNET_TEST_DISK=/dev/nvme0n1
 		bad=0
-		run() { timeout -k 10 200 $PWD/${O:-build}/tests/selftests/\$1 >/vm/out/\$2.tap 2>&1 || bad=1; }
+		run() {
+			timeout -k 10 200 $PWD/${O:-build}/tests/selftests/\$1 \
+				>/vm/out/\$2.tap 2>&1 || bad=1
+		}
 		for t in buffer job bounce; do run \$t \$t; done
 		for node in /dev/accel/*; do
 			case \$(readlink /sys/class/accel/\${node##*/}/device) in
@@ -429,7 +448,8 @@ cat >"$VM_OUT/run-commands.sh" <<'END'
 engine=$1 models=$2 results=$3
 failed=0
 while read -r name command; do
-	eval "\"$LINNET\" $command --engine $engine" >"$results/$name" 2>"$results/$name.err" </dev/null ||
+	eval "\"$LINNET\" $command --engine $engine" \
+		>"$results/$name" 2>"$results/$name.err" </dev/null ||
 		failed=1
 done <"$4"
 exit $failed
@@ -499,17 +519,21 @@ group_model()
 		for m in "$models"/*.gguf; do
 			name=$(basename "$m" .gguf)
 			echo "$name-text run -m \$models/$name.gguf -p '' -n 200 --temp 0 -q"
-			echo "$name-prompt run -m \$models/$name.gguf -p 'Once upon a time' -n 200 --temp 0 -q"
+			echo "$name-prompt run -m \$models/$name.gguf -p 'Once upon a time'" \
+				"-n 200 --temp 0 -q"
 			echo "$name-logits logits -m \$models/$name.gguf --tokens $ids --all --raw"
 		done
 		python=${PYTHON:-/usr/bin/python3}
 		while read -r preset type more; do
 			# shellcheck disable=SC2086
-			"$python" tests/tools/make_model.py --preset "$preset" --type "$type" $more \
-				-o "$models/$preset-$type.gguf" >/dev/null 2>"$logs/make_model" || continue
+			"$python" tests/tools/make_model.py --preset "$preset" \
+				--type "$type" $more \
+				-o "$models/$preset-$type.gguf" >/dev/null 2>"$logs/make_model" ||
+				continue
 			m="-m \$models/$preset-$type.gguf"
 			echo "$preset-$type-logits logits $m --tokens $ids --all --raw"
-			echo "$preset-$type-kv logits $m --tokens $ids --all --raw --kv-type q8_0 -b 5"
+			echo "$preset-$type-kv logits $m --tokens $ids --all --raw" \
+				"--kv-type q8_0 -b 5"
 		done <<'END'
 llama f32
 llama3 q4_k
@@ -523,12 +547,13 @@ gemma2 iq4_nl
 gemma3 f16
 END
 	} >"$commands"
-	"$python" tests/tools/make_model.py --preset llama --type q8_0 --layers 6 --embd 512 --ff 2048 \
-		-o "$models/paged.gguf" >/dev/null 2>>"$logs/make_model" || :
+	"$python" tests/tools/make_model.py --preset llama --type q8_0 --layers 6 --embd 512 \
+		--ff 2048 -o "$models/paged.gguf" >/dev/null 2>>"$logs/make_model" || :
 	if [ -r "$models/paged.gguf" ]; then
 		least=$("$LINNET" plan -m "$models/paged.gguf" --memory 1M -c 64 2>&1 |
 			sed -n 's/.*at least \([0-9]*\) are needed.*/\1/p')
-		echo "paged-text run -m \$models/paged.gguf -p '' -n 12 -c 64 --temp 0 --memory $((least + 65536)) --stats \$results/paged-stats" >>"$commands"
+		echo "paged-text run -m \$models/paged.gguf -p '' -n 12 -c 64 --temp 0" \
+			"--memory $((least + 65536)) --stats \$results/paged-stats" >>"$commands"
 	else
 		result 1 "models can be made (python3-numpy)"
 		explain "$logs/make_model"
@@ -555,7 +580,8 @@ END
 	vm_device_start -v || { result 1 "linnet device starts again"; return; }
 	endless="run -m $models/demo.gguf -p '' -n -1 --ignore-eos --temp 0 -q --engine accel"
 	guest interrupt --module "$module" --device "$VM_DEVICE_SOCKET:$VM_DEVICE_ID" "
-		timeout --foreground --preserve-status -s INT 3 $LINNET $endless -c 200000 >/tmp/text 2>/vm/out/err
+		timeout --foreground --preserve-status -s INT 3 $LINNET $endless -c 200000 \
+			>/tmp/text 2>/vm/out/err
 		[ \$? = 0 ] && [ -s /tmp/text ] && [ ! -s /vm/out/err ]"
 	vm_device_stop
 	result $status "accel: a run is interrupted, and the kernel does not complain"
@@ -583,7 +609,8 @@ END
 virtio_tests()
 {
 	# a device that lies, for tests alone
-	if ! make -s O="${O:-build}" "${O:-build}/tests/vm/liar" selftests >"$logs/liar.make" 2>&1; then
+	if ! make -s O="${O:-build}" "${O:-build}/tests/vm/liar" selftests \
+		>"$logs/liar.make" 2>&1; then
 		result 1 "virtio: the lying device builds"
 		explain "$logs/liar.make"
 		return
@@ -615,7 +642,8 @@ group_kills()
 for group in $groups; do
 	case $group in
 	shell) shell_test ;;
-	bench | source | kunit | selftests | stock | model | virtio | kills | memory | sid) group_$group ;;
+	bench | source | kunit | selftests | stock | model | virtio | kills | memory | sid)
+		group_$group ;;
 	sid-long) group_sid_long ;;
 	*) vm_die "no such group ($group): see the head of tests/vm/run.sh" ;;
 	esac

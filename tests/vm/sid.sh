@@ -37,7 +37,8 @@ exec 9>"$folder/lock"
 flock 9
 mkdir -p "$folder/parts" "$folder/state/lists/partial" "$folder/cache/archives/partial"
 : >>"$folder/status"
-echo "deb [arch=$(dpkg --print-architecture) signed-by=$key] $mirror sid main" >"$folder/sources.list"
+echo "deb [arch=$(dpkg --print-architecture) signed-by=$key] $mirror sid main" \
+	>"$folder/sources.list"
 cat >"$conf" <<END
 Dir::Etc::sourcelist "$folder/sources.list";
 Dir::Etc::sourceparts "$folder/parts";

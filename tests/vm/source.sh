@@ -73,7 +73,8 @@ find_sparse()
 	lib=$2/libs/usr/lib/x86_64-linux-gnu
 	mkdir -p "$tmp/debs"
 	APT_CONFIG=$(sh tests/vm/sid.sh) || return 0
-	(cd "$tmp/debs" && APT_CONFIG=$APT_CONFIG apt-get download -q sparse) >"$tmp/err" 2>&1 || return 0
+	(cd "$tmp/debs" && APT_CONFIG=$APT_CONFIG apt-get download -q sparse) >"$tmp/err" 2>&1 ||
+		return 0
 	dpkg-deb -x "$tmp/debs"/sparse*.deb "$tmp/debs"
 	cp "$tmp/debs/usr/bin/sparse" "$2/sparse.elf"
 	loader=
@@ -117,7 +118,8 @@ build()
 			grep -q "CHECK *.*$file" "$tmp/$1.log" || missing=1
 		done
 		result $missing "$1: sparse has seen every file" "$tmp/$1.log"
-		result $status "$1: no warning, of the compiler (W=1) or of sparse" "$tmp/complaints"
+		result $status "$1: no warning, of the compiler (W=1) or of sparse" \
+			"$tmp/complaints"
 	else
 		result $status "$1: no warning of the compiler (W=1)" "$tmp/complaints"
 		skip "$1: sparse" "$why"
@@ -153,8 +155,8 @@ with_dkms()
 	for step in add build 'install --no-depmod'; do
 		# shellcheck disable=SC2086
 		dkms $step "linnet/${source##*-}" -k "$release" --kernelsourcedir "$headers" \
-			--dkmstree "$tmp/dkms" --sourcetree "$tmp/src" --installtree "$tmp/installed" \
-			>>"$tmp/dkms.log" 2>&1 </dev/null || status=1
+			--dkmstree "$tmp/dkms" --sourcetree "$tmp/src" \
+			--installtree "$tmp/installed" >>"$tmp/dkms.log" 2>&1 </dev/null || status=1
 	done
 	module=$(find "$tmp/installed/$release/updates/dkms" -name 'linnet.ko*' 2>/dev/null)
 	[ -n "$module" ] && modinfo -F vermagic "$module" | grep -q "^$release " || status=1
@@ -169,7 +171,8 @@ check_style()
 	script=$(find "$VM_CACHE" -maxdepth 3 -path '*/scripts/checkpatch.pl' 2>/dev/null |
 		sort -V | tail -n 1)
 	if [ -z "$script" ] || ! command -v perl >/dev/null; then
-		skip "checkpatch" "no kernel source in $VM_CACHE yet (sh tests/vm/kernel.sh), or no perl"
+		skip "checkpatch" \
+			"no kernel source in $VM_CACHE yet (sh tests/vm/kernel.sh), or no perl"
 		return
 	fi
 	: >"$tmp/style"

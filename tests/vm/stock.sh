@@ -104,9 +104,11 @@ if [ ! -e "$folder/complete" ]; then
 
 	tools=$(old_libraries "$new")
 	if [ -n "$tools" ]; then
-		vm_say "this machine's C library is too old for the kernel's build tools; fetching theirs"
+		vm_say "this machine's C library is too old for the kernel's build tools;" \
+			"fetching theirs"
 		mkdir "$new/debs" "$new/libs"
-		(cd "$new/debs" && apt-get download -q libc6 libelf1t64 libssl3t64 libzstd1 zlib1g 9>&-) >&2 ||
+		(cd "$new/debs" &&
+			apt-get download -q libc6 libelf1t64 libssl3t64 libzstd1 zlib1g 9>&-) >&2 ||
 			vm_lack "the libraries of the kernel's build tools cannot be downloaded"
 		for deb in "$new/debs"/*.deb; do
 			dpkg-deb -x "$deb" "$new/libs"

@@ -40,7 +40,8 @@ guest()
 	socket=$1
 	shift
 	status=0
-	sh tests/vm/guest.sh --kernel "$flavour" --module "$module" --device "$socket:$VM_DEVICE_ID" \
+	sh tests/vm/guest.sh --kernel "$flavour" --module "$module" \
+		--device "$socket:$VM_DEVICE_ID" \
 		--seconds 120 "$@" >"$dir/out" 2>"$dir/said" || status=$?
 	echo $status >"$dir/status"
 }
@@ -90,7 +91,8 @@ grep -q '"direct_io": *true' /tmp/stats || exit 2
 after=\$(fincore -n -o PAGES /mnt/model.gguf)
 awk '/linnet_job_run:/ { jobs++ } /linnet_job_done:/ { jobs-- }
 	/block_rq_issue:.* R / { n++; during += jobs > 0 }
-	END { print n + 0 " reads, " during + 0 " while a job ran"; exit during < 10 }' \$t/trace || exit 3
+	END { print n + 0 " reads, " during + 0 " while a job ran"; exit during < 10 }' \$t/trace ||
+	exit 3
 echo "pages of the file in the page cache: \$before before, \$after after"
 [ \$((after)) -le \$((before)) ] || exit 4
 END
@@ -101,13 +103,15 @@ result $status "weights are read straight into buffers while jobs run; none is i
 guest "$VM_DEVICE_SOCKET" --see "$dir" "echo 2 >/proc/sys/kernel/io_uring_disabled
 	$run accel -n 5 2>/tmp/err && exit 1
 	cat /tmp/err
-	grep -q 'the accel engine needs io_uring, which is not used here: Operation not permitted' /tmp/err &&
+	grep -q 'the accel engine needs io_uring, which is not used here: Operation not permitted' \
+		/tmp/err &&
 		$run auto -n 60 >/tmp/text && cmp /tmp/text $dir/host"
 result $status "where io_uring is refused, accel says so and auto takes the host"
 
 if [ "${flavour#sid-}" = debug ]; then
 	# with every allocation and copy of the driver's failing once
-	guest "$VM_DEVICE_SOCKET" --seconds 900 "LINNET_TEST_NODE=/dev/accel/accel0 $build/tests/selftests/sweep"
+	guest "$VM_DEVICE_SOCKET" --seconds 900 \
+		"LINNET_TEST_NODE=/dev/accel/accel0 $build/tests/selftests/sweep"
 	result $status "each command with each of its allocations failing; nothing is lost"
 fi
 vm_device_stop

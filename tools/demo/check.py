@@ -19,7 +19,8 @@ import numpy as np
 
 
 class Gguf:
-    SCALAR = {0: "<B", 1: "<b", 2: "<H", 3: "<h", 4: "<I", 5: "<i", 6: "<f", 7: "<?", 10: "<Q", 11: "<q", 12: "<d"}
+    SCALAR = {0: "<B", 1: "<b", 2: "<H", 3: "<h", 4: "<I", 5: "<i", 6: "<f", 7: "<?",
+              10: "<Q", 11: "<q", 12: "<d"}
 
     def __init__(self, path):
         self.b, self.at = open(path, "rb").read(), 0
@@ -75,14 +76,16 @@ class Text:
     def encode(self, text):
         s = list((" " + text).replace(" ", "\u2581")) if text else []
         while True:
-            cand = [(self.scores[self.ids[a + b]], -i) for i, (a, b) in enumerate(zip(s, s[1:])) if a + b in self.ids]
+            cand = [(self.scores[self.ids[a + b]], -i)
+                    for i, (a, b) in enumerate(zip(s, s[1:])) if a + b in self.ids]
             if not cand:
                 break
             i = -max(cand)[1]
             s[i:i + 2] = [s[i] + s[i + 1]]
         out = []
         for p in s:
-            out += [self.ids[p]] if p in self.ids else [self.ids["<0x%02X>" % b] for b in p.encode()]
+            out += [self.ids[p]] if p in self.ids else \
+                [self.ids["<0x%02X>" % b] for b in p.encode()]
         return out
 
     def decode(self, ids):
@@ -136,7 +139,8 @@ class Llama:
             x = x + t[b + "attn_output.weight"] @ np.concatenate(o)
             h = self.norm(x, b + "ffn_norm.weight")
             gate = t[b + "ffn_gate.weight"] @ h
-            x = x + t[b + "ffn_down.weight"] @ (gate / (1 + np.exp(-gate)) * (t[b + "ffn_up.weight"] @ h))
+            x = x + t[b + "ffn_down.weight"] @ (gate / (1 + np.exp(-gate)) *
+                                                (t[b + "ffn_up.weight"] @ h))
         self.pos += 1
         return t.get("output.weight", t["token_embd.weight"]) @ self.norm(x, "output_norm.weight")
 
@@ -161,11 +165,13 @@ def write(model, text, meta, prompt, n, temp, rng):
 
 
 def held_out(model, text, meta, stories):
-    """Nats per token and per byte of the stories, and the number of tokens; requests are given, not predicted."""
+    """Nats per token and per byte of the stories, and the number of tokens; requests are given,
+    not predicted."""
     loss = tokens = size = 0
     for ask, story in stories:
         model.reset()
-        ids = [meta["tokenizer.ggml.bos_token_id"]] + text.encode(ask + story) + [meta["tokenizer.ggml.eos_token_id"]]
+        ids = [meta["tokenizer.ggml.bos_token_id"]] + text.encode(ask + story) + \
+            [meta["tokenizer.ggml.eos_token_id"]]
         skip = 1 + len(text.encode(ask))
         for p, (i, nxt) in enumerate(zip(ids[:model.context], ids[1:])):
             logits = model.step(i).astype(np.float64)
@@ -185,14 +191,16 @@ def main():
     ap.add_argument("--temp", type=float, default=0.7)
     ap.add_argument("--seed", type=int, default=1)
     ap.add_argument("--loss", type=int, metavar="N", help="mean loss of N held-out stories instead")
-    ap.add_argument("--survey", type=int, metavar="N", help="how sound N sampled stories are instead")
+    ap.add_argument("--survey", type=int, metavar="N",
+                    help="how sound N sampled stories are instead")
     a = ap.parse_args()
     g = Gguf(a.model)
     model, text, rng = Llama(g), Text(g.meta), np.random.default_rng(a.seed)
     if a.loss:
         import generate
         token, byte, n = held_out(model, text, g.meta, list(generate.records(2001, a.loss, 0.3)))
-        print("loss %.4f nats/token, %.4f nats/byte, perplexity %.3f over %d tokens" % (token, byte, math.exp(token), n))
+        print("loss %.4f nats/token, %.4f nats/byte, perplexity %.3f over %d tokens" %
+              (token, byte, math.exp(token), n))
     elif a.survey:
         import generate
         names = {n for group in generate.NAMES.values() for n in group}
@@ -205,7 +213,8 @@ def main():
             quotes += all(p.count('"') % 2 == 0 for p in s.split("\n"))
             # A story has a hero and at most one friend: a third name is a slip.
             cast += len(names & set(re.findall(r"[A-Z][a-z]+", s))) <= 2
-        print("of %d stories at temperature %g: %d end, %d have paired quotes, %d keep to their two names; %.0f tokens on average" %
+        print("of %d stories at temperature %g: %d end, %d have paired quotes, %d keep to their "
+              "two names; %.0f tokens on average" %
               (a.survey, a.temp, ended, quotes, cast, sum(lengths) / len(lengths)))
     else:
         print(write(model, text, g.meta, a.prompt, a.n, a.temp, rng)[0])

@@ -51,7 +51,8 @@ class Tokenizer:
     """SentencePiece-style pieces: the adjacent pair with the best score is joined first."""
 
     def __init__(self, merges, chars):
-        self.pieces = ["<unk>", "<s>", "</s>"] + ["<0x%02X>" % b for b in range(N_BYTES)] + merges + chars
+        self.pieces = ["<unk>", "<s>", "</s>"] + ["<0x%02X>" % b for b in range(N_BYTES)] + \
+            merges + chars
         n = len(self.pieces) - FIRST
         self.scores = [0.0] * FIRST + [-float(i) for i in range(n)]
         self.types = [2, 3, 3] + [6] * N_BYTES + [1] * n
@@ -152,7 +153,8 @@ class Model(torch.nn.Module):
             # Value and output start as a projection and its transpose: what a head looks at is
             # copied.  Names have to be copied, and from noise that is learnt very late.
             v = torch.linalg.qr(torch.randn(a.dim, kv))[0].t().contiguous()
-            heads = [v[j * self.hd:(j + 1) * self.hd] for j in range(a.kv_heads) for _ in range(a.heads // a.kv_heads)]
+            heads = [v[j * self.hd:(j + 1) * self.hd]
+                     for j in range(a.kv_heads) for _ in range(a.heads // a.kv_heads)]
             p = torch.nn.ParameterDict({
                 "attn_norm": torch.nn.Parameter(torch.ones(a.dim)),
                 "attn_q": torch.nn.Parameter(torch.randn(a.dim, a.dim) * 0.04),
@@ -199,7 +201,8 @@ class Model(torch.nn.Module):
             o = torch.bmm(s, v).view(b, a.heads, t, self.hd).transpose(1, 2).reshape(b, t, a.dim)
             x = x + F.linear(o, p["attn_output"])
             h = self.rms(x, p["ffn_norm"])
-            x = x + F.linear(F.silu(F.linear(h, p["ffn_gate"])) * F.linear(h, p["ffn_up"]), p["ffn_down"])
+            x = x + F.linear(F.silu(F.linear(h, p["ffn_gate"])) * F.linear(h, p["ffn_up"]),
+                             p["ffn_down"])
         return F.linear(self.rms(x, self.norm), self.embed)
 
 
@@ -239,7 +242,8 @@ def write_gguf(path, tensors, meta, align=32):
     offset, body = 0, []
     for name, kind, w in tensors:
         data = q8_0(w)[0] if kind == T_Q8_0 else w.astype("<f4").tobytes()
-        head += s(name) + struct.pack("<I", w.ndim) + b"".join(struct.pack("<Q", n) for n in reversed(w.shape))
+        head += s(name) + struct.pack("<I", w.ndim)
+        head += b"".join(struct.pack("<Q", n) for n in reversed(w.shape))
         head += struct.pack("<IQ", kind, offset)
         data += b"\0" * (-len(data) % align)
         body.append(data)
@@ -271,13 +275,15 @@ def export(path, model, tok, a):
 
     add("token_embd.weight", "embed", model.embed)
     for i, p in enumerate(model.layers):
-        for k in ("attn_norm", "attn_q", "attn_k", "attn_v", "attn_output", "ffn_norm", "ffn_gate", "ffn_up", "ffn_down"):
+        for k in ("attn_norm", "attn_q", "attn_k", "attn_v", "attn_output", "ffn_norm", "ffn_gate",
+                  "ffn_up", "ffn_down"):
             add("blk.%d.%s.weight" % (i, k), "layers.%d.%s" % (i, k), p[k])
     add("output_norm.weight", "norm", model.norm)
     meta = [
         ("general.architecture", STR, "llama"),
         ("general.name", STR, "Linnet Demo"),
-        ("general.description", STR, "Simple English stories, trained on text from tools/demo/generate.py"),
+        ("general.description", STR,
+         "Simple English stories, trained on text from tools/demo/generate.py"),
         ("general.license", STR, "MIT"),
         ("general.file_type", U32, 7),
         ("general.quantization_version", U32, 2),
@@ -311,7 +317,8 @@ def export(path, model, tok, a):
 # ---------------------------------------------------------------- training
 
 def tokens_of(tok, ask, text):
-    """Token ids of one record and how many of them are not to be predicted (BOS and the request)."""
+    """Token ids of one record and how many of them are not to be predicted (BOS and the
+    request)."""
     head = [BOS] + (tok.encode(ask) if ask else [])
     ids = [BOS] + tok.encode(ask + text) + [EOS]
     assert ids[:len(head)] == head
@@ -360,7 +367,8 @@ def batches(tok, seed, chat, prime, steps, tokens, context):
     for step in range(steps):
         if step < steps // 2 or step % 4:
             if not todo:
-                pool = sorted((tokens_of(tok, *next(stories)) for _ in range(256)), key=lambda x: len(x[0]))
+                pool = sorted((tokens_of(tok, *next(stories)) for _ in range(256)),
+                              key=lambda x: len(x[0]))
                 while pool:
                     n = max(1, tokens // len(pool[min(len(pool), 16) - 1][0]))
                     todo.append(pool[:n])
@@ -432,7 +440,8 @@ def sample(model, tok, prompt, n, temp, seed):
     ids = [BOS] + (tok.encode(prompt) if prompt else [])
     for _ in range(n):
         logits = model(torch.tensor([ids]))[0, -1]
-        i = int(logits.argmax()) if temp == 0 else int(torch.multinomial((logits / temp).softmax(-1), 1, generator=g))
+        i = int(logits.argmax() if temp == 0 else
+                torch.multinomial((logits / temp).softmax(-1), 1, generator=g))
         if i == EOS:
             break
         ids.append(i)
@@ -443,11 +452,13 @@ def main():
     here = os.path.dirname(os.path.abspath(__file__))
     ap = argparse.ArgumentParser(description="train the demo model and write it as GGUF")
     ap.add_argument("-o", "--out", default=os.path.join(here, "linnet-demo.gguf"))
-    ap.add_argument("--work", default=os.path.join(here, "..", "..", "build", "demo"), help="checkpoint and log")
+    ap.add_argument("--work", default=os.path.join(here, "..", "..", "build", "demo"),
+                    help="checkpoint and log")
     ap.add_argument("--seed", type=int, default=1)
     ap.add_argument("--threads", type=int, default=1)
     ap.add_argument("--steps", type=int, default=3600)
-    ap.add_argument("--prime", type=int, default=250, help="how many of the steps only teach copying")
+    ap.add_argument("--prime", type=int, default=250,
+                    help="how many of the steps only teach copying")
     ap.add_argument("--tokens", type=int, default=1536, help="tokens in a step")
     ap.add_argument("--chat", type=float, default=0.3)
     ap.add_argument("--vocab", type=int, default=1536)
@@ -457,8 +468,10 @@ def main():
     ap.add_argument("--kv-heads", type=int, default=2)
     ap.add_argument("--ffn", type=int, default=384)
     ap.add_argument("--context", type=int, default=512)
-    ap.add_argument("--lr", type=float, default=3e-3, help="peak rate of AdamW (embedding and norms)")
-    ap.add_argument("--muon-lr", type=float, default=0.02, help="peak rate of Muon (matrices); 0: AdamW for all")
+    ap.add_argument("--lr", type=float, default=3e-3,
+                    help="peak rate of AdamW (embedding and norms)")
+    ap.add_argument("--muon-lr", type=float, default=0.02,
+                    help="peak rate of Muon (matrices); 0: AdamW for all")
     ap.add_argument("--embed-std", type=float, default=0.1)
     ap.add_argument("--copy-gain", type=float, default=0.1, help="see Model")
     ap.add_argument("--eps", type=float, default=1e-5)
@@ -472,7 +485,8 @@ def main():
     os.makedirs(a.work, exist_ok=True)
     start = time.time()
 
-    tok = Tokenizer.train([ask + text for ask, text in generate.records(a.seed + 1000, 12000, a.chat)], a.vocab)
+    tok = Tokenizer.train(
+        [ask + text for ask, text in generate.records(a.seed + 1000, 12000, a.chat)], a.vocab)
     test = list(generate.records(a.seed + 2000, 300, a.chat))
     for s in (ask + text for ask, text in test[:40]):
         assert tok.encode(s) == tok.encode_whole(s) and tok.decode(tok.encode(s)) == " " + s
@@ -483,7 +497,8 @@ def main():
 
     matrices = [p for n, p in model.named_parameters() if p.ndim == 2 and n != "embed"]
     vectors = [p for p in model.parameters() if p.ndim == 1]
-    opts = [torch.optim.AdamW([{"params": [model.embed], "weight_decay": 0.1}, {"params": vectors, "weight_decay": 0.0}],
+    opts = [torch.optim.AdamW([{"params": [model.embed], "weight_decay": 0.1},
+                               {"params": vectors, "weight_decay": 0.0}],
                               lr=a.lr, betas=(0.9, 0.98), eps=1e-9)]
     if a.muon_lr:
         opts.append(Muon(matrices, a.muon_lr, weight_decay=0.1))
@@ -501,11 +516,13 @@ def main():
         first = c["step"]
 
     warm, total, seen, mean = 100, a.steps, 0, None
-    for step, (batch, want) in enumerate(batches(tok, a.seed, a.chat, a.prime, a.steps - a.prime, a.tokens, a.context)):
+    for step, (batch, want) in enumerate(batches(tok, a.seed, a.chat, a.prime, a.steps - a.prime,
+                                                 a.tokens, a.context)):
         seen += int((want >= 0).sum())
         if step < first:
             continue
-        scale = min(1, (step + 1) / warm) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * step / total)))
+        scale = min(1, (step + 1) / warm) * \
+            (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * step / total)))
         for g in (g for o in opts for g in o.param_groups):
             g["lr"] = g["peak"] * scale
         logits = model(batch)
@@ -518,24 +535,29 @@ def main():
             o.step()
         mean = loss.item() if mean is None else 0.98 * mean + 0.02 * loss.item()
         if (step + 1) % 50 == 0:
-            print("step %d/%d loss %.4f scale %.3f %d tokens %.0f s" % (step + 1, total, mean, scale, seen, time.time() - start), flush=True)
+            print("step %d/%d loss %.4f scale %.3f %d tokens %.0f s" %
+                  (step + 1, total, mean, scale, seen, time.time() - start), flush=True)
         if (step + 1) % a.save == 0:
-            torch.save({"model": model.state_dict(), "opts": [o.state_dict() for o in opts], "step": step + 1}, ckpt + ".part")
+            torch.save({"model": model.state_dict(), "opts": [o.state_dict() for o in opts],
+                        "step": step + 1}, ckpt + ".part")
             os.replace(ckpt + ".part", ckpt)
 
     token, byte = held_out(model, tok, test)
     kept = export(a.out, model, tok, a)
     model.load_state_dict(kept)
     token8, byte8 = held_out(model, tok, test)
-    result = {"parameters": params, "bytes": os.path.getsize(a.out), "steps": total, "tokens": seen, "seconds": round(time.time() - start), "cpu_seconds": round(time.process_time()),
+    result = {"parameters": params, "bytes": os.path.getsize(a.out), "steps": total, "tokens": seen,
+              "seconds": round(time.time() - start), "cpu_seconds": round(time.process_time()),
               "train_loss": mean, "heldout_loss_f32": token, "heldout_loss_q8_0": token8,
               "heldout_nats_per_byte_q8_0": byte8, "perplexity_q8_0": math.exp(token8)}
     print(json.dumps(result, indent=1))
     with open(os.path.join(a.work, "result.json"), "w") as f:
         json.dump(result, f, indent=1)
     for temp in (0, 0.7, 0.9):
-        for prompt in ("", "Once upon a time", "The little fox", "Tell me a story about a dragon.", "User: Tell me a story about a fox.\nStory:"):
-            print("--- temperature %g, prompt %r\n%s" % (temp, prompt, sample(model, tok, prompt, 320, temp, 7)), flush=True)
+        for prompt in ("", "Once upon a time", "The little fox", "Tell me a story about a dragon.",
+                       "User: Tell me a story about a fox.\nStory:"):
+            print("--- temperature %g, prompt %r\n%s" %
+                  (temp, prompt, sample(model, tok, prompt, 320, temp, 7)), flush=True)
 
 
 if __name__ == "__main__":

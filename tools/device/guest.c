@@ -172,7 +172,8 @@ int guest_map(const struct guest_memory *m, char *at, uint64_t gpa, uint64_t byt
 		if (offset % PAGE || part % PAGE)
 			return -EFAULT;
 		if (mmap(at, part, read_only ? PROT_READ : PROT_READ | PROT_WRITE,
-			 MAP_SHARED | MAP_FIXED | MAP_NORESERVE, r->fd, (off_t)offset) == MAP_FAILED)
+			 MAP_SHARED | MAP_FIXED | MAP_NORESERVE, r->fd,
+			 (off_t)offset) == MAP_FAILED)
 			return -errno;
 		madvise(at, part, MADV_DONTDUMP);
 		++*n_maps;

@@ -286,7 +286,8 @@ int device_serve(const struct serve_options *opts)
 			ret = say(opts, -errno, "cannot wait: %s", strerror(errno));
 			break;
 		}
-		if (p[0].revents & POLLIN && read(s->signals, &info, sizeof(info)) == sizeof(info)) {
+		if (p[0].revents & POLLIN &&
+		    read(s->signals, &info, sizeof(info)) == sizeof(info)) {
 			end = info.ssi_signo != SIGCHLD;
 			reap(s);
 		}

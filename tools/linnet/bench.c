@@ -268,7 +268,8 @@ static bool has_limits(struct linnet_model *m, const struct result *r)
 static void add_limits(struct result *r, double ns, const struct linnet_machine_rates *before,
 		       const struct linnet_machine_rates *after)
 {
-	const double read = (before->read + after->read) / 2, int8 = (before->int8 + after->int8) / 2;
+	const double read = (before->read + after->read) / 2;
+	const double int8 = (before->int8 + after->int8) / 2;
 	const double s = ns / 1e9;
 	double ops;
 
@@ -448,8 +449,8 @@ int cmd_bench(int argc, char **argv)
 		  "measure the products of each type of weights, and attention\n"
 		  "over each type of keys and values, alone, beside what the\n"
 		  "machine's memory and registers reach", &kernels },
-		{ OPT_TEXT, 0, "type", "TYPE", "only this type of weights, keys and values (default: all)",
-		  &roof.type },
+		{ OPT_TEXT, 0, "type", "TYPE",
+		  "only this type of weights, keys and values (default: all)", &roof.type },
 		{ OPT_TEXT, 0, "roofline", "FILE", "draw what --kernels measured as an SVG picture",
 		  &roof.svg },
 		{ OPT_GROUP, .help = "Output" },

@@ -113,8 +113,10 @@ static int open_draft(struct drafts *d, const struct draft_args *args, struct li
 		close_draft(d);
 		if (args->n_max < 0)
 			tool_note("%s: not used: %s (--draft-max N uses it)", args->path,
-				  alone.streamed ? "the memory that it takes costs more than it gives" :
-				  "all weights stay in memory, where no gain is to be expected");
+				  alone.streamed ?
+					  "the memory that it takes costs more than it gives" :
+					  "all weights stay in memory, where no gain is to be "
+					  "expected");
 		return TOOL_OK;
 	}
 	d->bytes = small.total;

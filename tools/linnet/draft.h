@@ -24,14 +24,17 @@ struct draft_args {
 #define DRAFT_MAX 32
 
 #define OPTS_DRAFT(a)								\
-	{ OPT_INT, 0, "lookup", "N", "draft up to N tokens from what the text has said before\n"	\
+	{ OPT_INT, 0, "lookup", "N",						\
+	  "draft up to N tokens from what the text has said before\n"		\
 	  "and check them in one pass; the text is the same\n"			\
 	  "(default: 8 when weights are read in every pass, as long\n"	\
 	  "as that pays, else 0)",		\
 	  &(a)->lookup, 0, DRAFT_MAX },						\
-	{ OPT_TEXT, 0, "draft", "FILE", "draft tokens with the small model in FILE, which has the\n"	\
+	{ OPT_TEXT, 0, "draft", "FILE",						\
+	  "draft tokens with the small model in FILE, which has the\n"		\
 	  "same vocabulary; the text is the same. Also -md FILE", &(a)->path, .alias = "-md" },	\
-	{ OPT_INT, 0, "draft-max", "N", "tokens that --draft drafts at once; 0: none (default: 8\n"	\
+	{ OPT_INT, 0, "draft-max", "N",						\
+	  "tokens that --draft drafts at once; 0: none (default: 8\n"		\
 	  "when a gain is to be expected, as long as there is one,\n"	\
 	  "else 0)", &(a)->n_max, 0, DRAFT_MAX }
 
@@ -50,7 +53,8 @@ struct drafts {
 	uint32_t n_lookup, n_draft;	/* tokens of a draft; 0: not this kind */
 	/* drafted and accepted: from the text, from the model */
 	uint64_t n_drafted[2], n_accepted[2];
-	int kind;			/* of the last draft: an index of these; -1: there was none */
+	/* of the last draft: an index of these; -1: there was none */
+	int kind;
 	bool adapts[2];			/* nobody said how long they are to be */
 	struct draft_pace pace[3];	/* without a draft; with one: 1 + kind */
 	unsigned n_pauses;

@@ -292,15 +292,17 @@ static void print_plan(const struct summary *s, const struct generate *g,
 	if (!more && !again) {
 		n = snprintf(text, sizeof(text), "kept: at most %s of memory", b);
 		if (g->n_passes && s->plan.streamed)
-			snprintf(text + n, sizeof(text) - (size_t)n, ", %s read in each of %llu passes", d,
+			snprintf(text + n, sizeof(text) - (size_t)n,
+				 ", %s read in each of %llu passes", d,
 				 (unsigned long long)g->n_passes);
 	} else {
 		n = snprintf(text, sizeof(text), "not kept:");
 		if (more)
-			n += snprintf(text + n, sizeof(text) - (size_t)n, " %s of memory, planned %s", a, b);
+			n += snprintf(text + n, sizeof(text) - (size_t)n,
+				      " %s of memory, planned %s", a, b);
 		if (again)
-			snprintf(text + n, sizeof(text) - (size_t)n, "%s %s read in each pass, planned %s",
-				 more ? ";" : "", c, d);
+			snprintf(text + n, sizeof(text) - (size_t)n,
+				 "%s %s read in each pass, planned %s", more ? ";" : "", c, d);
 	}
 	line("plan", text);
 }
@@ -389,17 +391,20 @@ void summary_print(const struct summary *s, const struct generate *g,
 		line("shared", format_bytes(a, st.shared_bytes));
 	if (st.read_retries) {
 		snprintf(text, sizeof(text), "%llu read%s tried again",
-			 (unsigned long long)st.read_retries, st.read_retries == 1 ? " was" : "s were");
+			 (unsigned long long)st.read_retries,
+			 st.read_retries == 1 ? " was" : "s were");
 		line("retries", text);
 	}
 	if (st.expert_misses) {
 		snprintf(text, sizeof(text), "%.1f %% of %llu were in memory",
-			 100.0 * (double)st.expert_hits / (double)(st.expert_hits + st.expert_misses),
+			 100.0 * (double)st.expert_hits /
+				 (double)(st.expert_hits + st.expert_misses),
 			 (unsigned long long)(st.expert_hits + st.expert_misses));
 		line("experts", text);
 	}
 	if (st.expert_ahead) {
-		snprintf(text, sizeof(text), "%llu were read ahead, %.1f %% of them were then chosen",
+		snprintf(text, sizeof(text),
+			 "%llu were read ahead, %.1f %% of them were then chosen",
 			 (unsigned long long)st.expert_ahead,
 			 100.0 * (double)st.expert_ahead_used / (double)st.expert_ahead);
 		line("", text);
@@ -446,7 +451,8 @@ int summary_write(const struct summary *s, const struct generate *g,
 		json_put(o, "accepted_tokens",
 			 json_integer((json_int_t)(d->n_accepted[0] + d->n_accepted[1])));
 		json_put(o, "draft_pauses", json_integer(d->n_pauses));
-		json_put(o, "draft_model_drafted_tokens", json_integer((json_int_t)d->n_drafted[1]));
+		json_put(o, "draft_model_drafted_tokens",
+			 json_integer((json_int_t)d->n_drafted[1]));
 		json_put(o, "draft_model_accepted_tokens",
 			 json_integer((json_int_t)d->n_accepted[1]));
 	}

@@ -347,12 +347,13 @@ static int print_devices(bool json)
 			json_put(o, "usable", json_boolean(dev.usable));
 			json_put(o, "isa", json_text(dev.isa));
 			json_put(o, "n_threads", json_integer(dev.n_threads));
-			json_put(o, "max_region_bytes", json_integer((json_int_t)dev.max_region_bytes));
+			json_put(o, "max_region_bytes",
+				 json_integer((json_int_t)dev.max_region_bytes));
 			json_put(o, "note", json_text(dev.note));
 			json_add(list, o);
 		} else if (dev.usable) {
-			out_printf("%-20s  %s, %u thread%s, regions of up to %s\n", dev.path, dev.isa,
-				   dev.n_threads, dev.n_threads == 1 ? "" : "s",
+			out_printf("%-20s  %s, %u thread%s, regions of up to %s\n", dev.path,
+				   dev.isa, dev.n_threads, dev.n_threads == 1 ? "" : "s",
 				   format_bytes(bytes, dev.max_region_bytes));
 		} else {
 			out_printf("%-20s  not usable: %s\n", dev.path, dev.note);

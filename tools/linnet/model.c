@@ -78,7 +78,8 @@ int model_open(struct linnet_model **out, struct model_args *args, bool vocab_on
 	if (args->share) {
 		opts.share_dir = getenv("XDG_RUNTIME_DIR");
 		if (!opts.share_dir || !*opts.share_dir) {
-			tool_error("sharing weights needs a folder for sockets (XDG_RUNTIME_DIR, not set)");
+			tool_error("sharing weights needs a folder for sockets "
+				   "(XDG_RUNTIME_DIR, not set)");
 			return TOOL_FAILED;
 		}
 	}
@@ -170,8 +171,9 @@ int model_session(struct linnet_session **out, struct linnet_model *m,
 				  "(--memory, %s)", margs->path, format_bytes(a, mem.experts_bytes),
 				  format_bytes(b, mem.experts), format_bytes(c, mem.budget));
 		if (mem.streamed)
-			tool_note("%s: %s of the weights stay in memory, %s are read again in every "
-				  "pass (--memory, %s)", margs->path, format_bytes(a, mem.resident),
+			tool_note("%s: %s of the weights stay in memory, %s are read again in "
+				  "every pass (--memory, %s)",
+				  margs->path, format_bytes(a, mem.resident),
 				  format_bytes(b, mem.streamed), format_bytes(c, mem.budget));
 	}
 	if (linnet_session_create(out, m, &opts, &err)) {

@@ -92,17 +92,20 @@ extern const char *const kv_type_names[];	/* by enum linnet_kv_type */
 	{ OPT_INT, 'c', "ctx", "N", "positions in the context (default: what the model was\n"	\
 	  "trained for, at most 4096 unless prompt and -n need more)",		\
 	  &(a)->ctx, 1, INT32_MAX },						\
-	{ OPT_SIZE, 0, "kv-memory", "SIZE", "memory for keys and values; what does not fit is kept\n"	\
+	{ OPT_SIZE, 0, "kv-memory", "SIZE",					\
+	  "memory for keys and values; what does not fit is kept\n"		\
 	  "in a file, in --kv-cache's folder or $TMPDIR or\n"			\
 	  "/var/tmp, and read in every pass (default: none, no\n"		\
 	  "limit)", &(a)->kv_memory },						\
 	OPTS_KV(a, "f16")
 
 #define OPTS_KV_CACHE(a)							\
-	{ OPT_TEXT, 0, "kv-cache", "DIR", "save keys and values of finished texts in DIR, and\n"	\
+	{ OPT_TEXT, 0, "kv-cache", "DIR",					\
+	  "save keys and values of finished texts in DIR, and\n"		\
 	  "start from there where a later text begins alike; the\n"		\
 	  "text is the same", &(a)->kv_cache },					\
-	{ OPT_SIZE, 0, "kv-cache-size", "SIZE", "keep the files of --kv-cache below SIZE: what was used\n"	\
+	{ OPT_SIZE, 0, "kv-cache-size", "SIZE",					\
+	  "keep the files of --kv-cache below SIZE: what was used\n"		\
 	  "longest ago goes first (default: 4G)", &(a)->kv_cache_size }
 
 /*

@@ -164,8 +164,8 @@ static void picture(const struct linnet_plan *p)
 	out_printf("\n  # stays in memory, . is read again in every pass; a line's length is its "
 		   "size (%s at most)\n", format_bytes(a, most));
 	if (cached)
-		out_printf("  + are experts: those used most stay in memory, others are read when they are "
-			   "chosen\n");
+		out_printf("  + are experts: those used most stay in memory, others are read when "
+			   "they are chosen\n");
 }
 
 static int print_text(const struct linnet_plan *p, const struct linnet_memory_info *mem,
@@ -193,11 +193,12 @@ static int print_text(const struct linnet_plan *p, const struct linnet_memory_in
 	if (mem->experts) {
 		row("experts in all", mem->experts_bytes);
 		row("  read per token", mem->experts_read);
-		out_printf("  (if all were used equally; the more some are preferred, the less is read)\n");
+		out_printf("  (if all were used equally; the more some are preferred, the less is "
+			   "read)\n");
 	}
 	if (n_nodes > 1)
-		out_printf("  weights are spread over %u memory nodes, which all threads use alike\n",
-			   n_nodes);
+		out_printf("  weights are spread over %u memory nodes, which all threads use "
+			   "alike\n", n_nodes);
 	if (s) {
 		out_printf("\n  disk %s/s, memory %s/s: at most %.3g tokens/s, bound by %s\n",
 			   format_bytes(a, (uint64_t)s->disk), format_bytes(b, (uint64_t)s->memory),

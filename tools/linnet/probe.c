@@ -67,8 +67,9 @@ double probe_disk(const char *path)
 	madvise(buf, (READERS + 1) * REQUEST, MADV_HUGEPAGE);
 	start = now_ns();
 	for (; n < READERS; n++) {
-		r[n] = (struct reader){ .fd = fd, .file_bytes = (uint64_t)st.st_size, .start_ns = start,
-			.index = n };
+		r[n] = (struct reader){
+			.fd = fd, .file_bytes = (uint64_t)st.st_size, .start_ns = start, .index = n,
+		};
 		r[n].buf = buf + (-(uintptr_t)buf & (REQUEST - 1)) + n * REQUEST;
 		if (pthread_create(&r[n].thread, NULL, read_main, &r[n]))
 			break;
@@ -115,7 +116,8 @@ double probe_memory(unsigned n_threads, uint64_t bytes)
 	uint64_t start;
 	char *buf;
 
-	buf = mmap(NULL, each * n_threads, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	buf = mmap(NULL, each * n_threads, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1,
+		   0);
 	if (buf == MAP_FAILED) {
 		free(s);
 		return 0;

@@ -47,15 +47,18 @@ static void print_md(const struct linnet_kernels_row *r, bool first)
 	char peak[32] = "", share[32] = "";
 
 	if (first)
-		out_printf("| %-9s | %-6s | %-7s | %7s | %6s | %8s | %8s | %7s | %8s | %9s | %7s |\n"
-			   "| :-------- | :----- | :------ | ------: | -----: | -------: | -------: | "
-			   "------: | -------: | --------: | ------: |\n", "operation", "type", "isa",
-			   "threads", "tokens", "GB/s", "read", "of it", "GOP/s", "registers", "of it");
+		out_printf("| %-9s | %-6s | %-7s | %7s | %6s | %8s | %8s | %7s | %8s | %9s | "
+			   "%7s |\n"
+			   "| :-------- | :----- | :------ | ------: | -----: | -------: | "
+			   "-------: | ------: | -------: | --------: | ------: |\n",
+			   "operation", "type", "isa", "threads", "tokens", "GB/s", "read", "of it",
+			   "GOP/s", "registers", "of it");
 	if (r->peak > 0) {
 		snprintf(peak, sizeof(peak), "%.0f", r->peak / 1e9);
 		snprintf(share, sizeof(share), "%.0f %%", percent(r->ops, r->peak));
 	}
-	out_printf("| %-9s | %-6s | %-7s | %7u | %6u | %8.2f | %8.2f | %5.0f %% | %8.1f | %9s | %7s |\n",
+	out_printf("| %-9s | %-6s | %-7s | %7u | %6u | %8.2f | %8.2f | %5.0f %% | %8.1f | %9s | "
+		   "%7s |\n",
 		   r->op, r->type, r->isa, r->n_threads, r->n_tokens, r->bytes / 1e9, r->read / 1e9,
 		   percent(r->bytes, r->read), r->ops / 1e9, peak, share);
 }
@@ -166,10 +169,13 @@ static void draw(FILE *f, const struct axes *a, const struct rows *rows, unsigne
 		const struct linnet_kernels_row *r = &rows->v[i];
 
 		if (r->n_threads == n_threads)
-			fprintf(f, "<circle cx=\"%.1f\" cy=\"%.1f\" r=\"3\" fill=\"%s\"><title>%s, %s, "
-				"%u token%s, %u threads: %.1f GB/s, %.0f GOP/s</title></circle>\n",
-				at_x(a, intensity(r)), at_y(a, r->ops), colour, r->op, r->type, r->n_tokens,
-				r->n_tokens == 1 ? "" : "s", n_threads, r->bytes / 1e9, r->ops / 1e9);
+			fprintf(f,
+				"<circle cx=\"%.1f\" cy=\"%.1f\" r=\"3\" fill=\"%s\"><title>"
+				"%s, %s, %u token%s, %u threads: %.1f GB/s, %.0f GOP/s"
+				"</title></circle>\n",
+				at_x(a, intensity(r)), at_y(a, r->ops), colour, r->op, r->type,
+				r->n_tokens, r->n_tokens == 1 ? "" : "s", n_threads, r->bytes / 1e9,
+				r->ops / 1e9);
 	}
 }
 

@@ -68,7 +68,8 @@ struct linnet_model_options {
 	 * created.
 	 */
 	uint64_t memory_bytes;
-	uint64_t read_bandwidth;	/* read no more bytes per second, evenly paced; 0: no bound */
+	/* Read no more bytes per second, evenly paced; 0: no bound. */
+	uint64_t read_bandwidth;
 	/* Keep a checksum of each tensor from the first time it is read, and compare it
 	 * whenever the tensor is read again. Rows of embeddings that are read one by one
 	 * are not compared. */

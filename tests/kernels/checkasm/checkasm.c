@@ -216,7 +216,8 @@ int main(int argc, char **argv)
 		} else if (!strcmp(argv[i], "--bench")) {
 			o.bench = true;
 		} else {
-			fprintf(stderr, "usage: checkasm [--seed=N] [--filter=TEXT] [--rounds=N] [--bench]\n");
+			fprintf(stderr, "usage: checkasm [--seed=N] [--filter=TEXT] "
+					"[--rounds=N] [--bench]\n");
 			return 2;
 		}
 	}

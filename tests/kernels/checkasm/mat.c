@@ -257,11 +257,12 @@ static bool check_matmul(struct checkasm *c)
 	/* What lies between the tokens' rows is compared as well: nobody may write there. */
 	bad = checkasm_differ(y.p, y_ref.p, n_y);
 	if (bad < n_y)
-		checkasm_fail(c, "rows [%zu, %zu) of %zu, %zu columns, %zu tokens, ldy %zu, values %d: "
-			      "token %zu row %zu is %a, not %a",
-			      s.row0, s.row1, s.n_rows, s.n_cols, s.n_tokens, s.ldy, v,
-			      bad / s.ldy, s.row0 + bad % s.ldy,
-			      (double)((float *)y.p)[bad], (double)((float *)y_ref.p)[bad]);
+		checkasm_fail(c,
+			      "rows [%zu, %zu) of %zu, %zu columns, %zu tokens, ldy %zu, "
+			      "values %d: token %zu row %zu is %a, not %a",
+			      s.row0, s.row1, s.n_rows, s.n_cols, s.n_tokens, s.ldy, v, bad / s.ldy,
+			      s.row0 + bad % s.ldy, (double)((float *)y.p)[bad],
+			      (double)((float *)y_ref.p)[bad]);
 
 	checkasm_free(&x);
 	checkasm_free(&w);
@@ -336,7 +337,8 @@ static void bench_case(struct checkasm *c, size_t n_rows, size_t n_cols, size_t 
 		best = fmin(best, t3 - t2);
 	}
 	__asm__ volatile("" : : "r"(sink));
-	printf("# %s %-6s %5zu x %5zu, %3zu tokens: ", c->k->isa, t->name, n_rows, n_cols, n_tokens);
+	printf("# %s %-6s %5zu x %5zu, %3zu tokens: ", c->k->isa, t->name, n_rows, n_cols,
+	       n_tokens);
 	if (n_tokens < 64)
 		printf("%6.2f GB/s, plain read %6.2f (%3.0f %%), ", (double)w_bytes / best / 1e9,
 		       (double)w_bytes / best_read / 1e9, 100 * best_read / best);

@@ -377,7 +377,8 @@ static bool check_page(struct checkasm *c)
 	size_t n_out, bad, bad_state;
 
 	a.n = (uint32_t)checkasm_range(c, 1, checkasm_range(c, 0, 3) ? 9 : 70);
-	a.dk = quantized ? 32 * (uint32_t)checkasm_range(c, 1, 8) : (uint32_t)checkasm_range(c, 1, 150);
+	a.dk = quantized ? 32 * (uint32_t)checkasm_range(c, 1, 8) :
+			   (uint32_t)checkasm_range(c, 1, 150);
 	if (!quantized && checkasm_range(c, 0, 1))
 		a.dk = dims[checkasm_range(c, 0, sizeof(dims) - 1)];
 	a.dv = checkasm_range(c, 0, 1) ? a.dk : quantized ? 32 * (uint32_t)checkasm_range(c, 1, 8) :
@@ -498,7 +499,8 @@ static void bench_decode(struct checkasm *c, uint32_t n, uint32_t d)
 		for (size_t b = 0; b < blocks; b += 2) {
 			const uint8_t *k = (const uint8_t *)kv.p + b * block;
 			struct linnet_attn_page p = {
-				.k = k, .v = k + block, .next_k = b + 2 < blocks ? k + 2 * block : NULL,
+				.k = k, .v = k + block,
+				.next_k = b + 2 < blocks ? k + 2 * block : NULL,
 				.lo = lo, .hi = hi, .state = part, .out = out.p, .ld_out = d,
 				.scratch = scratch.p,
 			};
@@ -564,7 +566,8 @@ static bool check_combine(struct checkasm *c)
 			c->ref->attn.combine(&w, want.p, &s, part.p, dv);
 			c->k->attn.combine(&g, got.p, &s, part.p, dv);
 		}
-		if (checkasm_differ(&g.max, &w.max, 1) == 1 && checkasm_differ(&g.sum, &w.sum, 1) == 1) {
+		if (checkasm_differ(&g.max, &w.max, 1) == 1 &&
+		    checkasm_differ(&g.sum, &w.sum, 1) == 1) {
 			c->ref->attn.finish(part.p, &w, want.p, dv);
 			c->k->attn.finish(got.p, &g, got.p, dv);
 			bad = checkasm_differ(got.p, part.p, dv);
