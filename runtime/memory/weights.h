@@ -119,7 +119,7 @@ struct linnet_weight linnet_weights_find(const struct linnet_weights *w, size_t 
  * region, or NULL where memory was not reserved for all of them.
  */
 const struct linnet_region *linnet_weights_region(const struct linnet_weights *w);
-/* That of tensor number i of a unit. */
+/* Where that region has tensor number i of a unit, bytes from its start. */
 uint64_t linnet_weights_home(const struct linnet_weights *w, size_t unit, size_t i);
 /* All units are in their places now, and may be used. */
 bool linnet_weights_at_home(const struct linnet_weights *w);

@@ -9,6 +9,7 @@ set -eu
 cd "$(dirname "$0")/../.."
 . tests/vm/lib.sh
 . tests/vm/device.sh
+. tests/tap.sh
 
 flavour=debug
 [ "${1:-}" != --kernel ] || flavour=$2
@@ -19,22 +20,9 @@ liar=
 trap '[ -z "$liar" ] || kill $liar 2>/dev/null; vm_device_stop; rm -rf "$dir"' EXIT
 model=tools/demo/linnet-demo.gguf
 run="NO_COLOR=1 $build/linnet run -m $model -p 'Once upon a time' --temp 0 -q --engine"
-n=0 failed=0
 
-result()
-{
-	n=$((n + 1))
-	if [ "$1" = 0 ]; then
-		echo "ok $n - $2"
-	else
-		failed=1
-		echo "not ok $n - $2"
-		tail -n 40 "$dir/said" 2>/dev/null | sed 's/^/# /'
-		tail -n 10 "$dir/out" 2>/dev/null | sed 's/^/# /'
-	fi
-}
-
-# guest SOCKET OPTION... COMMAND: status in $status, output in $dir/out
+# guest SOCKET OPTION... COMMAND: status in $status, output in $dir/out, the end of all that was
+# said in $dir/why
 guest()
 {
 	socket=$1
@@ -43,7 +31,7 @@ guest()
 	sh tests/vm/guest.sh --kernel "$flavour" --module "$module" \
 		--device "$socket:$VM_DEVICE_ID" \
 		--seconds 120 "$@" >"$dir/out" 2>"$dir/said" || status=$?
-	echo $status >"$dir/status"
+	{ tail -n 40 "$dir/said"; tail -n 10 "$dir/out"; } >"$dir/why"
 }
 
 # ------------------------------------------------------------- a good device
@@ -51,18 +39,21 @@ sh -c "$run host -n 60" >"$dir/host" 2>/dev/null
 VM_DEVICE_LOG=$dir/device vm_device_start -v
 same="$run accel -n 60 >/tmp/text && cmp /tmp/text $dir/host"
 guest "$VM_DEVICE_SOCKET" --see "$dir" "for i in 1 2 3; do $same || exit 1; done"
-result $status "a model writes in a guest what it writes on the host, three times; nothing is lost"
+result $status "a model writes in a guest what it writes on the host, three times; nothing is lost" \
+	"$dir/why"
 jobs=$(sed -n 's/.*context [0-9]*: \([0-9]*\) jobs took.*/\1/p' "$dir/device" | tail -n 1)
 [ "${jobs:-1000}" -le 80 ] && bad=0 || bad=1
-result $bad "a token is one job, when all weights are in memory ($jobs jobs for 60 tokens)"
+result $bad "a token is one job, when all weights are in memory ($jobs jobs for 60 tokens)" \
+	"$dir/device"
 grep -q "failed with status" "$dir/device" && bad=1 || bad=0
-result $bad "R-REQ-RESERVED, R-RES-JOBS: no request of the driver was refused"
+result $bad "R-REQ-RESERVED, R-RES-JOBS: no request of the driver was refused" "$dir/device"
 grep -q "ended with status" "$dir/device" && bad=1 || bad=0
-result $bad "R-JOB-NUMBERS, R-JOB-BUFFERS: no submission was, either"
+result $bad "R-JOB-NUMBERS, R-JOB-BUFFERS: no submission was, either" "$dir/device"
 
 guest "$VM_DEVICE_SOCKET" --see "$dir" "for i in 1 2 3 4; do $run accel -n 400 >/dev/null & done
 	sleep 1; kill -9 %1 %3; wait; $same"
-result $status "R-RES-PAGES: programs are killed in the middle of jobs, and the next one runs"
+result $status "R-RES-PAGES: programs are killed in the middle of jobs, and the next one runs" \
+	"$dir/why"
 
 # Weights that do not fit are read again in every pass, while jobs run, past the page cache:
 # what is in there afterwards is what reading the file's head alone brings in. Jobs of many
@@ -97,7 +88,8 @@ echo "pages of the file in the page cache: \$before before, \$after after"
 [ \$((after)) -le \$((before)) ] || exit 4
 END
 guest "$VM_DEVICE_SOCKET" --see "$dir" --disk "$dir/disk" ". $dir/read"
-result $status "weights are read straight into buffers while jobs run; none is in the page cache"
+result $status "weights are read straight into buffers while jobs run; none is in the page cache" \
+	"$dir/why"
 
 # io_uring is refused: by name, or done without
 guest "$VM_DEVICE_SOCKET" --see "$dir" "echo 2 >/proc/sys/kernel/io_uring_disabled
@@ -106,13 +98,14 @@ guest "$VM_DEVICE_SOCKET" --see "$dir" "echo 2 >/proc/sys/kernel/io_uring_disabl
 	grep -q 'the accel engine needs io_uring, which is not used here: Operation not permitted' \
 		/tmp/err &&
 		$run auto -n 60 >/tmp/text && cmp /tmp/text $dir/host"
-result $status "where io_uring is refused, accel says so and auto takes the host"
+result $status "where io_uring is refused, accel says so and auto takes the host" "$dir/why"
 
 if [ "${flavour#sid-}" = debug ]; then
 	# with every allocation and copy of the driver's failing once
 	guest "$VM_DEVICE_SOCKET" --seconds 900 \
 		"LINNET_TEST_NODE=/dev/accel/accel0 $build/tests/selftests/sweep"
-	result $status "each command with each of its allocations failing; nothing is lost"
+	result $status "each command with each of its allocations failing; nothing is lost" \
+		"$dir/why"
 fi
 vm_device_stop
 
@@ -134,31 +127,31 @@ lie()
 }
 
 lie version 1 'test ! -e /dev/accel/accel0'
-result $status "R-CFG-VERSION: a version that is not known"
+result $status "R-CFG-VERSION: a version that is not known" "$dir/why"
 lie limits 1 'test ! -e /dev/accel/accel0'
-result $status "R-CFG-LIMITS: limits that are of no use"
+result $status "R-CFG-LIMITS: limits that are of no use" "$dir/why"
 lie feature 1 'test ! -e /dev/accel/accel0'
-result $status "R-FEAT-VERSION: a device of old"
+result $status "R-FEAT-VERSION: a device of old" "$dir/why"
 lie platform 1 "$same"
-result $status "R-RES-PAGES: a device that sees DMA addresses (VIRTIO_F_ACCESS_PLATFORM)"
+result $status "R-RES-PAGES: a device that sees DMA addresses (VIRTIO_F_ACCESS_PLATFORM)" \
+	"$dir/why"
 lie isa 1 "$run accel -n 20"
-result $status "R-CFG-ISA: control characters for a name"
+result $status "R-CFG-ISA: control characters for a name" "$dir/why"
 # A device that lies when it is to be reset keeps the pages that it may use, and they keep
 # the module, until the driver is unbound.
 some="for i in 1 2 3 4 5 6; do NO_COLOR=1 timeout -s KILL 60 ${run#* } accel -n 30 >/dev/null 2>&1
 	[ \$? != 137 ] || exit 9; done; echo virtio0 >/sys/bus/virtio/drivers/linnet/unbind"
 lie used 1 "$some"
-result $status "R-TRUST-USED: numbers of buffers at random"
+result $status "R-TRUST-USED: numbers of buffers at random" "$dir/why"
 lie used 2 "$some"
-result $status "R-TRUST-USED: others"
+result $status "R-TRUST-USED: others" "$dir/why"
 lie length 1 "$some"
-result $status "R-VQ-LENGTH: lengths at random"
+result $status "R-VQ-LENGTH: lengths at random" "$dir/why"
 lie status 1 "$some"
-result $status "R-REQ-STATUS: statuses at random"
+result $status "R-REQ-STATUS: statuses at random" "$dir/why"
 lie twice 1 "$some"
-result $status "R-TRUST-USED: buffers that come back twice"
+result $status "R-TRUST-USED: buffers that come back twice" "$dir/why"
 lie silent 1 "$some"
-result $status "R-REQ-HANG, R-ERR-TIMEOUT: a device that falls silent"
+result $status "R-REQ-HANG, R-ERR-TIMEOUT: a device that falls silent" "$dir/why"
 
-echo "1..$n"
-exit $failed
+end_tests
