@@ -7,7 +7,9 @@ index); out comes one GGUF file with every weight, GGUF's metadata and the token
 error that names the file, the field and the value.  Nothing in DIR is executed or trusted.
 
 Takes the architectures that differ from Llama in names and biases only: llama, mistral,
-qwen2, qwen3.  Matrices are stored as --type says, vectors as F32.  Needs python3-numpy.
+qwen2, qwen3.  Matrices are stored as --type says, vectors as F32.  Matrices that GPTQ or AWQ
+has packed are stored in the smallest GGUF type that holds the same numbers, and as --type
+says where there is none.  Needs python3-numpy.
 """
 
 import argparse
@@ -19,9 +21,10 @@ import sys
 
 import numpy as np
 
-ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-sys.path.insert(0, os.path.join(ROOT, "tests", "tools"))
+TOOLS = os.path.dirname(os.path.abspath(__file__))
+sys.path[:0] = [TOOLS, os.path.join(os.path.dirname(TOOLS), "tests", "tools")]
 import gguf_io as g  # noqa: E402
+import hf_packed  # noqa: E402
 
 
 class Refused(ValueError):
@@ -32,7 +35,7 @@ class Refused(ValueError):
 # safetensors: u64 header length, a JSON header, then the tensors' bytes
 
 MAX_HEADER = 100 << 20
-DTYPES = {"F32": 4, "F16": 2, "BF16": 2, "F64": 8}
+DTYPES = {"F32": 4, "F16": 2, "BF16": 2, "F64": 8, "I32": 4}
 
 
 def _no_duplicates(pairs):
@@ -101,15 +104,18 @@ class Safetensors:
         raw = np.array(self.data[begin:end])  # a copy: the slice may be misaligned
         if dtype == "BF16":
             x = g.TYPES["bf16"].decode(raw)
+        elif dtype == "I32":
+            x = raw.view("<i4")
         else:
             x = raw.view({"F32": "<f4", "F16": "<f2", "F64": "<f8"}[dtype]).astype(np.float32)
         return x.reshape(shape)
 
 
 class Weights:
-    """All shards of a directory as one."""
+    """All shards of a directory as one.  scheme, where not None, tells how matrices are
+    packed: their parts are then one name, as if they were not."""
 
-    def __init__(self, directory):
+    def __init__(self, directory, scheme=None):
         index = os.path.join(directory, "model.safetensors.index.json")
         if os.path.exists(index):
             files = sorted(set(read_json(index).get("weight_map", {}).values()))
@@ -125,12 +131,44 @@ class Weights:
                 if name in self.where:
                     raise Refused(f"{st.path}: {name} is in {self.where[name].path} too")
                 self.where[name] = st
+        self.scheme, self.packed = scheme, {}  # name -> its parts' names, by part
+        for name in list(self.where) if scheme else ():
+            base, _, part = name.rpartition(".")
+            if part in scheme.parts:
+                self.packed.setdefault(base + ".weight", {})[part] = name
+        for name, parts in self.packed.items():
+            if name in self.where:
+                raise Refused(f"{self.path(name)}: {name} is there packed, too")
+            for part, old in parts.items():
+                dtype = self.where[old].names[old][0]
+                if (dtype == "I32") != (part != "scales"):
+                    raise Refused(f"{self.path(old)}: {old}: dtype {dtype}")
+            self.shape(name)
+
+    def names(self):
+        parts = {n for p in self.packed.values() for n in p.values()}
+        return [n for n in self.where if n not in parts] + list(self.packed)
+
+    def path(self, name):
+        return self.where[next(iter(self.packed.get(name, {0: name}).values()))].path
 
     def shape(self, name):
-        return self.where[name].names[name][1]
+        if name not in self.packed:
+            return self.where[name].names[name][1]
+        return self._whole(name, self.scheme.shape, self.shape)
 
     def array(self, name):
         return self.where[name].array(name)
+
+    def matrix(self, name):
+        """A packed matrix."""
+        return self._whole(name, self.scheme.matrix, self.array)
+
+    def _whole(self, name, make, part):
+        try:
+            return make({k: part(n) for k, n in self.packed[name].items()})
+        except ValueError as e:
+            raise Refused(f"{self.path(name)}: {name}: {e}") from None
 
 
 def read_json(path):
@@ -185,6 +223,8 @@ class Config:
         self.rope_base = float(rope.get("rope_theta", self.json.get("rope_theta", 10000.0)))
         self.rope = self.json.get("rope_scaling") or rope
         self.tied = self.get("tie_word_embeddings", bool, False)
+        quant = self.get("quantization_config", dict, None)
+        self.scheme = None if quant is None else hf_packed.Scheme(path, quant)
 
     def get(self, key, kind, *default):
         v = self.json.get(key)
@@ -204,11 +244,9 @@ def gguf_name(name, layers):
     return None
 
 
-def interleave(x, heads):
-    """Rows of each head from halves to pairs: GGUF's llama turns neighbours."""
-    d = x.shape[0] // heads // 2
-    return np.ascontiguousarray(
-        x.reshape(heads, 2, d, *x.shape[1:]).swapaxes(1, 2)).reshape(x.shape)
+def interleave(rows, heads):
+    """Which row goes where, from halves of each head to pairs: GGUF's llama turns neighbours."""
+    return np.arange(rows).reshape(heads, 2, -1).swapaxes(1, 2).reshape(-1)
 
 
 def expected_shapes(c, names):
@@ -346,33 +384,38 @@ def tokenizer_metadata(directory, c, w, pre_name):
         w.add("tokenizer.chat_template", g.STR, extra["chat_template"])
 
 
-def encoded(c, src, name, old, type_):
+def encoded(c, src, name, old, type_, exact):
     """A function that yields the tensor's bytes when the writer wants them."""
     part = name.split(".")[-2]
     heads = {"attn_q": c.heads, "attn_k": c.kv_heads}.get(part) if c.arch == "llama" else None
 
     def pieces():
-        x = src.array(old)
-        if heads:
-            x = interleave(x, heads)
-        flat = x.reshape(-1, x.shape[-1])
-        step = max(1, (1 << 20) // flat.shape[1])
-        for i in range(0, len(flat), step):
-            yield type_.encode(flat[i:i + step])
+        shape = src.shape(old)
+        order = interleave(shape[0], heads) if heads else slice(None)
+        step = max(1, (1 << 20) // shape[-1])
+        if old in src.packed:
+            x = src.matrix(old).reorder(order)
+            for i in range(0, shape[0], step):
+                yield x.blocks(type_.name, i, i + step) if exact else \
+                    type_.encode(x.values(i, i + step))
+        else:
+            x = src.array(old)[order].reshape(-1, shape[-1])
+            for i in range(0, len(x), step):
+                yield type_.encode(x[i:i + step])
     return pieces
 
 
-FILE_TYPE = {"f32": 0, "f16": 1, "q8_0": 7, "bf16": 32}
+TYPE_CHOICES = ("f32", "f16", "q8_0", "bf16")
+FILE_TYPE = {"f32": 0, "f16": 1, "q4_0": 2, "q8_0": 7, "q5_0": 8, "bf16": 32}
 
 
 def convert(directory, out, type_name="f32", pre_name=None):
     c = Config(os.path.join(directory, "config.json"))
-    src = Weights(directory)
+    src = Weights(directory, c.scheme)
     a, w = c.arch + ".", g.Writer(out)
     w.add("general.architecture", g.STR, c.arch)
     w.add("general.type", g.STR, "model")
     w.add("general.name", g.STR, os.path.basename(os.path.abspath(directory)))
-    w.add("general.file_type", g.U32, FILE_TYPE[type_name])
     w.add("general.quantization_version", g.U32, 2)
     for key, v in (("block_count", c.layers), ("context_length", c.ctx),
                    ("embedding_length", c.embd), ("vocab_size", c.vocab),
@@ -392,12 +435,15 @@ def convert(directory, out, type_name="f32", pre_name=None):
     tokenizer_metadata(directory, c, w, pre_name)
 
     names = {}
-    for name in src.where:
+    for name in src.names():
         if name.endswith("rotary_emb.inv_freq"):
             continue  # derived from rope_theta; older files carry it
+        if name[:-len("bias")] + "weight" in src.packed and name.endswith(".bias") and \
+                c.arch != "qwen2" and not src.array(name).any():
+            continue  # AutoGPTQ writes zeros where the model has no bias
         new = gguf_name(name, c.layers)
         if new is None:
-            raise Refused(f"{src.where[name].path}: tensor {name} has no place in "
+            raise Refused(f"{src.path(name)}: tensor {name} has no place in "
                           f"{c.arch} with {c.layers} layers")
         names[new] = name
     # Tied weights are stored once, under either name.
@@ -417,32 +463,37 @@ def convert(directory, out, type_name="f32", pre_name=None):
         if got != shape:
             raise Refused(f"{directory}: {names[name]} is {list(got)}, expected {list(shape)}")
 
-    kept = []
+    notes, values = [], {}
     for name, old in sorted(names.items()):
         shape = src.shape(old)
-        t = g.TYPES[type_name if len(shape) > 1 else "f32"]
+        exact = src.matrix(old).exact_type() if old in src.packed else None
+        t = g.TYPES[exact or (type_name if len(shape) > 1 else "f32")]
         if shape[-1] % t.values:
-            kept.append(name)
+            notes.append(f"{name}: rows do not divide into {t.name} blocks, kept as f16")
             t = g.TYPES["f16"]
-        w.add_tensor(name, t.name, shape, encoded(c, src, name, old, t))
+        elif old in src.packed and not exact:
+            notes.append(f"{name}: no type holds its groups, unpacked to {t.name}")
+        values[t.name] = values.get(t.name, 0) + math.prod(shape)
+        w.add_tensor(name, t.name, shape, encoded(c, src, name, old, t, exact))
+    w.add("general.file_type", g.U32, FILE_TYPE[max(values, key=values.get)])
     w.finish()
-    return kept
+    return notes
 
 
 def main():
     ap = argparse.ArgumentParser(
-        description="Convert a Hugging Face model directory (safetensors) to GGUF.",
+        description="Convert a Hugging Face model directory (safetensors, also with matrices "
+        "packed by GPTQ or AWQ) to GGUF.",
         epilog="model types: " + " ".join(FAMILIES))
     ap.add_argument("directory", metavar="DIR")
     ap.add_argument("-o", "--output", required=True, metavar="FILE")
-    ap.add_argument("--type", choices=FILE_TYPE, default="f32",
-                    help="type of the matrices (default f32)")
+    ap.add_argument("--type", choices=TYPE_CHOICES, default="f32",
+                    help="type of the matrices that are not packed (default f32)")
     ap.add_argument("--pre", metavar="NAME",
                     help="tokenizer.ggml.pre, where tokenizer.json's expression is not known")
     a = ap.parse_args()
-    for name in convert(a.directory, a.output, a.type, a.pre):
-        print(f"convert-hf.py: {name}: rows do not divide into {a.type} blocks, kept as f16",
-              file=sys.stderr)
+    for note in convert(a.directory, a.output, a.type, a.pre):
+        print(f"convert-hf.py: {note}", file=sys.stderr)
     return 0
 
 

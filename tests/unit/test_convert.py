@@ -30,6 +30,7 @@ _spec = importlib.util.spec_from_file_location(
     "convert_hf", os.path.join(tap.ROOT, "tools", "convert-hf.py"))
 convert_hf = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(convert_hf)
+hf_packed = convert_hf.hf_packed
 
 TMP = tempfile.TemporaryDirectory(prefix="linnet-convert-")
 
@@ -101,8 +102,8 @@ LLAMA3_SPLIT = ("(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{
                 " ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+")
 
 
-def write_directory(directory, gguf, model_type, dtype, shards, **config):
-    """A GGUF model as Hugging Face would store it."""
+def write_directory(directory, gguf, model_type, dtype, shards, pack=None, **config):
+    """A GGUF model as Hugging Face would store it; pack makes parts of a layer's matrix."""
     os.makedirs(directory)
     p = gguf.param
     heads = dict(attn_q=p("attention.head_count"), attn_k=p("attention.head_count_kv"))
@@ -117,6 +118,9 @@ def write_directory(directory, gguf, model_type, dtype, shards, **config):
             x = halves(x, heads[parts[2]])
         hf = whole.get(name) or f"model.layers.{parts[1]}.{back[parts[2]]}.{parts[3]}"
         kind = {"F32": "f32", "F16": "f16", "BF16": "bf16"}[dtype]
+        if pack and x.ndim == 2 and parts[0] == "blk":
+            tensors.update({hf[:-len("weight")] + k: v for k, v in pack(x).items()})
+            continue
         tensors[hf] = (dtype, x.shape, gguf_io.TYPES[kind].encode(x.reshape(-1)).tobytes())
     if shards == 1:
         write_safetensors(os.path.join(directory, "model.safetensors"), tensors)
@@ -197,6 +201,125 @@ def check_mistral():
     round_trip("mistral", "mistral", config=dict(sliding_window=24))
 
 
+# -- packed matrices -------------------------------------------------------------------------
+
+
+def slices(name, magic, header, *parts):
+    """The header and the arrays of a published slice; parts are (place of length, dtype)."""
+    with open(data("quant", name), "rb") as f:
+        raw = f.read()
+    assert raw[:4] == magic
+    head, at, out = struct.unpack_from(f"<{header}I", raw, 4), 4 + 4 * header, []
+    for i, dtype in parts:
+        out.append(np.frombuffer(raw, dtype, head[i] // np.dtype(dtype).itemsize, at))
+        at += head[i]
+    return head, out
+
+
+def check_published_slices():
+    """What GPTQ and AWQ packed of a published model: values as its own decoder gives them,
+    in GGUF types that keep every bit."""
+    h, (q, s, z, g, _, want) = slices("falcon3_1b_int4.bin", b"AMNQ", 13, (7, "<i4"), (8, "<f2"),
+                                      (9, "<i4"), (10, "<i4"), (11, "<u2"), (12, "<f4"))
+    scheme = hf_packed.Scheme("", dict(quant_method="gptq", bits=h[1], group_size=h[2]))
+    m = scheme.matrix(dict(qweight=q.reshape(-1, h[4]), qzeros=z.reshape(-1, h[4] // 8), g_idx=g,
+                           scales=s.reshape(-1, h[4])))
+    assert np.array_equal(m.values().T.reshape(-1), want)
+    assert m.exact_type() == "q4_0"
+    raw = m.blocks("q4_0")
+    assert np.array_equal(gguf_io.TYPES["q4_0"].decode(raw), m.values().reshape(-1))
+
+    h, (q, s, z, _, want) = slices("falcon3_1b_awq.bin", b"AMNA", 11, (6, "<i4"), (7, "<f2"),
+                                   (8, "<i4"), (9, "<u2"), (10, "<f4"))
+    scheme = hf_packed.Scheme("", dict(quant_method="awq", bits=h[1], group_size=h[2]))
+    m = scheme.matrix(dict(qweight=q.reshape(h[3], -1), qzeros=z.reshape(-1, h[4] // 8),
+                           scales=s.reshape(-1, h[4])))
+    assert np.array_equal(m.values().T.reshape(-1), want)
+    assert m.exact_type() == "q5_0"
+    raw = m.blocks("q5_0")
+    assert np.array_equal(gguf_io.TYPES["q5_0"].decode(raw), m.values().reshape(-1))
+
+
+def bit_string(q, bits):
+    """(n, values) -> (n, words) by single bits, not by shifts."""
+    b = np.unpackbits(q.astype(np.uint8)[:, :, None], axis=2, bitorder="little")[:, :, :bits]
+    return np.packbits(b.reshape(len(q), -1), axis=1, bitorder="little").view("<i4")
+
+
+def packer(method, bits, size, rng, zeros, act_order=False, less_one=1):
+    """A pack() for write_directory(); values of the matrices are left in its .values."""
+    def pack(x):
+        out, width = x.shape
+        groups = -(-width // size)
+        q, zero = rng.integers(0, 1 << bits, (out, width)), rng.integers(*zeros, (out, groups))
+        scale = rng.uniform(0.001, 0.01, (out, groups)).astype(np.float16)
+        g = np.arange(width) // size
+        if act_order:
+            g = rng.permutation(g)
+        pack.values.append((scale[:, g].astype(np.float32) * (q - zero[:, g])))
+        i32 = lambda a: ("I32", a.shape, a.astype("<i4").tobytes())  # noqa: E731
+        parts = dict(scales=("F16", scale.T.shape, scale.T.tobytes()),
+                     bias=("F16", (out,), bytes(2 * out)))
+        if method == "awq":
+            order = [0, 2, 4, 6, 1, 3, 5, 7]
+            eight = lambda a: bit_string(  # noqa: E731
+                a.reshape(len(a), -1, 8)[:, :, order].reshape(len(a), -1), 4)
+            return dict(parts, qweight=i32(eight(q.T)), qzeros=i32(eight(zero.T)))
+        parts.update(qweight=i32(bit_string(q, bits).T), g_idx=i32(g),
+                     qzeros=i32(bit_string(zero.T - less_one, bits)))
+        return parts
+    pack.values = []
+    return pack
+
+
+PACKED = (  # method, bits, group size, zero points, order by activation, version, stored as
+    ("gptq", 4, 64, (8, 9), False, "gptq", "q4_0"),
+    ("gptq", 4, 32, (1, 16), False, "gptq", "q5_0"),
+    ("gptq", 4, 128, (0, 16), False, "gptq_v2", "q5_0"),
+    ("gptq", 2, 64, (1, 4), False, "gptq", "q4_0"),
+    ("gptq", 3, 64, (4, 5), False, "gptq", "q4_0"),
+    ("gptq", 8, 32, (128, 129), False, "gptq", "q8_0"),
+    ("gptq", 4, 16, (8, 9), False, "gptq", "f16"),
+    ("gptq", 4, 64, (8, 9), True, "gptq", "f16"),
+    ("awq", 4, 128, (0, 16), False, None, "q5_0"),
+)
+
+
+def check_packed():
+    """Whole checkpoints packed either way: every value is kept, rotary rows return to pairs;
+    what no type holds is unpacked to --type, and said."""
+    c = make_model.Shape("llama", tokenizer="bpe", pre="llama-bpe")
+    make_model.make(tmp("p.gguf"), c, "f16")
+    first, rng = gguf_io.Reader(tmp("p.gguf")), np.random.default_rng(5)
+    heads = dict(attn_q=first.param("attention.head_count"),
+                 attn_k=first.param("attention.head_count_kv"))
+    for n, (method, bits, size, zeros, act, version, want) in enumerate(PACKED):
+        d, pack = tmp(f"packed{n}"), packer(method, bits, size, rng, zeros, act,
+                                            0 if version == "gptq_v2" else 1)
+        quant = dict(quant_method=method, bits=bits, group_size=size, desc_act=act)
+        if version:
+            quant["checkpoint_format"] = version
+        write_directory(d, first, "llama", "F16", 1, pack, quantization_config=quant)
+        notes = convert_hf.convert(d, tmp("p-out.gguf"), "f16")
+        out = gguf_io.Reader(tmp("p-out.gguf"))
+        values = iter(pack.values)
+        for name, t in first.tensors.items():
+            got, parts = out.tensors[name], name.split(".")
+            if parts[0] != "blk" or len(t.dims) == 1:
+                assert np.array_equal(got.array(), t.array().astype(np.float16)), name
+                continue
+            x = next(values)
+            if parts[2] in heads:
+                h = heads[parts[2]]
+                x = x.reshape(h, 2, -1, x.shape[1]).swapaxes(1, 2).reshape(x.shape)
+            if want == "f16":
+                x = x.astype(np.float16)
+            assert got.type.name == want, f"{name}: {got.type.name}"
+            assert np.array_equal(got.array(), x), f"{method} {bits} {size}: {name}"
+        assert set(out.tensors) == set(first.tensors)
+        assert bool(notes) == (want == "f16"), notes
+
+
 # -- refusals --------------------------------------------------------------------------------
 
 
@@ -274,6 +397,12 @@ def check_bad_config():
     attempt(dict(intermediate_size=99), "mlp", "99")
     attempt(dict(vocab_size=100), "vocab_size")
     attempt(dict(rope_scaling=dict(rope_type="dynamic", factor=2.0)), "rope_scaling", "dynamic")
+    quant = dict(quant_method="gptq", bits=4, group_size=32)
+    for bad in (dict(quant_method="exl2"), dict(bits=5), dict(bits=True), dict(group_size=0),
+                dict(group_size="128"), dict(checkpoint_format="marlin"),
+                dict(quant_method="awq", version="gemv"), dict(quant_method="awq", bits=8)):
+        attempt(dict(quantization_config={**quant, **bad}), "config.json", list(bad)[-1])
+    attempt(dict(quantization_config=[]), "quantization_config")
     with open(path, "w") as f:
         json.dump(good, f)
     os.remove(os.path.join(d, "tokenizer.json"))
@@ -285,6 +414,48 @@ def check_bad_config():
         raise AssertionError("converted without a tokenizer")
 
 
+def check_bad_packed():
+    """Parts of a packed matrix that do not fit each other are refused by name."""
+    c = make_model.Shape("llama", tokenizer="bpe", pre="llama-bpe")
+    make_model.make(tmp("b.gguf"), c, "f16")
+    first, rng, count = gguf_io.Reader(tmp("b.gguf")), np.random.default_rng(5), [0]
+    quant = dict(quant_method="gptq", bits=4, group_size=64)
+
+    def attempt(change, *words):
+        whole, d = packer("gptq", 4, 64, rng, (8, 9)), tmp(f"bad-packed{count[0]}")
+        count[0] += 1
+
+        def pack(x):
+            parts = whole(x)
+            change(parts)
+            return {k: v for k, v in parts.items() if v}
+        write_directory(d, first, "llama", "F16", 1, pack, quantization_config=quant)
+        refused(lambda: convert_hf.convert(d, tmp("b-out.gguf"), "f16"), "model.safetensors",
+                "_proj", *words)
+
+    def shorter(part):
+        def change(parts):
+            dtype, shape, raw = parts[part]
+            cut = len(raw) // shape[0]
+            parts[part] = (dtype, (shape[0] - 1, *shape[1:]), raw[:-cut])
+        return change
+
+    def group(parts):
+        _, shape, raw = parts["g_idx"]
+        parts["g_idx"] = ("I32", shape, raw[:-4] + struct.pack("<i", 999))
+
+    def floats(parts):
+        parts["qzeros"] = ("F32", *parts["qzeros"][1:])
+
+    for part in ("qweight", "qzeros", "scales", "g_idx"):
+        attempt(shorter(part), "expected")
+    for part in ("qweight", "qzeros", "scales"):
+        attempt(lambda parts, p=part: parts.update({p: None}), part)
+    attempt(group, "g_idx", "999")
+    attempt(floats, "qzeros", "F32")
+
+
 if __name__ == "__main__":
     sys.exit(tap.run([check_third_party, check_exact_types, check_llama3, check_qwen2, check_qwen3,
-                      check_mistral, check_bad_safetensors, check_bad_config]))
+                      check_mistral, check_published_slices, check_packed, check_bad_safetensors,
+                      check_bad_config, check_bad_packed]))
