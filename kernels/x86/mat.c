@@ -15,7 +15,7 @@ void linnet_kernels_avx2_mat(struct linnet_kernels *k)
 	k->act_pack = linnet_act_pack_avx2;
 	k->act_granule = LINNET_Q32_TILE;
 	k->matmul_scratch = linnet_matmul_scratch_avx2;
-	k->row_granule = 16;
+	k->row_granule = 32;
 	k->piece_work = 256 << 20;
 
 	k->matmul[LINNET_TYPE_F32] = linnet_matmul_f32_avx2;

@@ -1,357 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Products of the super-block types on AVX2. A lane is a row: the packed dwords of eight
- * rows are transposed and then unpacked for all of them at once, and no sum needs a
- * horizontal step. Up to four tokens meet the weights while they are in registers; more
- * tokens come in turns, with the rows in the cache.
- *
- * vpmaddubsw sums two products of an unsigned weight and a signed activation in 16 bits
- * (the types say how many such sums still fit there), vpmaddwd brings in the scale. An
- * offset of the weights is taken off like a minimum: scales times sums of activations.
- * With VNNI a product of 32 bits brings in the scale.
+ * Products of the super-block types on AVX2 with few tokens: up to four meet the weights
+ * while they are in registers. More go to matmul_many_k_avx2.c.
  */
-#include "kernels/blocks.h"
-#include "kernels/x86/k_avx2.h"
-#include "kernels/x86/simd.h"
-#include "kernels/x86/vnni.h"
+#include "kernels/x86/rows_k_avx2.h"
 
-#include <immintrin.h>
-#include <stdbool.h>
-#include <string.h>
-
-#define TILE	4	/* tokens at a time */
-
-struct rows {
-	const uint8_t *p[8];	/* the super-block in each row */
-	size_t block_bytes;
-	const uint8_t *ahead;	/* what the L2 cache is to get next */
-	size_t step;		/* bytes that ahead moves per 128 bytes read: 128 or 0 */
-};
-
-/* All but the weights, as pairs of int16; what a type does not have is not written. */
-struct head {
-	__m256i scale[16];	/* of group j, twice; of groups 2j and 2j + 1 where sub is 32 */
-	__m256i min[8];		/* of neighbours; the scales of types with an offset */
-	__m256 d, dmin;
-};
-
-/* Weights of group j: w[i] has elements 16j + 4i .. + 3 */
-typedef void put_fn(void *ctx, int j, const __m256i w[4]);
-
-ALWAYS_INLINE __m256i load_lanes(const uint8_t *p0, const uint8_t *p1)
-{
-	return _mm256_inserti128_si256(
-		_mm256_castsi128_si256(_mm_loadu_si128((const void *)p0)),
-		_mm_loadu_si128((const void *)p1), 1);
-}
-
-/*
- * out[i]: dword i of the 16 bytes at an offset, of all rows. Prefetches as much as it
- * reads: of the rows after these into L2, of the next super-block of two rows into L1
- * (calls for the same cache line come in fours).
- */
-ALWAYS_INLINE void read16(__m256i out[4], struct rows *r, int offset)
-{
-	__m256i in[4], t0, t1, t2, t3;
-
-	for (int i = 0; i < 4; i++)
-		in[i] = load_lanes(r->p[i] + offset, r->p[i + 4] + offset);
-	for (int i = 0; i < 2; i++) {
-		prefetch_t1(r->ahead + 64 * i);
-		prefetch_t0(r->p[offset / 16 % 4 * 2 + i] + offset + r->block_bytes);
-	}
-	r->ahead += r->step;
-	t0 = _mm256_unpacklo_epi32(in[0], in[1]);
-	t1 = _mm256_unpackhi_epi32(in[0], in[1]);
-	t2 = _mm256_unpacklo_epi32(in[2], in[3]);
-	t3 = _mm256_unpackhi_epi32(in[2], in[3]);
-	out[0] = _mm256_unpacklo_epi64(t0, t2);
-	out[1] = _mm256_unpackhi_epi64(t0, t2);
-	out[2] = _mm256_unpacklo_epi64(t1, t3);
-	out[3] = _mm256_unpackhi_epi64(t1, t3);
-}
-
-/* Low and high halves of dwords, as floats */
-ALWAYS_INLINE __m256 low_half(__m256i x)
-{
-	x = _mm256_and_si256(x, _mm256_set1_epi32(0xffff));
-	x = _mm256_permute4x64_epi64(_mm256_packus_epi32(x, x), 0x08);
-	return _mm256_cvtph_ps(_mm256_castsi256_si128(x));
-}
-
-ALWAYS_INLINE __m256 high_half(__m256i x)
-{
-	return low_half(_mm256_srli_epi32(x, 16));
-}
-
-ALWAYS_INLINE __m256i and8(__m256i x, int mask)
-{
-	return _mm256_and_si256(x, _mm256_set1_epi8((char)mask));
-}
-
-/* Bits [from, from + n) of bytes to [to, to + n), the rest 0 */
-ALWAYS_INLINE __m256i move_bits(__m256i x, int from, int to, int n)
-{
-	x = from > to ? _mm256_srli_epi32(x, from - to) : _mm256_slli_epi32(x, to - from);
-	return and8(x, ((1 << n) - 1) << to);
-}
-
-/* Bytes b0 and b1 of each dword as a pair of int16 */
-ALWAYS_INLINE __m256i pair_of(__m256i x, int b0, int b1)
-{
-	int32_t pick = (int32_t)(0x00800080u | (uint32_t)b0 << 8 | (uint32_t)b1 << 24);
-	__m256i first = _mm256_setr_epi32(0, 0x04000400, 0x08000800, 0x0c000c00,
-					  0, 0x04000400, 0x08000800, 0x0c000c00);
-
-	x = _mm256_shuffle_epi8(x, _mm256_add_epi8(first, _mm256_set1_epi32(pick)));
-	return _mm256_srai_epi16(x, 8);
-}
-
-/* Four bytes of scales, minima */
-ALWAYS_INLINE void spread_scales(__m256i scale[4], __m256i x)
-{
-	for (int b = 0; b < 4; b++)
-		scale[b] = pair_of(x, b, b);
-}
-
-ALWAYS_INLINE void spread_mins(__m256i min[2], __m256i x)
-{
-	min[0] = pair_of(x, 0, 1);
-	min[1] = pair_of(x, 2, 3);
-}
-
-/* Q4_K and Q5_K */
-ALWAYS_INLINE void head6(struct head *h, struct rows *r)
-{
-	__m256i x[4];
-
-	read16(x, r, 0);
-	h->d = low_half(x[0]);
-	h->dmin = high_half(x[0]);
-	spread_scales(h->scale, and8(x[1], 63));
-	spread_scales(h->scale + 4, _mm256_or_si256(and8(x[3], 15), move_bits(x[1], 6, 4, 2)));
-	spread_mins(h->min, and8(x[2], 63));
-	spread_mins(h->min + 2,
-		    _mm256_or_si256(move_bits(x[3], 4, 0, 4), move_bits(x[2], 6, 4, 2)));
-}
-
-ALWAYS_INLINE void head_q4_k(struct head *h, struct rows *r)
-{
-	head6(h, r);
-}
-
-ALWAYS_INLINE void weights_q4_k(struct rows *r, put_fn *put, void *ctx)
-{
-	UNROLL
-	for (int c = 0; c < 8; c++) {
-		__m256i x[4], low[4], high[4];
-
-		read16(x, r, 16 + 16 * c);
-		for (int i = 0; i < 4; i++) {
-			low[i] = and8(x[i], 15);
-			high[i] = move_bits(x[i], 4, 0, 4);
-		}
-		put(ctx, c / 2 * 4 + c % 2, low);
-		put(ctx, c / 2 * 4 + c % 2 + 2, high);
-	}
-}
-
-ALWAYS_INLINE void head_q5_k(struct head *h, struct rows *r)
-{
-	head6(h, r);
-}
-
-ALWAYS_INLINE void weights_q5_k(struct rows *r, put_fn *put, void *ctx)
-{
-	__m256i fifth[2][4];
-
-	read16(fifth[0], r, 16);
-	read16(fifth[1], r, 32);
-	UNROLL
-	for (int c = 0; c < 8; c++) {
-		__m256i x[4], low[4], high[4];
-
-		read16(x, r, 48 + 16 * c);
-		for (int i = 0; i < 4; i++) {
-			__m256i f = fifth[c % 2][i];
-
-			low[i] = _mm256_or_si256(and8(x[i], 15), move_bits(f, c / 2 * 2, 4, 1));
-			high[i] = _mm256_or_si256(move_bits(x[i], 4, 0, 4),
-						  move_bits(f, c / 2 * 2 + 1, 4, 1));
-		}
-		put(ctx, c / 2 * 4 + c % 2, low);
-		put(ctx, c / 2 * 4 + c % 2 + 2, high);
-	}
-}
-
-ALWAYS_INLINE void head_q6_k(struct head *h, struct rows *r)
-{
-	__m256i x[4];
-
-	read16(x, r, 192);
-	for (int i = 0; i < 4; i++) {
-		spread_scales(h->scale + 4 * i, x[i]);
-		spread_mins(h->min + 2 * i, x[i]);
-	}
-	read16(x, r, 194);	/* the block's last 16 bytes end in d */
-	h->d = high_half(x[3]);
-}
-
-ALWAYS_INLINE void weights_q6_k(struct rows *r, put_fn *put, void *ctx)
-{
-	UNROLL
-	for (int h = 0; h < 2; h++) {
-		__m256i top[2][4];
-
-		read16(top[0], r, 128 + 32 * h);
-		read16(top[1], r, 144 + 32 * h);
-		UNROLL
-		for (int c = 0; c < 4; c++) {
-			__m256i x[4], low[4], high[4];
-
-			read16(x, r, 64 * h + 16 * c);
-			for (int i = 0; i < 4; i++) {
-				__m256i f = top[c % 2][i];
-
-				low[i] = _mm256_or_si256(and8(x[i], 15),
-							 move_bits(f, c / 2 * 2, 4, 2));
-				high[i] = _mm256_or_si256(move_bits(x[i], 4, 0, 4),
-							  move_bits(f, c / 2 * 2 + 4, 4, 2));
-			}
-			put(ctx, 8 * h + c, low);
-			put(ctx, 8 * h + c + 4, high);
-		}
-	}
-}
-
-ALWAYS_INLINE void head_iq4_xs(struct head *h, struct rows *r)
-{
-	__m256i x[4];
-
-	read16(x, r, 0);
-	h->d = low_half(x[0]);
-	UNROLL
-	for (int j = 0; j < 8; j++) {
-		__m256i low = _mm256_and_si256(_mm256_srli_epi32(x[1], 4 * j),
-					       _mm256_set1_epi32(15));
-		__m256i high = _mm256_and_si256(_mm256_srli_epi32(x[0], 12 + 2 * j),
-						_mm256_set1_epi32(0x30));
-		__m256i s = _mm256_or_si256(low, high);
-
-		s = _mm256_or_si256(s, _mm256_slli_epi32(s, 16));
-		h->scale[j] = _mm256_sub_epi16(s, _mm256_set1_epi16(32));
-	}
-#if LINNET_VNNI
-	for (int i = 0; i < 4; i++)
-		h->min[i] = _mm256_blend_epi16(h->scale[2 * i], h->scale[2 * i + 1], 0xaa);
-#endif
-}
-
-ALWAYS_INLINE void weights_iq4_xs(struct rows *r, put_fn *put, void *ctx)
-{
-	const __m128i table = _mm_loadu_si128((const void *)linnet_iq4_values);
-	const __m256i values = _mm256_broadcastsi128_si256(
-		_mm_xor_si128(table, _mm_set1_epi8(LINNET_VNNI ? -128 : 0)));
-
-	UNROLL
-	for (int j = 0; j < 8; j++) {
-		__m256i x[4], low[4], high[4];
-
-		read16(x, r, 8 + 16 * j);
-		for (int i = 0; i < 4; i++) {
-			low[i] = _mm256_shuffle_epi8(values, and8(x[i], 15));
-			high[i] = _mm256_shuffle_epi8(values, move_bits(x[i], 4, 0, 4));
-		}
-		put(ctx, 2 * j, low);
-		put(ctx, 2 * j + 1, high);
-	}
-}
-
-ALWAYS_INLINE void head_q2_k(struct head *h, struct rows *r)
-{
-	__m256i x[4], tail[4];
-
-	read16(x, r, 0);
-	read16(tail, r, 68);		/* the block's last 16 bytes end in d, dmin */
-	h->d = low_half(tail[3]);
-	h->dmin = high_half(tail[3]);
-	for (int i = 0; i < 4; i++) {
-		spread_scales(h->scale + 4 * i, and8(x[i], 15));
-		spread_mins(h->min + 2 * i, move_bits(x[i], 4, 0, 4));
-	}
-}
-
-ALWAYS_INLINE void weights_q2_k(struct rows *r, put_fn *put, void *ctx)
-{
-	UNROLL
-	for (int c = 0; c < 4; c++) {
-		__m256i x[4];
-
-		read16(x, r, 16 + 16 * c);
-		UNROLL
-		for (int k = 0; k < 4; k++) {
-			__m256i w[4];
-
-			for (int i = 0; i < 4; i++)
-				w[i] = move_bits(x[i], 2 * k, 0, 2);
-			put(ctx, c / 2 * 8 + 2 * k + c % 2, w);
-		}
-	}
-}
-
-ALWAYS_INLINE void head_q3_k(struct head *h, struct rows *r)
-{
-	__m256i x[4], s[3], scales[4];
-
-	read16(x, r, 94);		/* the block's last 16 bytes end in scales, d */
-	h->d = high_half(x[3]);
-	for (int i = 0; i < 3; i++)
-		s[i] = _mm256_or_si256(_mm256_srli_epi32(x[i], 16),
-				       _mm256_slli_epi32(x[i + 1], 16));
-	scales[0] = _mm256_or_si256(and8(s[0], 15), move_bits(s[2], 0, 4, 2));
-	scales[1] = _mm256_or_si256(and8(s[1], 15), move_bits(s[2], 2, 4, 2));
-	scales[2] = _mm256_or_si256(move_bits(s[0], 4, 0, 4), and8(s[2], 0x30));
-	scales[3] = _mm256_or_si256(move_bits(s[1], 4, 0, 4), move_bits(s[2], 6, 4, 2));
-	for (int i = 0; i < 4; i++) {
-		__m256i f = _mm256_sub_epi8(scales[i], _mm256_set1_epi8(32));
-
-		spread_scales(h->scale + 4 * i, f);
-		spread_mins(h->min + 2 * i, f);
-	}
-}
-
-ALWAYS_INLINE void weights_q3_k(struct rows *r, put_fn *put, void *ctx)
-{
-	__m256i third[2][4];
-
-	read16(third[0], r, 0);
-	read16(third[1], r, 16);
-	UNROLL
-	for (int c = 0; c < 4; c++) {
-		__m256i x[4];
-
-		read16(x, r, 32 + 16 * c);
-		UNROLL
-		for (int k = 0; k < 4; k++) {
-			__m256i w[4];
-
-			for (int i = 0; i < 4; i++)
-				w[i] = _mm256_or_si256(
-					move_bits(x[i], 2 * k, 0, 2),
-					move_bits(third[c % 2][i], c / 2 * 4 + k, 2, 1));
-			put(ctx, c / 2 * 8 + 2 * k + c % 2, w);
-		}
-	}
-}
-
-/* What a type's integers are. */
-struct traits {
-	int sub;		/* elements of a sub-block: 16 or 32 */
-	int fit;		/* sums of two products that fit 16 bits: 1, 2 or 4 */
-	int offset;		/* weights plus this are the integers */
-	bool has_min;
-	bool is_signed;		/* weights are int8 */
-};
+#define TILE	LINNET_Q256_FEW
 
 struct few {
 	const struct linnet_act256 *a;
@@ -394,62 +48,34 @@ ALWAYS_INLINE void put_few(void *ctx, int j, const __m256i w[4])
 	}
 }
 
-/* Minima, or scales, times the sums of activations */
-ALWAYS_INLINE __m256i min_sum(const struct head *h, const struct linnet_act256 *a, int sub)
+/* The end of a super-block */
+ALWAYS_INLINE __m256 end_block(__m256 acc, const struct head *h, const struct linnet_act256 *a,
+			       __m256i isum, struct traits t)
 {
-	const int16_t *sums = sub == 16 ? a->sum16 : a->sum32;
 	__m256i msum = _mm256_setzero_si256();
 
-	UNROLL
-	for (int i = 0; i < 128 / sub; i++) {
-		int32_t two;
-
-		memcpy(&two, sums + 2 * i, sizeof(two));
-		msum = _mm256_add_epi32(msum, _mm256_madd_epi16(h->min[i], _mm256_set1_epi32(two)));
-	}
-	return msum;
-}
-
-/* The contract's step of a chain */
-ALWAYS_INLINE __m256 chain(__m256 acc, const struct head *h, const struct linnet_act256 *a,
-			   __m256i isum, struct traits t)
-{
-	const __m256 d_a = _mm256_set1_ps(a->d), d = _mm256_mul_ps(h->d, d_a);
-	__m256i msum;
-
-	if (!t.has_min && !t.offset)
-		return _mm256_fmadd_ps(d, _mm256_cvtepi32_ps(isum), acc);
-	msum = min_sum(h, a, t.sub);
+	if (t.has_min || t.offset)
+		msum = min_sum(h->min, 1, a, t.sub);
 	if (t.has_min)
-		return _mm256_add_ps(acc, _mm256_fmsub_ps(d, _mm256_cvtepi32_ps(isum),
-							  _mm256_mul_ps(_mm256_mul_ps(h->dmin, d_a),
-									_mm256_cvtepi32_ps(msum))));
-	isum = _mm256_add_epi32(isum, _mm256_mullo_epi32(msum, _mm256_set1_epi32(t.offset)));
-	return _mm256_fmadd_ps(d, _mm256_cvtepi32_ps(isum), acc);
+		return chain_min(acc, h->d, h->dmin, a->d, isum, msum);
+	if (t.offset)
+		isum = _mm256_add_epi32(isum, _mm256_mullo_epi32(msum,
+								 _mm256_set1_epi32(t.offset)));
+	return chain(acc, h->d, a->d, isum);
 }
 
-typedef void head_fn(struct head *h, struct rows *r);
-typedef void weights_fn(struct rows *r, put_fn *put, void *ctx);
-
-/* Eight rows, fewer at the end, and n tokens from t0 on */
-ALWAYS_INLINE void rows8(const struct linnet_matmul *mm, size_t row, size_t t0, int n,
-			 size_t block_bytes, struct traits traits, head_fn *head,
-			 weights_fn *weights)
+/* Eight rows, fewer at the end, and all tokens, of which there are n */
+ALWAYS_INLINE void rows8(const struct linnet_matmul *mm, size_t row, int n, size_t block_bytes,
+			 struct traits traits, head_fn *head, weights_fn *weights)
 {
-	const size_t n_rows = mm->row1 - row < 8 ? mm->row1 - row : 8;
-	const __m256i mask = _mm256_cmpgt_epi32(_mm256_set1_epi32((int)n_rows),
-						_mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
-	const bool more = mm->row1 - row > 8 && t0 == 0;
-	struct few f = { .a = (const struct linnet_act256 *)mm->act->buf + t0,
-			 .t = traits, .n = n };
-	struct rows r = { .block_bytes = block_bytes, .step = more ? 128 : 0 };
+	const __m256i mask = rows_mask(mm, row);
+	const bool more = mm->row1 - row > 8;
+	struct few f = { .a = mm->act->buf, .t = traits, .n = n };
+	struct rows r = { .step = more ? 128 : 0 };
 	struct head h;
 	__m256 acc[TILE];
 
-	/* rows that are not there: the last one again, for nothing */
-	for (size_t i = 0; i < 8; i++)
-		r.p[i] = (const uint8_t *)mm->w +
-			 (row + (i < n_rows ? i : n_rows - 1)) * mm->row_bytes;
+	rows_start(&r, mm, row, block_bytes);
 	r.ahead = r.p[0] + (more ? 8 * mm->row_bytes : 0);
 	f.h = &h;
 	for (int t = 0; t < n; t++)
@@ -460,66 +86,55 @@ ALWAYS_INLINE void rows8(const struct linnet_matmul *mm, size_t row, size_t t0, 
 			f.isum[t] = _mm256_setzero_si256();
 		weights(&r, put_few, &f);
 		for (int t = 0; t < n; t++)
-			acc[t] = chain(acc[t], &h, f.a + t, f.isum[t], traits);
+			acc[t] = end_block(acc[t], &h, f.a + t, f.isum[t], traits);
 		f.a += mm->act->n_tokens;
-		for (int i = 0; i < 8; i++)
-			r.p[i] += block_bytes;
+		rows_next(&r);
 	}
 	for (int t = 0; t < n; t++) {
 		if (mm->bias)
 			acc[t] = _mm256_add_ps(acc[t], _mm256_maskload_ps(mm->bias + row, mask));
-		_mm256_maskstore_ps(mm->y + (t0 + (size_t)t) * mm->ldy + (row - mm->row0), mask,
+		_mm256_maskstore_ps(mm->y + (size_t)t * mm->ldy + (row - mm->row0), mask,
 				    acc[t]);
 	}
 }
 
-/* The first rows were not prefetched by anybody. */
-static void prefetch_first(const struct linnet_matmul *mm)
-{
-	size_t n = mm->row1 - mm->row0 < 8 ? mm->row1 - mm->row0 : 8;
-	const uint8_t *p = (const uint8_t *)mm->w + mm->row0 * mm->row_bytes;
-
-	for (size_t i = 0; i < n * mm->row_bytes; i += 64)
-		prefetch_t1(p + i);
-}
-
-#define MATMUL(type, ...)							\
+#define MATMUL(type)								\
 __attribute__((noinline))							\
-static void rows8_##type(const struct linnet_matmul *mm, size_t row, size_t t0, size_t n) \
+static void rows8_##type(const struct linnet_matmul *mm, size_t row)		\
 {										\
-	const struct traits t = { __VA_ARGS__ };				\
+	const struct traits t = traits_##type;					\
 	const size_t bytes = sizeof(struct linnet_block_##type);		\
 										\
-	switch (n) {								\
+	switch (mm->act->n_tokens) {						\
 	case 1:									\
-		rows8(mm, row, t0, 1, bytes, t, head_##type, weights_##type);	\
+		rows8(mm, row, 1, bytes, t, head_##type, weights_##type);	\
 		break;								\
 	case 2:									\
-		rows8(mm, row, t0, 2, bytes, t, head_##type, weights_##type);	\
+		rows8(mm, row, 2, bytes, t, head_##type, weights_##type);	\
 		break;								\
 	case 3:									\
-		rows8(mm, row, t0, 3, bytes, t, head_##type, weights_##type);	\
+		rows8(mm, row, 3, bytes, t, head_##type, weights_##type);	\
 		break;								\
-	default:								\
-		rows8(mm, row, t0, TILE, bytes, t, head_##type, weights_##type);	\
+	case 4:									\
+		rows8(mm, row, 4, bytes, t, head_##type, weights_##type);	\
+		break;								\
 	}									\
 }										\
 										\
 void LEVEL(linnet_matmul_##type)(const struct linnet_matmul *mm)		\
 {										\
-	prefetch_first(mm);							\
+	if (mm->act->n_tokens > LINNET_Q256_FEW) {				\
+		LEVEL(linnet_many_##type)(mm);					\
+		return;								\
+	}									\
+	prefetch_first(mm, 8);							\
 	for (size_t row = mm->row0; row < mm->row1; row += 8)			\
-		for (size_t t = 0; t < mm->act->n_tokens; t += TILE)		\
-			rows8_##type(mm, row, t, mm->act->n_tokens - t);	\
+		rows8_##type(mm, row);						\
 }
 
-MATMUL(q2_k, .sub = 16, .fit = 4, .has_min = true)
-MATMUL(q3_k, .sub = 16, .fit = 4, .offset = -4)
-MATMUL(q4_k, .sub = 32, .fit = 4, .has_min = true)
-MATMUL(q5_k, .sub = 32, .fit = 4, .has_min = true)
-MATMUL(q6_k, .sub = 16, .fit = 2, .offset = -32)
-#if LINNET_VNNI
-MATMUL(iq4_xs, .sub = 32, .offset = -128)
-#else
-MATMUL(iq4_xs, .sub = 32, .fit = 1, .is_signed = true)
-#endif
+MATMUL(q2_k)
+MATMUL(q3_k)
+MATMUL(q4_k)
+MATMUL(q5_k)
+MATMUL(q6_k)
+MATMUL(iq4_xs)
