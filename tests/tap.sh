@@ -15,6 +15,13 @@ result()
 	fi
 }
 
+# skip DESCRIPTION REASON
+skip()
+{
+	n=$((n + 1))
+	echo "ok $n - $1 # SKIP $2"
+}
+
 # end_tests: the plan, and the exit status
 end_tests()
 {

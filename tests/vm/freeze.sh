@@ -10,6 +10,7 @@
 set -eu
 cd "$(dirname "$0")/../.."
 . tests/vm/lib.sh
+. tests/tap.sh
 . tests/vm/device.sh
 . tests/vm/functions
 
@@ -33,15 +34,15 @@ ldd "$linnet" | grep -o '/[^ ]*' | while read -r file; do
 	mkdir -p "$root$(dirname "$file")"
 	cp -L "$file" "$root$file"
 done
-n=100
+number=100
 for name in $(modinfo -F depends "$module" | tr , ' '); do
 	pattern=$(echo "$name" | sed 's/[-_]/[-_]/g')
 	grep "/$pattern\.ko[.a-z]*:" "$kernel/modules/modules.dep" |
 		tr -d : | awk '{ for (i = NF; i; i--) print $i }'
 done | awk '!seen[$0]++' >"$dir/modules"
 while read -r file; do
-	n=$((n + 1))
-	vm_unpack "$kernel/modules/$file" "$root/modules/$n.ko"
+	number=$((number + 1))
+	vm_unpack "$kernel/modules/$file" "$root/modules/$number.ko"
 done <"$dir/modules"
 cp "$module" "$root/linnet.ko"
 cat >"$root/init" <<'END'
@@ -107,11 +108,6 @@ sed -n '/^text:/,/^all done/p' "$dir/said" | sed '1d;$d' >"$dir/text"
 [ "$(cat "$dir/text")" = "$(cat "$dir/host")" ] || status=1
 [ "$(grep -c 'PM: suspend exit' "$dir/log")" = 3 ] || status=1
 ! grep -E 'BUG:|WARNING:|Oops|Call Trace|general protection|refcount_t' "$dir/log" || status=1
-if [ $status = 0 ]; then
-	echo "ok 1 - the machine sleeps and wakes with the device in use (3 times)"
-else
-	echo "not ok 1 - the machine sleeps and wakes with the device in use"
-	{ cat "$dir/said"; tail -n 60 "$dir/log"; cat "$dir/device"; } | sed 's/^/# /'
-fi
-echo "1..1"
-[ $status = 0 ]
+tail -n 20 "$dir/said" "$dir/log" "$dir/device" >"$dir/why"
+result $status "the machine sleeps and wakes with the device in use (3 times)" "$dir/why"
+end_tests

@@ -13,6 +13,7 @@ set -eu
 cd "$(dirname "$0")/../.."
 . tests/vm/lib.sh
 . tests/vm/device.sh
+. tests/tap.sh
 
 flavour=debug kills=6
 [ -z "${LINNET_TEST_LONG:-}" ] || kills=1000
@@ -29,7 +30,7 @@ build=${LINNET_BUILD:-${O:-build}}
 module=$(sh tests/vm/module.sh --kernel "$flavour")/driver/linnet.ko
 dir=$(mktemp -d "${TMPDIR:-/tmp}/linnet-kills.XXXXXX")
 trap 'vm_device_stop; rm -rf "$dir"' EXIT
-n=0 failed=0 done=0
+done=0
 
 # What runs in the guest: two programs at a time, until there is no device.
 cat >"$dir/guest" <<END
@@ -102,26 +103,16 @@ boot()
 	status=0
 	wait $guest || status=$?
 	vm_device_stop
-	n=$((n + 1))
-	if [ $status = 0 ]; then
-		echo "ok $n - nothing is left when the device was killed ($done times by now)"
-	else
-		failed=1
-		echo "not ok $n - nothing is left when the device was killed" \
-			"($done times; LINNET_SEED=$seed)"
-		tail -n 60 "$dir/said" | sed 's/^/# /'
-	fi
+	result $status "nothing is left when the device was killed ($done times by now)" "$dir/said"
+	[ $status = 0 ] || echo "# LINNET_SEED=$seed"
 }
 
 while [ $done -lt "$kills" ]; do
 	was=$done
 	boot $((kills - done < 48 ? kills - done : 48))
 	if [ $done = $was ]; then
-		n=$((n + 1)) failed=1
-		echo "not ok $n - there are devices to kill"
-		sed 's/^/# /' "$dir/device"
+		result 1 "there are devices to kill" "$dir/device"
 		break
 	fi
 done
-echo "1..$n"
-exit $failed
+end_tests

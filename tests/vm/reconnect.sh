@@ -8,6 +8,7 @@
 set -eu
 cd "$(dirname "$0")/../.."
 . tests/vm/lib.sh
+. tests/tap.sh
 . tests/vm/device.sh
 
 flavour=stock
@@ -90,13 +91,7 @@ for round in $(seq $rounds); do
 	: >"$dir/out/back.$round"
 done
 wait $guest || status=$?
-if [ $status = 0 ]; then
-	echo "ok 1 - a device that was killed and started anew serves the same guest" \
-		"($rounds times)"
-else
-	echo "not ok 1 - a device that was killed and started anew serves the same guest" \
-		"(status $status)"
-	tail -n 60 "$dir/said" "$dir/log" | sed 's/^/# /'
-fi
-echo "1..1"
-[ $status = 0 ]
+tail -n 30 "$dir/said" "$dir/log" >"$dir/why"
+result $status "a device that was killed and started anew serves the same guest ($rounds times)" \
+	"$dir/why"
+end_tests

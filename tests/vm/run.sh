@@ -14,6 +14,7 @@ set -eu
 cd "$(dirname "$0")/../.."
 . tests/vm/lib.sh
 . tests/vm/device.sh
+. tests/tap.sh
 
 flavour=debug
 if [ "${1:-}" = --kernel ]; then
@@ -47,26 +48,6 @@ if ! sh tools/packages.sh --check vm >"$logs/packages" 2>&1 &&
 fi
 vm_kernel "$flavour" >/dev/null
 
-n=0 failed=0
-
-# result STATUS DESCRIPTION: 0 is ok
-result()
-{
-	n=$((n + 1))
-	if [ "$1" = 0 ]; then
-		echo "ok $n - $2"
-	else
-		failed=$((failed + 1))
-		echo "not ok $n - $2"
-	fi
-}
-
-# What a guest's script said, behind a failed line.
-explain()
-{
-	[ ! -s "$1" ] || tail -n 80 "$1" | sed 's/^/# /'
-}
-
 # absorb NAME FILE: the results of a TAP program become results of this one
 absorb()
 {
@@ -97,7 +78,7 @@ absorb()
 		print n, failed + 0 >count
 	}' "$2"
 	read -r n more <"$logs/count"
-	failed=$((failed + more))
+	[ "$more" = 0 ] || failed=1
 }
 
 # guest NAME OPTION... COMMAND: run it; status in $status, output in $out, log in $log
@@ -119,11 +100,8 @@ bench_tests()
 {
 	guest "${1}hello" --no-leaks \
 		'uname -r; test "$(cat tests/vm/run.sh | head -n 1)" = "#!/bin/sh"'
-	result $status "${1}a guest boots, sees the checkout and ends"
-	if [ $status != 0 ]; then
-		explain "$said"
-		return
-	fi
+	result $status "${1}a guest boots, sees the checkout and ends" "$said"
+	[ $status = 0 ] || return 0
 	guest "${1}status" --no-leaks 'exit 7'
 	[ $status = 7 ]; result $? "${1}the exit status of a command comes out"
 	guest "${1}readonly" --no-leaks \
@@ -137,8 +115,7 @@ bench_tests()
 	kernel=$(vm_kernel "$flavour")
 	splat=$(sh tests/vm/module.sh --kernel "$flavour" tests/vm/splat)/splat.ko
 	guest "${1}splat-none" --module "$splat" true
-	result $status "${1}a module without mistakes passes"
-	[ $status = 0 ] || explain "$said"
+	result $status "${1}a module without mistakes passes" "$said"
 	while read -r mistake expected; do
 		leaks=--no-leaks time=60
 		[ "$mistake" != leak ] || leaks=
@@ -155,8 +132,7 @@ bench_tests()
 			--params "mistake=$mistake" true
 		[ $status = $want ] && { [ -z "$expected" ] || grep -q -e "$expected" "$log"; } &&
 			found=0 || found=1
-		result $found "${1}the bench reports a mistake ($mistake)"
-		[ $found = 0 ] || explain "$said"
+		result $found "${1}the bench reports a mistake ($mistake)" "$said"
 	done <<'END'
 slab KASAN: slab-out-of-bounds
 freed KASAN: slab-use-after-free
@@ -180,9 +156,7 @@ END
 shell_test()
 {
 	if ! command -v script >/dev/null; then
-		n=$((n + 1))
-		echo "ok $n - an interactive guest # SKIP script is not there" \
-			"(Debian's package bsdutils)"
+		skip "an interactive guest" "script is not there (Debian's package bsdutils)"
 		return
 	fi
 	: >"$logs/shell"
@@ -197,8 +171,7 @@ shell_test()
 	) | timeout 120 script -qec "sh tests/vm/shell.sh --kernel $flavour" /dev/null \
 		>"$logs/shell" 2>&1 || :
 	tr -d '\r' <"$logs/shell" | grep -q '^nodes: /dev/accel/accel0$' && found=0 || found=1
-	result $found "tests/vm/shell.sh opens a shell with the module loaded"
-	[ $found = 0 ] || explain "$logs/shell"
+	result $found "tests/vm/shell.sh opens a shell with the module loaded" "$logs/shell"
 }
 
 group_bench()
@@ -216,9 +189,7 @@ group_source()
 
 	udev=/lib/systemd/systemd-udevd
 	if [ ! -x $udev ] || ! getent group render >/dev/null; then
-		n=$((n + 1))
-		echo "ok $n - udev gives the device to a group # SKIP udev or the group render" \
-			"is not there"
+		skip "udev gives the device to a group" "udev or the group render is not there"
 		return
 	fi
 	folder=$(sh tests/vm/module.sh --kernel "$flavour")
@@ -232,8 +203,8 @@ group_source()
 		stat -c %G:%a /dev/accel/accel0 | tee /vm/out/node
 		killall systemd-udevd
 		[ \$(cat /vm/out/node) = render:660 ]"
-	result $status "udev gives the device to the group render (mode 660)"
-	[ $status = 0 ] || { explain "$out"; explain "$said"; }
+	cat "$said" >>"$out"
+	result $status "udev gives the device to the group render (mode 660)" "$out"
 }
 
 # ---------------------------------------------------------------------- kunit
@@ -253,8 +224,7 @@ kunit_tests()
 		for m in $(echo "$tests" | tr '\n' ' '); do
 			rmmod \$(basename \$m .ko | tr - _) || exit 1
 		done"
-	result $status "$1: KUnit tests run, and the kernel does not complain"
-	[ $status = 0 ] || explain "$said"
+	result $status "$1: KUnit tests run, and the kernel does not complain" "$said"
 	# one level down in KTAP: the cases of a suite
 	awk '/^    # Subtest: / { suite = $3 ": " }
 		/^    (ok|not ok) / { sub(/^ +/, ""); sub(/[0-9]+ -? */, "& " suite); print; n++ }
@@ -275,8 +245,7 @@ selftests()
 {
 	folder=$(sh tests/vm/module.sh --kernel "$flavour")
 	if ! make -s -j "$VM_JOBS" O="${O:-build}" selftests >"$logs/selftests.make" 2>&1; then
-		result 1 "tests/selftests builds"
-		explain "$logs/selftests.make"
+		result 1 "tests/selftests builds" "$logs/selftests.make"
 		return
 	fi
 	programs=$PWD/${O:-build}/tests/selftests
@@ -305,14 +274,12 @@ selftests()
 		if [ -s "$logs/$1/$name.tap" ]; then
 			absorb "$1/$name" "$logs/$1/$name.tap"
 		else
-			result 1 "$1/$name: says something"
-			explain "$logs/$1/$name.err"
+			result 1 "$1/$name: says something" "$logs/$1/$name.err"
 		fi
 	done
 	# a failed program has its own line
 	[ $status != 1 ] || status=0
-	result $status "$1: the kernel does not complain"
-	[ $status = 0 ] || explain "$said"
+	result $status "$1: the kernel does not complain" "$said"
 }
 
 group_selftests()
@@ -332,11 +299,8 @@ on()
 	case $cannot in
 	0)	flavour=$1
 		return 0 ;;
-	77)	n=$((n + 1))
-		echo "ok $n - $1 # SKIP Debian's packages cannot be had" \
-			"($(tail -n 1 "$logs/$1.err"))" ;;
-	*)	result 1 "$1: there is a kernel"
-		explain "$logs/$1.err" ;;
+	77)	skip "$1" "Debian's packages cannot be had ($(tail -n 1 "$logs/$1.err"))" ;;
+	*)	result 1 "$1: there is a kernel" "$logs/$1.err" ;;
 	esac
 	return 1
 }
@@ -347,8 +311,7 @@ bounce()
 {
 	if ! make -s O="${O:-build}" "${O:-build}/tests/vm/liar" selftests \
 		>"$logs/$1.make" 2>&1; then
-		result 1 "$1: the tests build"
-		explain "$logs/$1.make"
+		result 1 "$1: the tests build" "$logs/$1.make"
 		return
 	fi
 	folder=$(sh tests/vm/module.sh --kernel "$flavour")
@@ -387,8 +350,7 @@ bounce()
 		absorb "$1/$t" "$logs/$1/$t.tap"
 	done
 	[ $status != 1 ] || status=0
-	result $status "$1: the kernel does not complain"
-	[ $status = 0 ] || explain "$said"
+	result $status "$1: the kernel does not complain" "$said"
 }
 
 # comings KERNEL: a device that ends and comes back, a machine that sleeps and wakes
@@ -476,14 +438,12 @@ models_in_guest()
 		done
 		sh '$VM_OUT/run-commands.sh' accel /mnt /vm/out '$2'"
 	vm_device_stop
-	result $status "$1: models run through the driver, and the kernel does not complain"
-	[ $status = 0 ] || explain "$said"
+	result $status "$1: models run through the driver, and the kernel does not complain" "$said"
 	while read -r name _; do
 		same=0
 		cmp -s "$logs/host/$name" "$logs/$1/$name" || same=1
 		[ -s "$logs/host/$name" ] || same=1
-		result $same "$1: accel and host give the same bits ($name)"
-		[ $same = 0 ] || explain "$logs/$1/$name.err"
+		result $same "$1: accel and host give the same bits ($name)" "$logs/$1/$name.err"
 	done <"$2"
 	if [ -r "$data/stories260K/greedy-200.txt" ]; then
 		same=0
@@ -555,15 +515,14 @@ END
 		echo "paged-text run -m \$models/paged.gguf -p '' -n 12 -c 64 --temp 0" \
 			"--memory $((least + 65536)) --stats \$results/paged-stats" >>"$commands"
 	else
-		result 1 "models can be made (python3-numpy)"
-		explain "$logs/make_model"
+		result 1 "models can be made (python3-numpy)" "$logs/make_model"
 	fi
 	sh "$VM_OUT/run-commands.sh" host "$models" "$logs/host" "$commands" ||
 		{ result 1 "the host engine runs the models"; return; }
 
 	rm -f "$VM_OUT/models.ext4"
 	mke2fs -q -t ext4 -d "$models" "$VM_OUT/models.ext4" 96M >"$logs/mke2fs" 2>&1 ||
-		{ result 1 "a file system for the models"; explain "$logs/mke2fs"; return; }
+		{ result 1 "a file system for the models" "$logs/mke2fs"; return; }
 	models_in_guest model "$commands"
 	# every kind of job, not every type of weights again
 	grep -E '^(demo|stories260K|mixtral|qwen3moe|paged)' "$commands" >"$commands.some"
@@ -584,8 +543,7 @@ END
 			>/tmp/text 2>/vm/out/err
 		[ \$? = 0 ] && [ -s /tmp/text ] && [ ! -s /vm/out/err ]"
 	vm_device_stop
-	result $status "accel: a run is interrupted, and the kernel does not complain"
-	[ $status = 0 ] || explain "$said"
+	result $status "accel: a run is interrupted, and the kernel does not complain" "$said"
 
 	# The device dies under a run: the run ends with an error, the module unloads. What
 	# the kernel's own side of the socket says about its loss is not ours.
@@ -599,8 +557,9 @@ END
 		done"
 	kill $killer 2>/dev/null || :
 	vm_device_stop
-	result $status "accel: the device dies, a run ends with an error and the module unloads"
-	[ $status = 0 ] || { explain "$said"; explain "$logs/death/linnet.err"; }
+	[ ! -s "$logs/death/linnet.err" ] || cat "$logs/death/linnet.err" >>"$said"
+	result $status "accel: the device dies, a run ends with an error and the module unloads" \
+		"$said"
 }
 
 # --------------------------------------------------------------------- virtio
@@ -611,8 +570,7 @@ virtio_tests()
 	# a device that lies, for tests alone
 	if ! make -s O="${O:-build}" "${O:-build}/tests/vm/liar" selftests \
 		>"$logs/liar.make" 2>&1; then
-		result 1 "virtio: the lying device builds"
-		explain "$logs/liar.make"
+		result 1 "virtio: the lying device builds" "$logs/liar.make"
 		return
 	fi
 	sh tests/vm/virtio.sh --kernel "$flavour" >"$logs/$1" 2>"$logs/$1.err" || :
@@ -648,5 +606,4 @@ for group in $groups; do
 	*) vm_die "no such group ($group): see the head of tests/vm/run.sh" ;;
 	esac
 done
-echo "1..$n"
-[ $failed = 0 ]
+end_tests

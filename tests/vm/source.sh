@@ -16,11 +16,6 @@ kernels=${*:-stock sid-stock}
 mkdir -p "$VM_OUT"
 tmp=$(mktemp -d "$VM_OUT/source.XXXXXX")
 trap 'rm -rf "$tmp"' EXIT
-skip()
-{
-	n=$((n + 1))
-	echo "ok $n - $1 # SKIP $2"
-}
 
 # What the module is built of, in a folder of its own.
 copy()
