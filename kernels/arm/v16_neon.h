@@ -127,6 +127,11 @@ V16_INLINE float32x4_t v16_max4(float32x4_t a, float32x4_t b)
 	return vbslq_f32(vcgtq_f32(a, b), a, b);
 }
 
+V16_INLINE float32x4_t v16_min4(float32x4_t a, float32x4_t b)
+{
+	return vbslq_f32(vcltq_f32(a, b), a, b);
+}
+
 V16_INLINE float32x4_t v16_add_exponent4(float32x4_t p, float32x4_t t)
 {
 	return vreinterpretq_f32_u32(vaddq_u32(vreinterpretq_u32_f32(p),
@@ -138,6 +143,7 @@ V16_BINARY(v16_sub, vsubq_f32)
 V16_BINARY(v16_mul, vmulq_f32)
 V16_BINARY(v16_div, vdivq_f32)
 V16_BINARY(v16_max, v16_max4)
+V16_BINARY(v16_min, v16_min4)
 V16_BINARY(v16_add_exponent, v16_add_exponent4)
 
 #define V16_UNARY(name, op)						\
@@ -198,6 +204,11 @@ V16_INLINE v16_mask v16_nan(v16 a)
 	V16_EACH(i)
 		m.v[i] = vmvnq_u32(vceqq_f32(a.v[i], a.v[i]));
 	return m;
+}
+
+V16_INLINE int v16_all(v16_mask m)
+{
+	return vminvq_u32(vandq_u32(vandq_u32(m.v[0], m.v[1]), vandq_u32(m.v[2], m.v[3]))) != 0;
 }
 
 V16_INLINE v16_mask v16_range(size_t lo, size_t hi)
@@ -379,6 +390,14 @@ V16_INLINE void v16_store_digits(int8_t *high, int8_t *low, v16 a)
 
 	vst1q_s8(high, vcombine_s8(vshrn_n_s16(x, 7), vshrn_n_s16(y, 7)));
 	vst1q_s8(low, vandq_s8(vcombine_s8(vmovn_s16(x), vmovn_s16(y)), vdupq_n_s8(127)));
+}
+
+V16_INLINE void v16_store_digits_64(int8_t *high, int8_t *low, v16 a, v16 b, v16 c, v16 d)
+{
+	v16_store_digits(high, low, a);
+	v16_store_digits(high + 16, low + 16, b);
+	v16_store_digits(high + 32, low + 32, c);
+	v16_store_digits(high + 48, low + 48, d);
 }
 
 V16_INLINE v16 v16_from_int(v16_int a)

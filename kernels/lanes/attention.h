@@ -253,38 +253,59 @@ V16_INLINE void scores_quantized(float *s, const uint8_t *q, size_t dk, const ui
 
 /* ---- exp ---- */
 
-static void soften(float *s, size_t lo, size_t hi, float cap, struct linnet_attn_state *state)
+/* Lanes of the tile at p that are within [lo, hi). */
+V16_INLINE v16_mask tile_range(size_t p, size_t lo, size_t hi)
 {
-	v16 max = v16_set(-INFINITY), sum = v16_zero();
+	return v16_range(p < lo ? lo - p : 0, hi - p < TILE ? hi - p : TILE);
+}
+
+/*
+ * The largest of scores [lo, hi), made soft before. Returns whether they are calm: all
+ * finite and so near to it that exp has no special case to mind.
+ */
+static bool soften(float *s, size_t lo, size_t hi, float cap, float *largest)
+{
+	v16 max = v16_set(-INFINITY), min = v16_set(INFINITY), all = v16_zero();
+	v16 some = v16_zero();
 	size_t first = lo / TILE * TILE;
 	float m;
 
+	for (size_t p = first; cap && p < hi; p += TILE)
+		v16_store(s + p, v16_mul(v16_set(cap),
+					 v16_tanh(v16_div(v16_load(s + p), v16_set(cap)))));
+	/* lanes that are not in the range take a score that is */
+	some = v16_set(s[lo]);
 	for (size_t p = first; p < hi; p += TILE) {
 		v16 x = v16_load(s + p);
 
-		if (cap) {
-			x = v16_mul(v16_set(cap), v16_tanh(v16_div(x, v16_set(cap))));
-			v16_store(s + p, x);
-		}
 		if (p < lo || p + TILE > hi)
-			x = v16_select(v16_range(p < lo ? lo - p : 0,
-						 hi - p < TILE ? hi - p : TILE),
-				       x, v16_set(-INFINITY));
+			x = v16_select(tile_range(p, lo, hi), x, some);
 		max = v16_max(x, max);
+		min = v16_min(x, min);
+		all = v16_add(all, x);
 	}
 	m = v16_largest(max) + 0.0f;	/* -0 becomes +0 */
-	for (size_t p = first; p < hi; p += TILE) {
-		v16 e = v16_exp_of_negative(v16_sub(v16_load(s + p), v16_set(m)));
+	*largest = m;
+	/* a sum that is not finite leaves NaN, which no comparison holds for */
+	return v16_all(v16_le(v16_set(LINNET_EXP_MIN),
+			      v16_add(v16_sub(min, v16_set(m)), v16_sub(all, all))));
+}
+
+/* Scores [lo, hi) become e, 0 in what their tiles have beyond; returns the sum. */
+V16_INLINE float exp_of_scores(float *s, size_t lo, size_t hi, float max, const bool calm)
+{
+	v16 sum = v16_zero();
+
+	for (size_t p = lo / TILE * TILE; p < hi; p += TILE) {
+		v16 x = v16_sub(v16_load(s + p), v16_set(max));
+		v16 e = calm ? v16_exp_of_small(x) : v16_exp_of_negative(x);
 
 		if (p < lo || p + TILE > hi)
-			e = v16_select(v16_range(p < lo ? lo - p : 0,
-						 hi - p < TILE ? hi - p : TILE),
-				       e, v16_zero());
+			e = v16_select(tile_range(p, lo, hi), e, v16_zero());
 		sum = v16_add(sum, e);
 		v16_store(s + p, e);
 	}
-	state->max = m;
-	state->sum = v16_sum(sum);
+	return v16_sum(sum);
 }
 
 /* ---- values ---- */
@@ -331,26 +352,72 @@ struct weights {
 	int32_t unused[14];
 };
 
-/* Weights of positions [lo, hi) for a block of V, 0 for the rest of [first, last), which are
- * whole tiles. */
+/* What a sum of products with nibbles [first, last) begins with: -8 times each weight. */
+V16_INLINE int32_t begin_of_nibbles(const struct weights *w, size_t first, size_t last)
+{
+	static const int8_t ones[4] = { 1, 1, 1, 1 };
+	v16_int high = v16_int_set(0), low = high;
+	int32_t sum;
+	size_t t = first;
+
+	/* sums of 64 digits, but not beyond the last */
+	for (; t + 64 <= last; t += 64) {
+		high = v16_dot_7x8(high, v16_four_bytes(ones), v16_load_signed(w->high + t));
+		low = v16_dot_7x8(low, v16_four_bytes(ones), v16_load_signed(w->low + t));
+	}
+	sum = v16_int_sum(v16_join_digits(high, low));
+	for (; t < last; t++)
+		sum += 128 * w->high[t] + w->low[t];
+	return -8 * sum;
+}
+
+/* Weights of all positions of a page. scales: of a block of V, their magnitudes if q8. */
+V16_INLINE void page_weights_of(struct weights *w, const float *e, const float *scales,
+				const bool q8)
+{
+	v16 y[PAGE / TILE], max = v16_zero();
+	float id;
+
+	UNROLL
+	for (int t = 0; t < PAGE / TILE; t++) {
+		y[t] = v16_mul(v16_load(e + TILE * t), v16_load(scales + TILE * t));
+		max = v16_larger_magnitude(max, y[t]);
+	}
+	w->step = linnet_digits_step(&id, v16_max_magnitude(max, max));
+	if (!id) {
+		memset(w->high, 0, PAGE);
+		memset(w->low, 0, PAGE);
+		w->begin = 0;
+		return;
+	}
+	UNROLL
+	for (int t = 0; t < PAGE / TILE; t += 4)
+		v16_store_digits_64(w->high + TILE * t, w->low + TILE * t,
+				    v16_mul(y[t], v16_set(id)), v16_mul(y[t + 1], v16_set(id)),
+				    v16_mul(y[t + 2], v16_set(id)), v16_mul(y[t + 3], v16_set(id)));
+	w->begin = q8 ? 0 : begin_of_nibbles(w, 0, PAGE);
+}
+
+/* The same of positions [lo, hi), 0 for the rest of [first, last), which are whole tiles. */
 V16_INLINE void weights_of(struct weights *w, const float *e, size_t lo, size_t hi, size_t first,
-			   size_t last, const uint8_t *scales, const bool q8)
+			   size_t last, const float *scales, const bool q8)
 {
 	v16 max = v16_zero();
 	_Alignas(64) float x[PAGE];
 	float id;
 
+	if (hi - lo == PAGE) {
+		page_weights_of(w, e, scales, q8);
+		return;
+	}
 	for (size_t t = first; t < last; t += TILE) {
-		v16 y = v16_load_f16(scales + 2 * t);
+		v16 y = v16_load(scales + t);
 
-		if (q8)
-			y = v16_abs(y);
 		if (t >= lo && t + TILE <= hi)
 			y = v16_mul(v16_load(e + t), y);
 		else if (t < hi && t + TILE > lo)
-			y = v16_select(v16_range(t < lo ? lo - t : 0,
-						 hi - t < TILE ? hi - t : TILE),
-				       v16_mul(v16_load(e + t), y), v16_zero());
+			y = v16_select(tile_range(t, lo, hi), v16_mul(v16_load(e + t), y),
+				       v16_zero());
 		else
 			y = v16_zero();
 		max = v16_larger_magnitude(max, y);
@@ -365,23 +432,7 @@ V16_INLINE void weights_of(struct weights *w, const float *e, size_t lo, size_t 
 		memset(w->high + first, 0, last - first);
 		memset(w->low + first, 0, last - first);
 	}
-	w->begin = 0;
-	if (!q8 && id) {
-		static const int8_t ones[4] = { 1, 1, 1, 1 };
-		v16_int high = v16_int_set(0), low = high;
-		size_t t = first;
-
-		/* sums of 64 digits, but not beyond the last */
-		for (; t + 64 <= last; t += 64) {
-			high = v16_dot_7x8(high, v16_four_bytes(ones),
-					   v16_load_signed(w->high + t));
-			low = v16_dot_7x8(low, v16_four_bytes(ones), v16_load_signed(w->low + t));
-		}
-		w->begin = v16_int_sum(v16_join_digits(high, low));
-		for (; t < last; t++)
-			w->begin += 128 * w->high[t] + w->low[t];
-		w->begin *= -8;
-	}
+	w->begin = q8 || !id ? 0 : begin_of_nibbles(w, first, last);
 }
 
 /* float [n][PAGE]: scores, then exp of them; struct weights [n] for quantized types */
@@ -635,15 +686,21 @@ static void page_values_quantized(const struct linnet_attn_query *q,
 		const uint8_t *block = (const uint8_t *)p->v + b * block_bytes;
 		const uint8_t *values = block + 2 * PAGE;
 		const uint8_t *next = ahead_of(ahead, ahead->k_bytes + b * block_bytes + 2 * PAGE);
+		_Alignas(64) float scales[PAGE];
 
+		for (size_t t = first; t < last; t += TILE) {
+			v16 scale = v16_load_f16(block + 2 * t);
+
+			v16_store(scales + t, q8 ? v16_abs(scale) : scale);
+		}
 		for (uint32_t i = 0; i < q->n; i++) {
 			const float *e = (const float *)p->scratch + (size_t)i * PAGE;
 
 			prefetch_rest(ahead, ahead->k_bytes + b * block_bytes, !b, i, q->n);
 			if (q8)
-				weights_of(&w[i], e, p->lo[i], p->hi[i], first, last, block, true);
+				weights_of(&w[i], e, p->lo[i], p->hi[i], first, last, scales, true);
 			else
-				weights_of(&w[i], e, p->lo[i], p->hi[i], first, last, block, false);
+				weights_of(&w[i], e, p->lo[i], p->hi[i], first, last, scales, false);
 		}
 		for (uint32_t i = 0, n; i < q->n; i += n) {
 			n = block_of(q->n - i, VALUE8_QUERIES);
@@ -701,6 +758,35 @@ static void page_values(const struct linnet_attn_query *q, const struct linnet_a
 	}
 }
 
+/* Scores become e. Some queries at a time, as a largest score is long in coming. */
+static void page_exp(const struct linnet_attn_query *q, const struct linnet_attn_page *p,
+		     const struct ahead *ahead)
+{
+	enum { AT_ONCE = 4 };
+
+	for (uint32_t i = 0; i < q->n; i += AT_ONCE) {
+		uint32_t n = q->n - i < AT_ONCE ? q->n - i : AT_ONCE;
+		float *s = (float *)p->scratch + (size_t)i * PAGE;
+		bool calm[AT_ONCE];
+
+		for (uint32_t j = 0; j < n; j++) {
+			prefetch_rest(ahead, ahead->k_bytes, 0, i + j, q->n);
+			calm[j] = p->lo[i + j] < p->hi[i + j] &&
+				  soften(s + j * PAGE, p->lo[i + j], p->hi[i + j], q->softcap,
+					 &p->state[i + j].max);
+		}
+		for (uint32_t j = 0; j < n; j++) {
+			const size_t lo = p->lo[i + j], hi = p->hi[i + j];
+			struct linnet_attn_state *state = &p->state[i + j];
+
+			if (calm[j])
+				state->sum = exp_of_scores(s + j * PAGE, lo, hi, state->max, true);
+			else if (lo < hi)
+				state->sum = exp_of_scores(s + j * PAGE, lo, hi, state->max, false);
+		}
+	}
+}
+
 static void page(const struct linnet_attn_query *q, const struct linnet_attn_page *p)
 {
 	size_t group_bytes = GROUP * TILE * row_bytes_of(q->type, q->dk);
@@ -717,12 +803,7 @@ static void page(const struct linnet_attn_query *q, const struct linnet_attn_pag
 		memset(p->out + i * p->ld_out, 0, q->dv * sizeof(*p->out));
 	}
 	page_scores(q, p, &ahead, &see);
-	for (uint32_t i = 0; i < q->n; i++) {
-		prefetch_rest(&ahead, ahead.k_bytes, 0, i, q->n);
-		if (p->lo[i] < p->hi[i])
-			soften((float *)p->scratch + (size_t)i * PAGE, p->lo[i], p->hi[i],
-			       q->softcap, &p->state[i]);
-	}
+	page_exp(q, p, &ahead);
 	if (is_quantized(q->type) && see.lo < see.hi)
 		page_values_quantized(q, p, &ahead, &see);
 	else

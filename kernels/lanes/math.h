@@ -5,8 +5,8 @@
 
 #include "kernels/ref/math.h"
 
-/* For x <= 0 or NaN. */
-V16_INLINE v16 v16_exp_of_negative(v16 x)
+/* For LINNET_EXP_MIN <= x <= 0; of other x it is anything. */
+V16_INLINE v16 v16_exp_of_small(v16 x)
 {
 	v16 t = v16_fma(x, v16_set(LINNET_LOG2_E), v16_set(LINNET_ROUND));
 	v16 n = v16_sub(t, v16_set(LINNET_ROUND));
@@ -19,7 +19,14 @@ V16_INLINE v16 v16_exp_of_negative(v16 x)
 	p = v16_fma(p, r, v16_set(LINNET_EXP_C2));
 	p = v16_fma(p, r, v16_set(1));
 	p = v16_fma(p, r, v16_set(1));
-	p = v16_add_exponent(p, t);
+	return v16_add_exponent(p, t);
+}
+
+/* For x <= 0 or NaN. */
+V16_INLINE v16 v16_exp_of_negative(v16 x)
+{
+	v16 p = v16_exp_of_small(x);
+
 	p = v16_select(v16_lt(x, v16_set(LINNET_EXP_MIN)), v16_zero(), p);
 	return v16_select(v16_nan(x), x, p);
 }

@@ -14,19 +14,30 @@
 #define LINNET_QUANT8_MIN	1e-30f
 
 /*
+ * Whether a block whose largest magnitude has the bits max has no integers but 0: *step is
+ * its scale then, 0 or NaN.
+ */
+static inline bool linnet_quant_is_zero(float *step, uint32_t max)
+{
+	float a;
+
+	memcpy(&a, &max, sizeof(a));
+	*step = max >= 0x7f800000 ? NAN : 0;
+	return max >= 0x7f800000 || a < LINNET_QUANT8_MIN;
+}
+
+/*
  * Returns the value of one step for the largest magnitude whose bits are max; *id is
  * what to multiply with to get steps. When *id is 0 all integers are 0.
  */
 static inline float linnet_quant8_step(float *id, uint32_t max)
 {
-	float a;
+	float a, step;
 
 	memcpy(&a, &max, sizeof(a));
 	*id = 0;
-	if (a < LINNET_QUANT8_MIN)
-		return 0;
-	if (max >= 0x7f800000)
-		return NAN;
+	if (linnet_quant_is_zero(&step, max))
+		return step;
 	*id = 127 / a;
 	return a / 127;
 }
@@ -36,10 +47,11 @@ static inline float linnet_quant8_step(float *id, uint32_t max)
 
 static inline float linnet_digits_step(float *id, uint32_t max)
 {
-	float a, step = linnet_quant8_step(id, max);
+	float a, step;
 
 	memcpy(&a, &max, sizeof(a));
-	if (!*id)
+	*id = 0;
+	if (linnet_quant_is_zero(&step, max))
 		return step;
 	*id = LINNET_DIGITS_MAX / a;
 	return a / LINNET_DIGITS_MAX;
@@ -69,10 +81,11 @@ static inline float linnet_quant8_scale(float *id, const float *x)
  */
 static inline float linnet_quant4_step(float *id, uint32_t max, bool negative)
 {
-	float a, step = linnet_quant8_step(id, max);
+	float a, step;
 
 	memcpy(&a, &max, sizeof(a));
-	if (!*id)
+	*id = 0;
+	if (linnet_quant_is_zero(&step, max))
 		return step;
 	*id = negative ? 8 / a : -8 / a;
 	return negative ? a / 8 : a / -8;

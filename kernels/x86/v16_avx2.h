@@ -116,6 +116,7 @@ V16_BINARY(v16_sub, _mm256_sub_ps)
 V16_BINARY(v16_mul, _mm256_mul_ps)
 V16_BINARY(v16_div, _mm256_div_ps)
 V16_BINARY(v16_max, _mm256_max_ps)
+V16_BINARY(v16_min, _mm256_min_ps)
 V16_TERNARY(v16_fma, _mm256_fmadd_ps)
 V16_TERNARY(v16_fmaddsub, _mm256_fmaddsub_ps)
 V16_TERNARY(v16_fmsub, _mm256_fmsub_ps)
@@ -142,6 +143,11 @@ V16_INLINE v16_mask v16_nan(v16 a)
 {
 	return (v16_mask) { _mm256_cmp_ps(a.lo, a.lo, _CMP_UNORD_Q),
 			    _mm256_cmp_ps(a.hi, a.hi, _CMP_UNORD_Q) };
+}
+
+V16_INLINE int v16_all(v16_mask m)
+{
+	return (_mm256_movemask_ps(m.lo) & _mm256_movemask_ps(m.hi)) == 0xff;
 }
 
 V16_BINARY(v16_andnot, _mm256_andnot_ps)
@@ -378,6 +384,14 @@ V16_INLINE void v16_store_digits(int8_t *high, int8_t *low, v16 a)
 
 	v16_store_small(high, _mm256_srai_epi32(x, 7), _mm256_srai_epi32(y, 7));
 	v16_store_small(low, _mm256_and_si256(x, m), _mm256_and_si256(y, m));
+}
+
+V16_INLINE void v16_store_digits_64(int8_t *high, int8_t *low, v16 a, v16 b, v16 c, v16 d)
+{
+	v16_store_digits(high, low, a);
+	v16_store_digits(high + 16, low + 16, b);
+	v16_store_digits(high + 32, low + 32, c);
+	v16_store_digits(high + 48, low + 48, d);
 }
 
 V16_INLINE v16 v16_from_int(v16_int a)

@@ -67,10 +67,13 @@ V16_INLINE v16 v16_fmaddsub(v16 a, v16 b, v16 c) { return _mm512_fmaddsub_ps(a, 
 V16_INLINE v16 v16_fmsub(v16 a, v16 b, v16 c) { return _mm512_fmsub_ps(a, b, c); }
 V16_INLINE v16 v16_rint(v16 a) { return _mm512_roundscale_ps(a, _MM_FROUND_TO_NEAREST_INT); }
 V16_INLINE v16 v16_max(v16 a, v16 b) { return _mm512_max_ps(a, b); }
+V16_INLINE v16 v16_min(v16 a, v16 b) { return _mm512_min_ps(a, b); }
 
 V16_INLINE v16_mask v16_lt(v16 a, v16 b) { return _mm512_cmp_ps_mask(a, b, _CMP_LT_OQ); }
 V16_INLINE v16_mask v16_le(v16 a, v16 b) { return _mm512_cmp_ps_mask(a, b, _CMP_LE_OQ); }
 V16_INLINE v16_mask v16_nan(v16 a) { return _mm512_cmp_ps_mask(a, a, _CMP_UNORD_Q); }
+
+V16_INLINE int v16_all(v16_mask m) { return m == 0xffff; }
 
 V16_INLINE v16_mask v16_range(size_t lo, size_t hi)
 {
@@ -215,6 +218,27 @@ V16_INLINE void v16_store_digits(int8_t *high, int8_t *low, v16 a)
 	_mm_storeu_si128((__m128i *)high, _mm512_cvtepi32_epi8(_mm512_srai_epi32(x, 7)));
 	_mm_storeu_si128((__m128i *)low,
 			 _mm512_cvtepi32_epi8(_mm512_and_si512(x, _mm512_set1_epi32(127))));
+}
+
+/* Bytes of the dwords of four vectors, which fit; a pack leaves them in fours, lane by lane. */
+V16_INLINE __m512i v16_bytes_in_order(__m512i ab, __m512i cd)
+{
+	const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14,
+						3, 7, 11, 15);
+
+	return _mm512_permutexvar_epi32(order, _mm512_packs_epi16(ab, cd));
+}
+
+V16_INLINE void v16_store_digits_64(int8_t *high, int8_t *low, v16 a, v16 b, v16 c, v16 d)
+{
+	__m512i x = _mm512_packs_epi32(_mm512_cvtps_epi32(a), _mm512_cvtps_epi32(b));
+	__m512i y = _mm512_packs_epi32(_mm512_cvtps_epi32(c), _mm512_cvtps_epi32(d));
+	__m512i mask = _mm512_set1_epi16(127);
+
+	_mm512_storeu_si512(high, v16_bytes_in_order(_mm512_srai_epi16(x, 7),
+						     _mm512_srai_epi16(y, 7)));
+	_mm512_storeu_si512(low, v16_bytes_in_order(_mm512_and_si512(x, mask),
+						    _mm512_and_si512(y, mask)));
 }
 
 V16_INLINE v16 v16_from_int(v16_int a) { return _mm512_cvtepi32_ps(a); }
