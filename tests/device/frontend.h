@@ -14,12 +14,14 @@
 #include <fcntl.h>
 #include <linux/virtio_config.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #define FRONT_BYTES	(64ull << 20)
@@ -36,7 +38,8 @@ enum {
 	FRONT_GET_FEATURES = 1, FRONT_SET_FEATURES = 2, FRONT_SET_OWNER = 3, FRONT_SET_MEM = 5,
 	FRONT_NUM = 8, FRONT_ADDR = 9, FRONT_BASE = 10, FRONT_GET_BASE = 11, FRONT_KICK = 12,
 	FRONT_CALL = 13, FRONT_GET_PROTOCOL = 15, FRONT_SET_PROTOCOL = 16, FRONT_QUEUES = 17,
-	FRONT_ENABLE = 18, FRONT_BACKEND_FD = 21, FRONT_GET_CONFIG = 24, FRONT_RESET = 34,
+	FRONT_ENABLE = 18, FRONT_BACKEND_FD = 21, FRONT_GET_CONFIG = 24,
+	FRONT_GET_INFLIGHT = 31, FRONT_SET_INFLIGHT = 32, FRONT_RESET = 34,
 };
 
 #define front_must(cond) do {								\
@@ -251,16 +254,15 @@ static inline void front_negotiate(struct front *f)
 	front_must(!front_set_memory(f));
 }
 
-static inline void front_start_queue(struct front *f, unsigned i)
+/* A queue that goes on at a request, whatever is in its memory. */
+static inline void front_resume_queue(struct front *f, unsigned i, uint16_t base)
 {
 	struct front_queue *q = &f->q[i];
 	struct vhost_user_message m = { .request = FRONT_ADDR, .size = sizeof(m.addr) };
 	const uint64_t user = FRONT_USER + (q->gpa - FRONT_LOW);
 
-	memset(q->desc, 0, 12288);
-	q->next = q->seen = q->free_at = 0;
 	front_must(!front_state(f, FRONT_NUM, i, FRONT_RING));
-	front_must(!front_state(f, FRONT_BASE, i, 0));
+	front_must(!front_state(f, FRONT_BASE, i, base));
 	m.addr.index = i;
 	m.addr.desc = user;
 	m.addr.avail = user + 4096;
@@ -269,6 +271,15 @@ static inline void front_start_queue(struct front *f, unsigned i)
 	front_must(!front_fd(f, FRONT_KICK, i, q->kick));
 	front_must(!front_fd(f, FRONT_CALL, i, q->call));
 	front_must(!front_state(f, FRONT_ENABLE, i, 1));
+}
+
+static inline void front_start_queue(struct front *f, unsigned i)
+{
+	struct front_queue *q = &f->q[i];
+
+	memset(q->desc, 0, 12288);
+	q->next = q->seen = q->free_at = 0;
+	front_resume_queue(f, i, 0);
 }
 
 static inline void front_start(struct front *f)
@@ -472,6 +483,67 @@ static inline uint32_t front_stream(struct front *f, uint32_t ctx, uint32_t id, 
 	return st;
 }
 
+/* ---------------------------------------------- a device that can be killed */
+
+static inline void front_say(void *ctx, const char *line)
+{
+	printf("# device: %s\n", line);
+}
+
+/* Connect f to a device in a process of its own; its number. */
+static inline pid_t front_process_start(struct front *f, unsigned threads, uint64_t memory)
+{
+	const struct device_options opts = { .n_threads = threads, .memory = memory,
+					     .level = getenv("LINNET_CPU"), .say = front_say };
+	struct device *d;
+	const char *why;
+	int pair[2];
+	pid_t pid;
+
+	front_must(!socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair));
+	fflush(stdout);
+	pid = fork();
+	front_must(pid >= 0);
+	if (!pid) {
+		close(pair[0]);
+		front_must(!device_create(&d, &opts, &why));
+		_exit(device_connection(d, pair[1]) ? 1 : 0);
+	}
+	close(pair[1]);
+	f->sock = pair[0];
+	return pid;
+}
+
+static inline void front_process_kill(struct front *f, pid_t pid)
+{
+	front_must(!kill(pid, SIGKILL) && waitpid(pid, NULL, 0) == pid);
+	close(f->sock);
+	f->sock = -1;
+}
+
+/* Ask for memory that remembers what is in flight; its descriptor, and in *m where in it. */
+static inline int front_get_inflight(struct front *f, struct vhost_user_message *m)
+{
+	union {
+		char buf[CMSG_SPACE(sizeof(int))];
+		struct cmsghdr align;
+	} control;
+	struct iovec io = { m, VHOST_USER_HEADER + sizeof(m->inflight) };
+	struct msghdr mh = { .msg_iov = &io, .msg_iovlen = 1, .msg_control = control.buf,
+			     .msg_controllen = sizeof(control.buf) };
+	int fd;
+
+	*m = (struct vhost_user_message){ .request = FRONT_GET_INFLIGHT, .flags = 1,
+					  .size = sizeof(m->inflight) };
+	m->inflight.n_queues = VIRTIO_LINNET_QUEUES;
+	m->inflight.queue_size = FRONT_RING;
+	front_must(front_send(f, m, NULL, 0));
+	front_must(recvmsg(f->sock, &mh, MSG_CMSG_CLOEXEC | MSG_WAITALL) == (ssize_t)io.iov_len);
+	front_must(CMSG_FIRSTHDR(&mh) && CMSG_FIRSTHDR(&mh)->cmsg_type == SCM_RIGHTS);
+	memcpy(&fd, CMSG_DATA(CMSG_FIRSTHDR(&mh)), sizeof(fd));
+	return fd;
+}
+
 /* ------------------------------------------------------ a device beside it */
 
 struct front_device {
@@ -479,11 +551,6 @@ struct front_device {
 	pthread_t thread;
 	int fd, ret;
 };
-
-static inline void front_say(void *ctx, const char *line)
-{
-	printf("# device: %s\n", line);
-}
 
 static inline void *front_device_main(void *arg)
 {

@@ -894,6 +894,114 @@ static void test_limit(void)
 	free(data);
 }
 
+/* Tell the device of the memory that says what is in flight. */
+static uint64_t tell_inflight(int fd, uint64_t bytes)
+{
+	struct vhost_user_message m = { .request = FRONT_SET_INFLIGHT,
+					.size = sizeof(m.inflight) };
+
+	m.inflight.bytes = bytes;
+	m.inflight.n_queues = VIRTIO_LINNET_QUEUES;
+	m.inflight.queue_size = FRONT_RING;
+	return front_ask(&g, &m, &fd, 1);
+}
+
+/* Another process for a guest that had one: it goes on as QEMU does, at what is used. */
+static pid_t come_back(int fd, uint64_t bytes)
+{
+	pid_t pid = front_process_start(&g, 1, 1 << 30);
+
+	front_negotiate(&g);
+	front_must(!tell_inflight(fd, bytes));
+	for (unsigned i = 0; i < VIRTIO_LINNET_QUEUES; i++)
+		front_resume_queue(&g, i, le16toh(g.q[i].used->idx));
+	return pid;
+}
+
+/* The device is killed when a job runs, one waits, and one between them has ended. */
+static void test_killed(void)
+{
+	struct front_queue *q = &g.q[VIRTIO_LINNET_JOBQ];
+	struct vhost_user_message m;
+	struct vq_inflight *note, *jobs;
+	unsigned seen[3] = { 0 };
+	uint32_t id, len;
+	pid_t pid;
+	int fd;
+
+	front_init(&g);
+	pid = front_process_start(&g, 1, 1 << 30);
+	front_negotiate(&g);
+	fd = front_get_inflight(&g, &m);
+	test_ok(m.inflight.bytes >= VIRTIO_LINNET_QUEUES * (16 + 16 * FRONT_RING),
+		"memory that says what is in flight");
+	test_ok(tell_inflight(fd, m.inflight.bytes + 4096) == 1, "more of it than there is");
+	test_ok(tell_inflight(fd, m.inflight.bytes - 64) == 1, "less than the rings need");
+	test_ok(!tell_inflight(fd, m.inflight.bytes), "all of it");
+	for (unsigned i = 0; i < VIRTIO_LINNET_QUEUES; i++)
+		front_start_queue(&g, i);
+	test_ok(tell_inflight(fd, m.inflight.bytes) == 1, "other memory under rings that run");
+	front_must(!front_state(&g, FRONT_ENABLE, VIRTIO_LINNET_JOBQ, 0));
+	test_ok(front_state(&g, FRONT_NUM, VIRTIO_LINNET_JOBQ, 2 * FRONT_RING) == 1,
+		"a ring that it has no room for");
+	front_must(!front_state(&g, FRONT_ENABLE, VIRTIO_LINNET_JOBQ, 1));
+	set_up_long();
+	submit_long(3);
+	front_must(!front_wait(&g, VIRTIO_LINNET_JOBQ, &id, &len, 50));
+	cancel(101, 0, "the second of three jobs is cancelled");
+	front_must(wait_ends(1) && end_of(1) == VIRTIO_LINNET_S_CANCELLED);
+	front_process_kill(&g, pid);
+	test_ok(le16toh(q->used->idx) == 1 && end_of(0) == UINT32_MAX && end_of(2) == UINT32_MAX,
+		"the device dies before the others end");
+
+	pid = come_back(fd, m.inflight.bytes);
+	/* two descriptors each */
+	for (unsigned i = 0; i < 2; i++)
+		if (front_wait(&g, VIRTIO_LINNET_JOBQ, &id, &len, FRONT_TIMEOUT) && id < 6)
+			seen[id / 2]++;
+	test_ok(seen[0] == 1 && !seen[1] && seen[2] == 1, "the next one ends both, each once");
+	test_ok(end_of(0) == VIRTIO_LINNET_S_NOENT && end_of(2) == VIRTIO_LINNET_S_NOENT,
+		"with an error, as their context is gone");
+	test_ok(!front_wait(&g, VIRTIO_LINNET_JOBQ, &id, &len, 50), "and nothing else ends");
+
+	/* a death between the used ring and what says so */
+	set_up_long();
+	front_process_kill(&g, pid);
+	note = mmap(NULL, m.inflight.bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	front_must(note != MAP_FAILED);
+	jobs = (void *)((char *)note + vq_inflight_bytes(FRONT_RING));
+	front_must(jobs->used_idx == 3 && jobs->last / 2 == 2 && !jobs->desc[jobs->last].taken);
+	jobs->used_idx--;
+	jobs->desc[jobs->last].taken = 1;
+	pid = come_back(fd, m.inflight.bytes);
+	test_ok(!front_wait(&g, VIRTIO_LINNET_JOBQ, &id, &len, 50),
+		"what is in the used ring is not in flight");
+	munmap(note, m.inflight.bytes);
+	set_up_long();
+	submit_long(2);
+	front_must(!front_wait(&g, VIRTIO_LINNET_JOBQ, &id, &len, 50));
+	cancel(100, 0, "the one after it takes jobs");
+	cancel(101, 0, "and cancels them");
+	test_ok(wait_ends(2) && end_of(0) == VIRTIO_LINNET_S_CANCELLED &&
+		end_of(1) == VIRTIO_LINNET_S_CANCELLED, "which end");
+
+	/* what a stopped queue left in the ring is the front end's again */
+	submit_long(3);
+	front_must(!front_wait(&g, VIRTIO_LINNET_JOBQ, &id, &len, 50));
+	m = (struct vhost_user_message){ .request = FRONT_GET_BASE, .flags = 1, .size = 8 };
+	m.state.index = VIRTIO_LINNET_JOBQ;
+	front_must(front_send(&g, &m, NULL, 0) && front_reply(&g, &m) && wait_ends(1));
+	front_must(!front_state(&g, FRONT_ENABLE, VIRTIO_LINNET_JOBQ, 0));
+	front_start_queue(&g, VIRTIO_LINNET_JOBQ);
+	submit_long(1);
+	front_must(!front_wait(&g, VIRTIO_LINNET_JOBQ, &id, &len, 50));
+	cancel(100, 0, "a ring that was stopped and begins anew has nothing in flight");
+	test_ok(wait_ends(1) && end_of(0) == VIRTIO_LINNET_S_CANCELLED, "but the new job");
+	front_process_kill(&g, pid);
+	front_free(&g);
+	close(fd);
+}
+
 int main(void)
 {
 	for (unsigned i = 0; i < N_SLOTS; i++)
@@ -924,6 +1032,7 @@ int main(void)
 	front_free(&g);
 	test_rings();
 	test_limit();
+	test_killed();
 	for (unsigned i = 0; i < N_SLOTS; i++)
 		free(want[i]);
 	free(stream);

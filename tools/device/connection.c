@@ -67,20 +67,37 @@ err_close:
 	return ret;
 }
 
-static int reply(int sock, const struct vhost_user_message *m)
+/* Send a reply, and fd, if there is one. */
+static int reply(int sock, const struct vhost_user_message *m, int fd)
 {
-	const char *p = (const char *)m;
-	size_t left = VHOST_USER_HEADER + m->size;
+	union {
+		char buf[CMSG_SPACE(sizeof(int))];
+		struct cmsghdr align;
+	} control = { { 0 } };
+	struct iovec io = { (void *)m, VHOST_USER_HEADER + m->size };
+	struct msghdr mh = { .msg_iov = &io, .msg_iovlen = 1 };
 
-	while (left) {
-		ssize_t n = send(sock, p, left, MSG_NOSIGNAL);
+	if (fd >= 0) {
+		struct cmsghdr *c = &control.align;
+
+		c->cmsg_level = SOL_SOCKET;
+		c->cmsg_type = SCM_RIGHTS;
+		c->cmsg_len = CMSG_LEN(sizeof(int));
+		memcpy(CMSG_DATA(c), &fd, sizeof(int));
+		mh.msg_control = control.buf;
+		mh.msg_controllen = sizeof(control.buf);
+	}
+	while (io.iov_len) {
+		ssize_t n = sendmsg(sock, &mh, MSG_NOSIGNAL);
 
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0)
 			return -errno;
-		p += n;
-		left -= (size_t)n;
+		io.iov_base = (char *)io.iov_base + n;
+		io.iov_len -= (size_t)n;
+		mh.msg_control = NULL;
+		mh.msg_controllen = 0;
 	}
 	return 0;
 }
@@ -115,7 +132,7 @@ int device_connection(struct device *d, int fd)
 			break;
 		ret = device_message(d, &m, fds, n_fds);
 		if (ret == 1)
-			ret = reply(fd, &m);
+			ret = reply(fd, &m, d->reply_fd);
 		/* a ring that was just set going may have something in it */
 		if (!ret)
 			device_control(d);

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 /* Lines about one guest, and with -v. */
@@ -61,7 +62,7 @@ int device_create(struct device **out, const struct device_options *opts, const 
 	d->opts = *opts;
 	d->opts.n_threads = n;
 	d->last = &d->first;
-	d->backend_fd = -1;
+	d->backend_fd = d->reply_fd = -1;
 	for (unsigned i = 0; i < VIRTIO_LINNET_QUEUES; i++)
 		vq_init(&d->queue[i]);
 	linnet_team_init(&d->alone, 1);
@@ -112,6 +113,9 @@ void device_destroy(struct device *d)
 		vq_close_fd(&d->queue[i].kick);
 		vq_close_fd(&d->queue[i].call);
 	}
+	if (d->inflight)
+		munmap(d->inflight, d->inflight_bytes);
+	vq_close_fd(&d->reply_fd);
 	vq_close_fd(&d->backend_fd);
 	close(d->wake);
 	linnet_pool_destroy(d->pool);

@@ -99,6 +99,9 @@ struct device {
 	struct linnet_exec exec;
 
 	uint64_t features, protocol;
+	char *inflight;				/* of the rings, see vq.h */
+	size_t inflight_bytes;
+	int reply_fd;				/* goes with the next reply; -1: none */
 	int backend_fd, wake;			/* wake: the jobs' thread, from its sleep */
 	bool may_watch;				/* the ring, for a moment before it sleeps */
 	bool has_thread;
@@ -164,6 +167,10 @@ struct vhost_user_message {
 			uint32_t offset, size, flags;
 			uint8_t data[256];
 		} config;
+		struct {
+			uint64_t bytes, offset;
+			uint16_t n_queues, queue_size;
+		} inflight;
 		uint8_t raw[VHOST_USER_MAX_PAYLOAD];
 	};
 } __attribute__((packed));
@@ -171,8 +178,8 @@ struct vhost_user_message {
 #define VHOST_USER_HEADER 12u
 
 /*
- * Handle a message and its descriptors, which are taken over. 1: m is the reply; 0: there
- * is none; -EPROTO: the connection must end.
+ * Handle a message and its descriptors, which are taken over. 1: m is the reply, which
+ * d->reply_fd goes with; 0: there is none; -EPROTO: the connection must end.
  */
 int device_message(struct device *d, struct vhost_user_message *m, int *fds, unsigned n_fds);
 /* Execute what is in the control queue. */

@@ -176,6 +176,8 @@ static void take_all(struct device *d)
 		}
 		if (job->chain.bad)
 			device_say(d, "a submission is malformed: %s", job->chain.bad);
+		/* those after it may have been given back by another process */
+		d->holes |= job->chain.again;
 		*d->last = job;
 		d->last = &job->next;
 		d->n_waiting++;
@@ -280,10 +282,12 @@ void device_jobs_stop(struct device *d, unsigned patience_ms)
 		struct device_job *job = d->first;
 
 		d->first = job->next;
-		if (d->holes)
+		if (d->holes) {
 			give_back(d, job, VIRTIO_LINNET_S_CANCELLED, 0, 0);
-		else
+		} else {
+			vq_untake(q, &job->chain);
 			free(job);
+		}
 	}
 	d->last = &d->first;
 	d->n_waiting = 0;

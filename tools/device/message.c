@@ -8,8 +8,11 @@
 
 #include <endian.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/virtio_config.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum {
@@ -31,6 +34,8 @@ enum {
 	SET_VRING_ENABLE = 18,
 	SET_BACKEND_REQ_FD = 21,
 	GET_CONFIG = 24,
+	GET_INFLIGHT_FD = 31,
+	SET_INFLIGHT_FD = 32,
 	RESET_DEVICE = 34,
 };
 
@@ -47,8 +52,10 @@ enum {
 #define P_REPLY_ACK		(1ull << 3)
 #define P_BACKEND_REQ		(1ull << 5)	/* virtio_uml of Linux 6.12 needs it */
 #define P_CONFIG		(1ull << 9)
+#define P_INFLIGHT		(1ull << 12)
 #define P_RESET_DEVICE		(1ull << 13)
-#define PROTOCOL		(P_MQ | P_REPLY_ACK | P_BACKEND_REQ | P_CONFIG | P_RESET_DEVICE)
+#define PROTOCOL		(P_MQ | P_REPLY_ACK | P_BACKEND_REQ | P_CONFIG |		\
+				 P_INFLIGHT | P_RESET_DEVICE)
 
 #define VRING_INDEX		0xffull
 #define VRING_NO_FD		(1ull << 8)
@@ -120,6 +127,54 @@ static const char *set_memory(struct device *d, const struct vhost_user_message 
 	return NULL;
 }
 
+/* Memory for what is taken and not given back; it is to outlive this process. */
+static const char *get_inflight(struct device *d, struct vhost_user_message *m)
+{
+	const unsigned n = m->inflight.n_queues, num = m->inflight.queue_size;
+
+	if (m->size < 20 || n != VIRTIO_LINNET_QUEUES || !num || num > VQ_MAX_SIZE)
+		return "memory for other rings";
+	m->inflight.bytes = n * vq_inflight_bytes(num);
+	m->inflight.offset = 0;
+	m->size = sizeof(m->inflight);
+	d->reply_fd = memfd_create("linnet-inflight", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	if (d->reply_fd < 0 || ftruncate(d->reply_fd, (off_t)m->inflight.bytes) ||
+	    fcntl(d->reply_fd, F_ADD_SEALS, F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL)) {
+		vq_close_fd(&d->reply_fd);
+		return "no memory for what is in flight";
+	}
+	return NULL;
+}
+
+static const char *set_inflight(struct device *d, const struct vhost_user_message *m, int fd)
+{
+	const unsigned n = m->inflight.n_queues, num = m->inflight.queue_size;
+	const uint64_t bytes = m->inflight.bytes, offset = m->inflight.offset;
+	struct stat st;
+	char *p;
+
+	for (unsigned i = 0; i < VIRTIO_LINNET_QUEUES; i++)
+		if (d->queue[i].started)
+			return "other memory for a ring that runs";
+	if (m->size < 20 || n != VIRTIO_LINNET_QUEUES || !num || num > VQ_MAX_SIZE ||
+	    bytes < n * vq_inflight_bytes(num) || bytes > 1u << 20 || offset % 4096 ||
+	    fstat(fd, &st) || offset > (uint64_t)st.st_size ||
+	    bytes > (uint64_t)st.st_size - offset)
+		return "memory for what is in flight, of the wrong size";
+	p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, (off_t)offset);
+	if (p == MAP_FAILED)
+		return "memory for what is in flight that cannot be mapped";
+	if (d->inflight)
+		munmap(d->inflight, d->inflight_bytes);
+	d->inflight = p;
+	d->inflight_bytes = bytes;
+	for (unsigned i = 0; i < n; i++) {
+		d->queue[i].inflight = (void *)(p + i * vq_inflight_bytes(num));
+		d->queue[i].inflight_num = num;
+	}
+	return NULL;
+}
+
 static const char *set_addresses(struct device *d, const struct vhost_user_message *m)
 {
 	struct vq *q = &d->queue[m->addr.index];
@@ -173,6 +228,8 @@ static const char *queue_message(struct device *d, struct vhost_user_message *m,
 			return "a ring's size";
 		if (q->started && q->enabled)
 			return "a size for a ring that runs";
+		if (q->inflight && m->state.num > q->inflight_num)
+			return "a ring with more requests than can be noted";
 		q->num = m->state.num;
 		q->desc = NULL;
 		return NULL;
@@ -194,6 +251,8 @@ static const char *queue_message(struct device *d, struct vhost_user_message *m,
 	case SET_VRING_KICK:
 		if (*fd < 0)
 			return "a ring without a kick descriptor";
+		if (!q->started && !vq_recover(q))
+			return "notes of what is in flight that are another ring's";
 		vq_close_fd(&q->kick);
 		q->kick = *fd;
 		*fd = -1;
@@ -260,6 +319,17 @@ static const char *handle(struct device *d, struct vhost_user_message *m, int *f
 		d->backend_fd = fds[0];
 		*n_fds = 0;
 		return NULL;
+	case GET_INFLIGHT_FD:
+		bad = get_inflight(d, m);
+		*reply = !bad;
+		return bad;
+	case SET_INFLIGHT_FD:
+		if (*n_fds != 1)
+			return "no descriptor where one belongs";
+		bad = set_inflight(d, m, fds[0]);
+		close(fds[0]);
+		*n_fds = 0;
+		return bad;
 	case GET_CONFIG:
 		offset = m->config.offset;
 		n = m->config.size;
@@ -309,6 +379,7 @@ int device_message(struct device *d, struct vhost_user_message *m, int *fds, uns
 	bool reply = false, answer;
 
 	pthread_mutex_lock(&d->lock);
+	vq_close_fd(&d->reply_fd);
 	if ((flags & 3) == MESSAGE_VERSION && !(flags & MESSAGE_REPLY))
 		bad = handle(d, m, fds, &n_fds, &reply);
 	/* virtio_uml asks already when it says that it will */

@@ -21,8 +21,8 @@
  * the thread of jobs. */
 static const int allowed[] = {
 	/* the connection, kicks and calls, messages on stderr */
-	SYS_read, SYS_write, SYS_recvmsg, SYS_recvfrom, SYS_sendto, SYS_ppoll, SYS_close,
-	SYS_fstat, SYS_newfstatat, SYS_fcntl,
+	SYS_read, SYS_write, SYS_recvmsg, SYS_recvfrom, SYS_sendmsg, SYS_ppoll,
+	SYS_close, SYS_fstat, SYS_newfstatat, SYS_fcntl, SYS_memfd_create, SYS_ftruncate,
 #ifdef SYS_poll
 	SYS_poll,
 #endif

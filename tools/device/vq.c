@@ -50,6 +50,52 @@ bool vq_resolve(struct vq *q, const struct guest_memory *m)
 	return q->desc;
 }
 
+bool vq_recover(struct vq *q)
+{
+	struct vq_inflight *f = q->inflight;
+	uint16_t head;
+
+	q->n_again = q->again_at = 0;
+	if (!f)
+		return true;
+	if (!f->version) {
+		f->num = (uint16_t)q->inflight_num;
+		f->used_idx = q->used_idx;
+		__atomic_store_n(&f->version, VQ_INFLIGHT_VERSION, __ATOMIC_RELEASE);
+	}
+	if (f->version != VQ_INFLIGHT_VERSION || f->num != q->inflight_num ||
+	    q->num > q->inflight_num)
+		return false;
+	/* it died between the used ring and its notes */
+	head = f->last;
+	if (f->used_idx != q->used_idx && head < q->num)
+		f->desc[head].taken = 0;
+	f->used_idx = q->used_idx;
+	for (head = 0; head < q->num; head++) {
+		const uint64_t counter = f->desc[head].counter;
+		unsigned at = q->n_again;
+
+		if (!f->desc[head].taken)
+			continue;
+		for (; at && f->desc[q->again[at - 1]].counter > counter; at--)
+			q->again[at] = q->again[at - 1];
+		q->again[at] = head;
+		q->n_again++;
+		if (counter >= q->taken)
+			q->taken = counter + 1;
+	}
+	/* the front end knows of what was given back alone */
+	if (q->n_again)
+		q->last_avail = (uint16_t)(q->used_idx + q->n_again);
+	return true;
+}
+
+void vq_untake(struct vq *q, const struct vq_chain *c)
+{
+	if (q->inflight)
+		__atomic_store_n(&q->inflight->desc[c->head].taken, 0, __ATOMIC_RELEASE);
+}
+
 /* Add one descriptor to the chain. */
 static const char *add(struct vq_chain *c, const struct guest_memory *m,
 		       const struct vring_desc *d)
@@ -121,15 +167,24 @@ int vq_pop(struct vq *q, const struct guest_memory *m, struct vq_chain *c)
 
 	if (!vq_runs(q))
 		return 0;
-	n = load16(&q->avail->idx) - q->last_avail;
-	if (!n)
-		return 0;
-	if (n > q->num)
-		goto err_broken;
-	c->head = load16(&q->avail->ring[q->last_avail % q->num]);
-	if (c->head >= q->num)
-		goto err_broken;
-	q->last_avail++;
+	c->again = q->again_at < q->n_again;
+	if (c->again) {
+		c->head = q->again[q->again_at++];
+	} else {
+		n = load16(&q->avail->idx) - q->last_avail;
+		if (!n)
+			return 0;
+		if (n > q->num)
+			goto err_broken;
+		c->head = load16(&q->avail->ring[q->last_avail % q->num]);
+		if (c->head >= q->num)
+			goto err_broken;
+		if (q->inflight) {
+			q->inflight->desc[c->head].counter = q->taken++;
+			__atomic_store_n(&q->inflight->desc[c->head].taken, 1, __ATOMIC_RELEASE);
+		}
+		q->last_avail++;
+	}
 	c->out_bytes = c->in_bytes = 0;
 	c->n_in = 0;
 	c->bad = walk(q, m, c, c->head, q->num, 0, false);
@@ -142,7 +197,8 @@ err_broken:
 
 bool vq_waits(const struct vq *q)
 {
-	return vq_runs(q) && load16(&q->avail->idx) != q->last_avail;
+	return vq_runs(q) && (q->again_at < q->n_again ||
+			      load16(&q->avail->idx) != q->last_avail);
 }
 
 bool vq_want_kick(struct vq *q)
@@ -154,12 +210,13 @@ bool vq_want_kick(struct vq *q)
 	else
 		store16(&q->used->flags, 0);
 	atomic_thread_fence(memory_order_seq_cst);
-	return load16(&q->avail->idx) != q->last_avail;
+	return vq_waits(q);
 }
 
 void vq_push(struct vq *q, const struct guest_memory *m, const struct vq_chain *c,
 		const void *response, uint32_t bytes)
 {
+	struct vq_inflight *f = q->inflight;
 	struct vring_used_elem *e;
 	const char *p = response;
 	uint32_t left = bytes;
@@ -181,7 +238,16 @@ void vq_push(struct vq *q, const struct guest_memory *m, const struct vq_chain *
 	e = &q->used->ring[q->used_idx % q->num];
 	e->id = htole32(c->head);
 	e->len = htole32(bytes);
+	/* in this order, so that whoever comes after a death in between can tell */
+	if (f) {
+		f->desc[c->head].next = f->last;
+		__atomic_store_n(&f->last, c->head, __ATOMIC_RELEASE);
+	}
 	store16(&q->used->idx, ++q->used_idx);
+	if (f) {
+		__atomic_store_n(&f->desc[c->head].taken, 0, __ATOMIC_RELEASE);
+		__atomic_store_n(&f->used_idx, q->used_idx, __ATOMIC_RELEASE);
+	}
 }
 
 void vq_notify(struct vq *q, uint16_t old)
