@@ -189,28 +189,47 @@ static void softmax(struct linnet_sampler *s, size_t n, double temperature)
 		s->prob[i] /= sum;
 }
 
-/* The lowest id of the best logits, or -EINVAL: there is none. */
-static int32_t best_of(const float *logits, uint32_t n)
+/* The largest of n numbers; -INFINITY: there is none. */
+static float largest(const float *x, size_t n)
 {
 	enum { LANES = 16 };
-	float best[LANES], max = -INFINITY;
-	uint32_t i, k;
+	float lane[LANES], max = -INFINITY;
+	size_t i;
 
-	/* in lanes: one comparison need not wait for the one before */
-	for (k = 0; k < LANES; k++)
-		best[k] = -INFINITY;
+	/* in lanes: one comparison need not wait for the one before; compilers make vectors */
+	for (int k = 0; k < LANES; k++)
+		lane[k] = -INFINITY;
 	for (i = 0; i + LANES <= n; i += LANES)
-		for (k = 0; k < LANES; k++)
-			best[k] = logits[i + k] > best[k] ? logits[i + k] : best[k];
+		for (int k = 0; k < LANES; k++)
+			lane[k] = x[i + k] > lane[k] ? x[i + k] : lane[k];
 	for (; i < n; i++)
-		max = logits[i] > max ? logits[i] : max;
-	for (k = 0; k < LANES; k++)
-		max = best[k] > max ? best[k] : max;
+		max = x[i] > max ? x[i] : max;
+	for (int k = 0; k < LANES; k++)
+		max = lane[k] > max ? lane[k] : max;
+	return max;
+}
+
+/* The lowest id of the best logits, or -EINVAL: there is none. */
+static int32_t best_of(const float *logits, size_t n)
+{
+	enum { BLOCK = 1024 };
+	float max = -INFINITY;
+	size_t at = 0;
+
+	/* in blocks: where it is need be looked for in one of them */
+	for (size_t i = 0; i < n; i += BLOCK) {
+		const float x = largest(logits + i, n - i < BLOCK ? n - i : BLOCK);
+
+		if (x > max) {
+			max = x;
+			at = i;
+		}
+	}
 	if (max == -INFINITY)
 		return -EINVAL;
-	for (i = 0; logits[i] != max; i++)
-		;
-	return (int32_t)i;
+	while (logits[at] != max)
+		at++;
+	return (int32_t)at;
 }
 
 int32_t linnet_sampler_sample(struct linnet_sampler *s, const float *logits)
