@@ -556,14 +556,16 @@ static int submit_chain(struct linnet_session *s, uint32_t n_outputs, struct lin
 	return ret;
 }
 
-/* After a short pass of `ns`: whether the next ones are gentle. */
-static void set_pace(struct linnet_session *s, uint64_t ns)
+/* After a short pass that began at `start`: whether the next ones are gentle. The clock is
+ * asked where it matters alone: some guests pay for it what a system call costs them. */
+static void set_pace(struct linnet_session *s, uint64_t start)
 {
+	const uint64_t ns = s->starved_ns ? now_ns() - start : 0;
 	struct linnet_engine_info info = { 0 };
 	uint64_t least;
 
 	if (s->gentle) {
-		if (s->starved_ns >= ns / SPARE)
+		if (s->starved_ns && s->starved_ns >= ns / SPARE)
 			return;
 		s->gentle = false;
 		s->n_starved = 0;
@@ -573,6 +575,10 @@ static void set_pace(struct linnet_session *s, uint64_t ns)
 	}
 	if (s->hurry) {
 		s->hurry--;
+		return;
+	}
+	if (!s->starved_ns) {
+		s->n_starved = 0;
 		return;
 	}
 	/* one thread of n takes up to n times as long; of many it is the memory that does */
@@ -587,8 +593,8 @@ static void set_pace(struct linnet_session *s, uint64_t ns)
 int linnet_pass_run(struct linnet_session *s, uint32_t n, uint32_t n_outputs,
 		    struct linnet_error *err)
 {
-	const uint64_t start = now_ns();
 	struct linnet_model *m = s->m;
+	uint64_t start = 0;
 	int ret;
 
 	s->starved_ns = 0;
@@ -598,10 +604,13 @@ int linnet_pass_run(struct linnet_session *s, uint32_t n, uint32_t n_outputs,
 	s->gathering = false;
 	linnet_kv_start(s->kv);
 	linnet_weights_begin(m->weights);
-	if (may_be_whole(s, n_outputs))
+	if (may_be_whole(s, n_outputs)) {
+		/* it waits for no weights, so its pace is none of set_pace()'s business */
 		ret = submit_whole(s, n_outputs, err);
-	else
+	} else {
+		start = now_ns();
 		ret = submit_chain(s, n_outputs, err);
+	}
 	if (ret)
 		s->stop = 1;
 	while (s->pending) {
@@ -619,7 +628,7 @@ int linnet_pass_run(struct linnet_session *s, uint32_t n, uint32_t n_outputs,
 	if (ret)
 		return linnet_err(err, ret, "%s: interrupted", linnet_gguf_path(m->gguf));
 	if (n <= SHORT_PASS)
-		set_pace(s, now_ns() - start);
+		set_pace(s, start);
 	/* nobody may have written to what was computed with */
 	return linnet_weights_check(m->weights, err);
 }

@@ -79,7 +79,7 @@ struct generate {
 
 	/* results */
 	uint64_t n_tokens, n_passes;
-	uint64_t first_ns, end_ns;	/* first and last token */
+	uint64_t first_ns, end_ns;	/* first token, and when there were no more */
 	bool newline;			/* the text so far ends a line */
 };
 
