@@ -17,14 +17,15 @@
  * little to gain from the panels then.
  */
 #define LINNET_Q32_PANEL_BLOCK	(20 * 64)	/* bytes of a block of a panel at most */
+#define LINNET_Q32_PANELS	8		/* at most */
 
 static inline size_t linnet_q32_panels(size_t n_cols, size_t n_tokens)
 {
-	size_t n = n_cols ? (600u << 10) / (n_cols / 32 * LINNET_Q32_PANEL_BLOCK) : 1;
+	size_t n = n_cols ? (640u << 10) / (n_cols / 32 * LINNET_Q32_PANEL_BLOCK) : 1;
 
 	if (n < 1 || n_tokens <= 2 * LINNET_Q32_TILE)
 		return 1;
-	return n < 8 ? n : 8;
+	return n < LINNET_Q32_PANELS ? n : LINNET_Q32_PANELS;
 }
 
 static inline size_t linnet_q32_scratch(size_t n_cols, size_t n_tokens)

@@ -25,7 +25,10 @@
  *
  * Many tokens: 32 rows are unpacked into a panel, chain after chain, and go through a
  * register tile of 32 rows times 8 tokens. The accumulators of a tile stay in
- * registers for a whole chain and are then added to y, which gives the same order.
+ * registers for a whole chain and are then added to those of the chains before, which
+ * gives the same order. Some panels take turns, so that a chain of the tokens is read from
+ * the first cache; what they have summed up waits there too, and y is written once: its
+ * rows are far apart, and it is larger than any cache.
  */
 #ifndef LINNET_KERNELS_X86_MATMUL_Q32_AVX512_H
 #define LINNET_KERNELS_X86_MATMUL_Q32_AVX512_H
@@ -248,8 +251,14 @@ void pack_panel(struct panel_block *dst, const uint8_t *w, size_t row_bytes, siz
 	}
 }
 
+/* Sums of the chains so far of a tile */
+struct tile_sums {
+	__m512 y[LINNET_Q32_TILE][2];
+};
+
 /* Where a tile's sums go */
 struct tile_out {
+	struct tile_sums *sums;
 	float *y;
 	size_t ldy;
 	const float *bias;
@@ -318,20 +327,23 @@ ALWAYS_INLINE void tile(const struct tile_out *o, const struct panel_block *w,
 		}
 	}
 	UNROLL
-	for (int h = 0; h < 2; h++) {
+	for (int j = 0; j < n_tok; j++) {
 		UNROLL
-		for (int j = 0; j < n_tok; j++) {
-			float *y = o->y + (size_t)j * o->ldy + h * 16;
+		for (int h = 0; h < 2; h++) {
 			__m512 v = acc[j][h];
 
+			if (!o->first)
+				v = _mm512_add_ps(o->sums->y[j][h], v);
+			if (!o->last) {
+				o->sums->y[j][h] = v;
+				continue;
+			}
 			if ((size_t)j >= o->n_tok)
 				break;
-			if (!o->first)
-				v = _mm512_add_ps(_mm512_maskz_loadu_ps(o->rows[h], y), v);
-			if (o->last && o->bias)
+			if (o->bias)
 				v = _mm512_add_ps(v, _mm512_maskz_loadu_ps(o->rows[h],
 									   o->bias + h * 16));
-			_mm512_mask_storeu_ps(y, o->rows[h], v);
+			_mm512_mask_storeu_ps(o->y + (size_t)j * o->ldy + h * 16, o->rows[h], v);
 		}
 	}
 }
@@ -359,12 +371,39 @@ static __mmask16 row_mask(size_t n)
 	return (__mmask16)(n >= 16 ? 0xffff : (1u << n) - 1);
 }
 
+/* Chain s of n panels from row on, tile t of the tokens: blocks [b0, b0 + len) */
+static void panels_tile(const struct linnet_matmul *mm, const struct panel_block *panels,
+			struct tile_sums *sums, size_t row, size_t n, size_t t, size_t s,
+			size_t b0, size_t len)
+{
+	const size_t n_blocks = mm->act->n_cols / 32, t0 = t * LINNET_Q32_TILE;
+	const struct linnet_q32_tile *a = (const struct linnet_q32_tile *)mm->act->buf +
+					  b0 * linnet_q32_tiles(mm->act->n_tokens) + t * len;
+
+	for (size_t i = 0; i < n; i++) {
+		const size_t r = row + i * PANEL_ROWS, left = mm->row1 - r;
+		const struct tile_out o = {
+			.sums = &sums[i],
+			.y = mm->y + t0 * mm->ldy + (r - mm->row0),
+			.ldy = mm->ldy,
+			.bias = mm->bias ? mm->bias + r : NULL,
+			.n_tok = mm->act->n_tokens - t0,
+			.rows = { row_mask(left), row_mask(left > 16 ? left - 16 : 0) },
+			.first = s == 0,
+			.last = s == LINNET_Q32_CHAINS - 1,
+		};
+
+		run_tile(&o, panels + i * n_blocks + b0, a, len);
+	}
+}
+
 static void many(const struct linnet_matmul *mm)
 {
 	const size_t n_blocks = mm->act->n_cols / 32, n_tok = mm->act->n_tokens;
 	const size_t tiles = linnet_q32_tiles(n_tok);
 	const size_t at_once = linnet_q32_panels(mm->act->n_cols, n_tok);
 	struct panel_block *panels = mm->scratch;
+	struct tile_sums sums[LINNET_Q32_PANELS];
 
 	for (size_t row = mm->row0; row < mm->row1; row += at_once * PANEL_ROWS) {
 		size_t n = (mm->row1 - row + PANEL_ROWS - 1) / PANEL_ROWS;
@@ -378,30 +417,13 @@ static void many(const struct linnet_matmul *mm)
 				   left < PANEL_ROWS ? left : PANEL_ROWS, n_blocks,
 				   r == mm->row0, left > PANEL_ROWS);
 		}
-		for (size_t s = 0; s < LINNET_Q32_CHAINS; s++) {
-			size_t b0 = linnet_q32_chain(n_blocks, s);
-			size_t len = linnet_q32_chain(n_blocks, s + 1) - b0;
-			const struct linnet_q32_tile *a =
-				(const struct linnet_q32_tile *)mm->act->buf + b0 * tiles;
+		for (size_t t = 0; t < tiles; t++)
+			for (size_t s = 0; s < LINNET_Q32_CHAINS; s++) {
+				const size_t b0 = linnet_q32_chain(n_blocks, s);
+				const size_t len = linnet_q32_chain(n_blocks, s + 1) - b0;
 
-			for (size_t t = 0; t < tiles; t++, a += len)
-				for (size_t i = 0; i < n; i++) {
-					size_t r = row + i * PANEL_ROWS, left = mm->row1 - r;
-					size_t t0 = t * LINNET_Q32_TILE;
-					struct tile_out o = {
-						.y = mm->y + t0 * mm->ldy + (r - mm->row0),
-						.ldy = mm->ldy,
-						.bias = mm->bias ? mm->bias + r : NULL,
-						.n_tok = n_tok - t0,
-						.rows = { row_mask(left),
-							  row_mask(left > 16 ? left - 16 : 0) },
-						.first = s == 0,
-						.last = s == LINNET_Q32_CHAINS - 1,
-					};
-
-					run_tile(&o, panels + i * n_blocks + b0, a, len);
-				}
-		}
+				panels_tile(mm, panels, sums, row, n, t, s, b0, len);
+			}
 	}
 }
 
