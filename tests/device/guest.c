@@ -906,13 +906,23 @@ static uint64_t tell_inflight(int fd, uint64_t bytes)
 	return front_ask(&g, &m, &fd, 1);
 }
 
-/* Another process for a guest that had one: it goes on as QEMU does, at what is used. */
-static pid_t come_back(int fd, uint64_t bytes)
+/*
+ * Another process for a guest that had one: it goes on as QEMU does, at what is used; or the
+ * guest was reset in between.
+ */
+static pid_t come_back(int fd, uint64_t bytes, bool reset)
 {
 	pid_t pid = front_process_start(&g, 1, 1 << 30);
+	struct vhost_user_message m = { .request = FRONT_RESET };
 
 	front_negotiate(&g);
 	front_must(!tell_inflight(fd, bytes));
+	front_must(!reset || !front_ask(&g, &m, NULL, 0));
+	if (reset) {
+		front_start_queue(&g, VIRTIO_LINNET_CONTROLQ);
+		front_start_queue(&g, VIRTIO_LINNET_JOBQ);
+		return pid;
+	}
 	for (unsigned i = 0; i < VIRTIO_LINNET_QUEUES; i++)
 		front_resume_queue(&g, i, le16toh(g.q[i].used->idx));
 	return pid;
@@ -926,6 +936,7 @@ static void test_killed(void)
 	struct vq_inflight *note, *jobs;
 	unsigned seen[3] = { 0 };
 	uint32_t id, len;
+	uint64_t bytes;
 	pid_t pid;
 	int fd;
 
@@ -933,14 +944,15 @@ static void test_killed(void)
 	pid = front_process_start(&g, 1, 1 << 30);
 	front_negotiate(&g);
 	fd = front_get_inflight(&g, &m);
-	test_ok(m.inflight.bytes >= VIRTIO_LINNET_QUEUES * (16 + 16 * FRONT_RING),
+	bytes = m.inflight.bytes;
+	test_ok(bytes >= VIRTIO_LINNET_QUEUES * (16 + 16 * FRONT_RING),
 		"memory that says what is in flight");
-	test_ok(tell_inflight(fd, m.inflight.bytes + 4096) == 1, "more of it than there is");
-	test_ok(tell_inflight(fd, m.inflight.bytes - 64) == 1, "less than the rings need");
-	test_ok(!tell_inflight(fd, m.inflight.bytes), "all of it");
+	test_ok(tell_inflight(fd, bytes + 4096) == 1, "more of it than there is");
+	test_ok(tell_inflight(fd, bytes - 64) == 1, "less than the rings need");
+	test_ok(!tell_inflight(fd, bytes), "all of it");
 	for (unsigned i = 0; i < VIRTIO_LINNET_QUEUES; i++)
 		front_start_queue(&g, i);
-	test_ok(tell_inflight(fd, m.inflight.bytes) == 1, "other memory under rings that run");
+	test_ok(tell_inflight(fd, bytes) == 1, "other memory under rings that run");
 	front_must(!front_state(&g, FRONT_ENABLE, VIRTIO_LINNET_JOBQ, 0));
 	test_ok(front_state(&g, FRONT_NUM, VIRTIO_LINNET_JOBQ, 2 * FRONT_RING) == 1,
 		"a ring that it has no room for");
@@ -954,7 +966,7 @@ static void test_killed(void)
 	test_ok(le16toh(q->used->idx) == 1 && end_of(0) == UINT32_MAX && end_of(2) == UINT32_MAX,
 		"the device dies before the others end");
 
-	pid = come_back(fd, m.inflight.bytes);
+	pid = come_back(fd, bytes, false);
 	/* two descriptors each */
 	for (unsigned i = 0; i < 2; i++)
 		if (front_wait(&g, VIRTIO_LINNET_JOBQ, &id, &len, FRONT_TIMEOUT) && id < 6)
@@ -967,16 +979,16 @@ static void test_killed(void)
 	/* a death between the used ring and what says so */
 	set_up_long();
 	front_process_kill(&g, pid);
-	note = mmap(NULL, m.inflight.bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	note = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	front_must(note != MAP_FAILED);
 	jobs = (void *)((char *)note + vq_inflight_bytes(FRONT_RING));
 	front_must(jobs->used_idx == 3 && jobs->last / 2 == 2 && !jobs->desc[jobs->last].taken);
 	jobs->used_idx--;
 	jobs->desc[jobs->last].taken = 1;
-	pid = come_back(fd, m.inflight.bytes);
+	pid = come_back(fd, bytes, false);
 	test_ok(!front_wait(&g, VIRTIO_LINNET_JOBQ, &id, &len, 50),
 		"what is in the used ring is not in flight");
-	munmap(note, m.inflight.bytes);
+	munmap(note, bytes);
 	set_up_long();
 	submit_long(2);
 	front_must(!front_wait(&g, VIRTIO_LINNET_JOBQ, &id, &len, 50));
@@ -996,6 +1008,16 @@ static void test_killed(void)
 	submit_long(1);
 	front_must(!front_wait(&g, VIRTIO_LINNET_JOBQ, &id, &len, 50));
 	cancel(100, 0, "a ring that was stopped and begins anew has nothing in flight");
+	test_ok(wait_ends(1) && end_of(0) == VIRTIO_LINNET_S_CANCELLED, "but the new job");
+
+	submit_long(3);
+	front_must(!front_wait(&g, VIRTIO_LINNET_JOBQ, &id, &len, 50));
+	front_process_kill(&g, pid);
+	pid = come_back(fd, bytes, true);
+	set_up_long();
+	submit_long(1);
+	front_must(!front_wait(&g, VIRTIO_LINNET_JOBQ, &id, &len, 50));
+	cancel(100, 0, "after a reset nothing is in flight");
 	test_ok(wait_ends(1) && end_of(0) == VIRTIO_LINNET_S_CANCELLED, "but the new job");
 	front_process_kill(&g, pid);
 	front_free(&g);

@@ -307,6 +307,8 @@ static const char *handle(struct device *d, struct vhost_user_message *m, int *f
 		for (unsigned i = 0; i < VIRTIO_LINNET_QUEUES; i++)
 			d->queue[i].started = false;
 		reset(d);
+		for (unsigned i = 0; i < VIRTIO_LINNET_QUEUES; i++)
+			vq_forget(&d->queue[i]);
 		return NULL;
 	case SET_MEM_TABLE:
 		n = *n_fds;

@@ -90,6 +90,13 @@ bool vq_recover(struct vq *q)
 	return true;
 }
 
+void vq_forget(struct vq *q)
+{
+	q->n_again = q->again_at = 0;
+	for (uint32_t i = 0; q->inflight && i < q->inflight_num; i++)
+		q->inflight->desc[i].taken = 0;
+}
+
 void vq_untake(struct vq *q, const struct vq_chain *c)
 {
 	if (q->inflight)

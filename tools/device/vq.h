@@ -91,6 +91,8 @@ static inline size_t vq_inflight_bytes(uint32_t num)
 
 /* The ring is about to run: find what was taken and not given back. False: that is not told. */
 bool vq_recover(struct vq *q);
+/* Nothing that was taken will be given back. */
+void vq_forget(struct vq *q);
 
 /*
  * Take the next chain: 1, 0 when there is none, -EPROTO when the ring is broken. c->out
