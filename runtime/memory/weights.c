@@ -933,6 +933,13 @@ bool linnet_weights_there(const struct linnet_weights *w, size_t unit)
 	return p && !p->pending && !p->error && (!w->unit[unit].sum || p->checked);
 }
 
+bool linnet_weights_in_slot(const struct linnet_weights *w, size_t unit)
+{
+	const struct unit *u = &w->unit[unit];
+
+	return u->place && u->place != &u->own;
+}
+
 bool linnet_weights_away(const struct linnet_weights *w, size_t unit)
 {
 	const struct place *p = w->unit[unit].place;

@@ -102,6 +102,9 @@ void linnet_weights_done(struct linnet_weights *w, size_t unit, size_t next);
 /* The unit is in memory, and may be used out of its turn: taken, and done with 0 for next. */
 bool linnet_weights_there(const struct linnet_weights *w, size_t unit);
 
+/* The unit is in a slot of the ring, which the reader waits for. */
+bool linnet_weights_in_slot(const struct linnet_weights *w, size_t unit);
+
 /* How often it was taken. */
 unsigned linnet_weights_in_use(const struct linnet_weights *w, size_t unit);
 

@@ -62,7 +62,9 @@ static bool goes_early(const struct linnet_units *u, uint32_t i, uint64_t larges
 }
 
 /* The units that are streamed first come last. Multiples of the golden ratio are spread
- * evenly, however many of them are taken. */
+ * evenly, however many of them are taken. They begin at the pass's end: the last layer
+ * stays longest, as the output behind it takes long and reads nothing, and the first goes
+ * early, as its slot is what the reader waits for by then. */
 static int give_ranks(struct linnet_units *u)
 {
 	const uint32_t n = u->n_units - 1 - LINNET_UNIT_LAYERS;
@@ -77,7 +79,7 @@ static int give_ranks(struct linnet_units *u)
 		if (!w->fixed && w->bytes > largest)
 			largest = w->bytes;
 	}
-	for (uint32_t i = 0, early = 0, late = 0; i < n; i++) {
+	for (uint32_t i = n, early = 0, late = 0; i-- > 0;) {
 		struct linnet_weight_unit *w = &u->unit[LINNET_UNIT_LAYERS + i];
 
 		/* by number among their like, or they would not be spread */

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /*
  * Passes over the model. A pass is a chain of jobs: the embeddings, each layer, the
- * output. A layer whose weights are all in memory is one job when the pass has few tokens;
+ * output. A layer whose weights are all resident is one job when the pass has few tokens;
  * another is a job for each of its parts, submitted as soon as that part is in memory, so
  * that computing goes on while weights are read, and what they take can be given back as
  * soon as a part is done with. Which way a layer goes makes no difference to its results.
@@ -40,7 +40,7 @@
 
 /*
  * Threads that compute and a disk that writes to the same memory are in each other's way.
- * Where passes wait for the disk most of their time, gentle jobs read weights at the rate of
+ * Where passes wait for the disk for a good part of their time, gentle jobs read weights at the rate of
  * one thread instead of all, and the disk's rate is higher for it. Short passes only: others
  * have more to compute for each byte.
  */
@@ -444,16 +444,19 @@ static int submit_layer(struct linnet_session *s, uint32_t layer, struct linnet_
 {
 	const struct linnet_graph *g = &s->plan.graph;
 	uint32_t n_ready = 0;
+	bool in_slot = false;
 	int ret = make_room(s, err);
 
 	if (!ret)
 		ret = await_kv(s, layer, err);
 	while (!ret && s->n_tokens <= SHORT_PASS && n_ready < LINNET_LAYER_PARTS &&
 	       linnet_weights_ready(s->m->weights, linnet_units_layer(layer, n_ready), NULL) == 1)
-		n_ready++;
+		in_slot |= linnet_weights_in_slot(s->m->weights,
+						  linnet_units_layer(layer, n_ready++));
 	if (ret)
 		return ret;
-	if (n_ready == LINNET_LAYER_PARTS)
+	/* a slot is free for the next read when its part is done with, not the whole layer */
+	if (n_ready == LINNET_LAYER_PARTS && !in_slot)
 		return submit_parts(s, layer, 0, LINNET_LAYER_PARTS, g->layer_stream[layer], err);
 	for (uint32_t part = 0; part < LINNET_LAYER_PARTS && !ret; part++) {
 		ret = submit_part(s, layer, part, err);
@@ -581,11 +584,12 @@ static void set_pace(struct linnet_session *s, uint64_t start)
 		s->n_starved = 0;
 		return;
 	}
-	/* one thread of n takes up to n times as long; of many it is the memory that does */
+	/* one thread of two reads memory at two thirds of the rate of both, of three it may take
+	 * three times as long, and of many it is the memory that does */
 	s->m->engine->ops->info(s->m->engine, &info);
 	if (info.n_threads < 2)
 		return;
-	least = info.n_threads < 4 ? ns - ns / info.n_threads : ns - ns / 4;
+	least = info.n_threads == 2 ? ns / 3 : info.n_threads == 3 ? ns - ns / 3 : ns - ns / 4;
 	s->n_starved = s->starved_ns >= least ? s->n_starved + 1 : 0;
 	s->gentle = s->n_starved >= STARVED_PASSES;
 }
