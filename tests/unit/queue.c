@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 /*
  * runtime/queue/queue.h, with both back ends: the bytes arrive, whatever the kernel
- * does with a read: short, interrupted, failed, at the end of the file; and without
- * io_uring, however it is refused.
+ * does with a read: short, interrupted, failed, at the end of the file; so do those of a
+ * write, on a disk that is full, too; and without io_uring, however it is refused.
  */
 #include "runtime/queue/queue.h"
 #include "tests/test.h"
@@ -17,6 +17,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
@@ -29,16 +30,16 @@
 static char path[4096];
 static unsigned char *content;
 
-/* ------------------------------------------- preadv2, as the threads call it */
+/* ------------------------------ preadv2 and pwritev2, as the threads call them */
 
 static enum { PLAIN, SHORT, INTERRUPTED, FAILS_TWICE, ONE_BYTE, STUCK, FAILS, MEDIUM, LINK,
-	      INVALID } mode;
+	      INVALID, FULL, NOTHING } mode;
 static _Atomic int calls;
 
-ssize_t preadv2(int fd, const struct iovec *iov, int n, off_t offset, int flags)
+static ssize_t call(long nr, int fd, const struct iovec *iov, off_t offset)
 {
 	struct iovec one = *iov;
-	int call = calls++;
+	const int number = calls++;
 
 	switch (mode) {
 	case PLAIN:
@@ -46,18 +47,18 @@ ssize_t preadv2(int fd, const struct iovec *iov, int n, off_t offset, int flags)
 	case SHORT:
 		/* as a disk may: whole sectors, until the last */
 		if (one.iov_len > 512)
-			one.iov_len = 512 * (1 + call % 20);
+			one.iov_len = 512 * (1 + number % 20);
 		if (one.iov_len > iov->iov_len)
 			one.iov_len = iov->iov_len;
 		break;
 	case INTERRUPTED:
-		if (call % 3 != 2) {
-			errno = call % 3 ? EINTR : EAGAIN;
+		if (number % 3 != 2) {
+			errno = number % 3 ? EINTR : EAGAIN;
 			return -1;
 		}
 		break;
 	case FAILS_TWICE:
-		if (call % 3 == 2)
+		if (number % 3 == 2)
 			break;
 		errno = EIO;
 		return -1;
@@ -74,15 +75,35 @@ ssize_t preadv2(int fd, const struct iovec *iov, int n, off_t offset, int flags)
 		errno = ENODATA;
 		return -1;
 	case LINK:
-		if (call % 3 == 2)
+		if (number % 3 == 2)
 			break;
-		errno = call % 3 ? ENOLINK : ETIMEDOUT;
+		errno = number % 3 ? ENOLINK : ETIMEDOUT;
 		return -1;
 	case INVALID:
 		errno = EINVAL;
 		return -1;
+	case FULL:
+		/* a part has room */
+		if (!number) {
+			one.iov_len = 5 * BLOCK;
+			break;
+		}
+		errno = ENOSPC;
+		return -1;
+	case NOTHING:
+		return 0;
 	}
-	return syscall(SYS_preadv2, fd, &one, 1, offset, 0L, flags);
+	return syscall(nr, fd, &one, 1, offset, 0L, 0);
+}
+
+ssize_t preadv2(int fd, const struct iovec *iov, int n, off_t offset, int flags)
+{
+	return call(SYS_preadv2, fd, iov, offset);
+}
+
+ssize_t pwritev2(int fd, const struct iovec *iov, int n, off_t offset, int flags)
+{
+	return call(SYS_pwritev2, fd, iov, offset);
 }
 
 /* --------------------------------------------------------------------- tools */
@@ -338,6 +359,131 @@ static void test_errors(bool uring, const char *name)
 	close(dir);
 }
 
+/* An empty file without a name. */
+static int open_empty(void)
+{
+	char name[sizeof(path) + 8];
+	int fd;
+
+	snprintf(name, sizeof(name), "%s.XXXXXX", path);
+	fd = mkstemp(name);
+	if (fd < 0)
+		abort();
+	unlink(name);
+	return fd;
+}
+
+/* Does the file have the first n bytes of the content at `offset`? */
+static bool has(int fd, uint64_t offset, size_t n)
+{
+	char *buf = blocks(n);
+	bool same = syscall(SYS_pread64, fd, buf, n, offset) == (ssize_t)n &&
+		    !memcmp(buf, content, n);
+
+	free(buf);
+	return same;
+}
+
+static struct linnet_read write_of(int fd, uint64_t offset, size_t n)
+{
+	return (struct linnet_read){ .fd = fd, .buf = (char *)content, .offset = offset,
+				     .bytes = n, .need = n, .align = 1, .write = true };
+}
+
+static void test_writes(bool uring, const char *name)
+{
+	enum { N = 60, BYTES = 7777 };
+	const rlim_t small = 100000;
+	struct linnet_queue *q = queue(uring, 4);
+	struct linnet_read r[N];
+	struct ended e[N] = { 0 };
+	int fd = open_empty(), other, good = 0, ret;
+	struct rlimit before;
+	uint64_t retries;
+
+	/* backwards; reads of the same queue between them */
+	for (int i = 0; i < N; i++) {
+		r[i] = write_of(fd, (uint64_t)(N - 1 - i) * BYTES, BYTES);
+		r[i].buf += (N - 1 - i) * BYTES;
+		r[i].done = done;
+		r[i].ctx = &e[i];
+		linnet_queue_read(q, &r[i]);
+	}
+	while (!linnet_queue_wait(q))
+		;
+	for (int i = 0; i < N; i++)
+		good += e[i].count == 1 && !e[i].result;
+	test_ok(good == N && has(fd, 0, N * BYTES), "%s: %d of %d writes", name, good, N);
+	close(fd);
+
+	/* those in flight, and those that wait, are waited for: nobody takes them back */
+	fd = open_empty();
+	for (int i = 0; i < N; i++) {
+		r[i].fd = fd;
+		e[i] = (struct ended){ 0 };
+		linnet_queue_read(q, &r[i]);
+	}
+	linnet_queue_poll(q);
+	linnet_queue_destroy(q);
+	good = 0;
+	for (int i = 0; i < N; i++)
+		good += e[i].count == 1 && !e[i].result;
+	test_ok(good == N && has(fd, 0, N * BYTES), "%s: destroy waits for %d of %d writes", name,
+		good, N);
+	close(fd);
+	q = queue(uring, 4);
+
+	other = open_content(0);
+	r[0] = write_of(other, 0, 100);
+	ret = read_one(q, &r[0]);
+	test_ok(ret == -EBADF, "%s: a write to a file that is open for reading: %d", name, ret);
+	close(other);
+
+	other = open("/dev/full", O_RDWR);
+	if (other < 0) {
+		test_skip("writes to a full device", "there is no /dev/full");
+	} else {
+		retries = linnet_queue_retries(q);
+		r[0] = write_of(other, 0, 100);
+		ret = read_one(q, &r[0]);
+		test_ok(ret == -ENOSPC && linnet_queue_retries(q) == retries,
+			"%s: a write to a full device: %d", name, ret);
+		close(other);
+	}
+
+	/* where nothing is mapped, a process's memory fails like a disk */
+	other = open("/proc/self/mem", O_RDWR);
+	if (other < 0) {
+		test_skip("writes that fail", "there is no /proc/self/mem");
+	} else {
+		retries = linnet_queue_retries(q);
+		r[0] = write_of(other, BLOCK, 100);
+		ret = read_one(q, &r[0]);
+		test_ok(ret == -EIO && linnet_queue_retries(q) == retries + 3,
+			"%s: a write that fails: %d after %d retries", name, ret,
+			(int)(linnet_queue_retries(q) - retries));
+		close(other);
+	}
+
+	/* a file that may not grow takes what it may, and then refuses */
+	fd = open_empty();
+	if (getrlimit(RLIMIT_FSIZE, &before) || signal(SIGXFSZ, SIG_IGN) == SIG_ERR ||
+	    setrlimit(RLIMIT_FSIZE, &(struct rlimit){ small, before.rlim_max }))
+		abort();
+	r[0] = write_of(fd, 0, FILE_BYTES);
+	retries = linnet_queue_retries(q);
+	ret = read_one(q, &r[0]);
+	test_ok(ret == -EFBIG && linnet_queue_retries(q) == retries + 1 &&
+		has(fd, 0, small) && lseek(fd, 0, SEEK_END) == (off_t)small,
+		"%s: a write that comes to a limit: %d", name, ret);
+	if (setrlimit(RLIMIT_FSIZE, &before))
+		abort();
+	ret = read_one(q, &r[0]);
+	test_ok(!ret && has(fd, 0, FILE_BYTES), "%s: and the same write without it: %d", name, ret);
+	close(fd);
+	linnet_queue_destroy(q);
+}
+
 static bool work(void *ctx)
 {
 	int *left = ctx;
@@ -383,6 +529,7 @@ static void test_backend(bool uring)
 	test_end_of_file(uring, name);
 	test_direct(uring, name);
 	test_errors(uring, name);
+	test_writes(uring, name);
 	test_worker(uring, name);
 }
 
@@ -443,6 +590,61 @@ static void test_bad_reads(void)
 	}
 	free(buf);
 	close(fd);
+}
+
+/* And so do their writes. */
+static void test_bad_writes(void)
+{
+	static const struct {
+		const char *name;
+		int result;
+		int least, most;	/* calls */
+	} modes[] = {
+		[PLAIN] = { "plain", 0, 1, 1 },
+		[SHORT] = { "short", 0, 3, 2000 },
+		[INTERRUPTED] = { "interrupted", 0, 3, 3 },
+		[FAILS_TWICE] = { "twice failed", 0, 3, 3 },
+		[ONE_BYTE] = { "one-byte", -EIO, 2, 1000 },
+		[STUCK] = { "for ever refused", -EAGAIN, 2, 1000 },
+		[FAILS] = { "failed", -EIO, 4, 4 },
+		[MEDIUM] = { "unwritable", -EIO, 4, 4 },
+		[LINK] = { "broken off", 0, 3, 3 },
+		[INVALID] = { "invalid", -EINVAL, 1, 1 },
+		[FULL] = { "no longer possible", -ENOSPC, 2, 2 },
+		[NOTHING] = { "empty", -EIO, 2, 1000 },
+	};
+
+	for (int m = PLAIN; m <= NOTHING; m++) {
+		for (size_t align = 1; align <= BLOCK; align *= BLOCK) {
+			/* bytes that go one by one do go; blocks do not */
+			const bool slow = m == ONE_BYTE && align == 1;
+			const size_t bytes = slow ? 300 : 75 * BLOCK;
+			const int want = slow ? 0 : modes[m].result;
+			struct linnet_queue *q = queue(false, 4);
+			int fd = open_empty(), ret;
+			struct linnet_read r = write_of(fd, 2 * BLOCK, bytes);
+			uint64_t retries;
+
+			r.align = align;
+			calls = 0;
+			mode = m;
+			ret = read_one(q, &r);
+			mode = PLAIN;
+			retries = linnet_queue_retries(q);
+			test_ok(ret == want && (ret || has(fd, 2 * BLOCK, bytes)) &&
+				calls >= modes[m].least && calls <= modes[m].most,
+				"threads: %s writes, alignment %zu: %d after %d calls",
+				modes[m].name, align, ret, calls);
+			test_ok(retries == (uint64_t)calls - 1,
+				"threads: %s writes: %d retries counted", modes[m].name,
+				(int)retries);
+			if (m == FULL)
+				test_ok(has(fd, 2 * BLOCK, 5 * BLOCK),
+					"threads: what had room is there");
+			linnet_queue_destroy(q);
+			close(fd);
+		}
+	}
 }
 
 static double seconds(void)
@@ -565,6 +767,61 @@ static void test_uring_short(void)
 	free(buf);
 }
 
+static void *read_slowly(void *arg)
+{
+	char *buf = blocks(FILE_BYTES);
+	int fd = *(int *)arg;
+	size_t at = 0;
+	ssize_t n;
+
+	while ((n = read(fd, buf + at, FILE_BYTES - at < 30000 ? FILE_BYTES - at : 30000)) > 0) {
+		at += n;
+		usleep(200);
+	}
+	if (at != FILE_BYTES || memcmp(buf, content, FILE_BYTES)) {
+		free(buf);
+		return NULL;
+	}
+	free(buf);
+	return arg;
+}
+
+/* A pipe takes what it has room for: short writes that are continued. */
+static void test_uring_short_writes(void)
+{
+	struct linnet_queue *q = queue(true, 4);
+	struct linnet_read r;
+	pthread_t thread;
+	void *same;
+	int fd[2], ret;
+
+	if (!linnet_queue_is_io_uring(q) || pipe(fd)) {
+		test_skip("short writes of io_uring", "no io_uring or no pipe");
+		linnet_queue_destroy(q);
+		return;
+	}
+	if (pthread_create(&thread, NULL, read_slowly, &fd[0]))
+		abort();
+	r = write_of(fd[1], 0, FILE_BYTES);
+	ret = read_one(q, &r);
+	close(fd[1]);
+	pthread_join(thread, &same);
+	test_ok(!ret && same && linnet_queue_retries(q) > 0,
+		"io_uring: a pipe that is read slowly: %d after %d short writes", ret,
+		(int)linnet_queue_retries(q));
+	close(fd[0]);
+	if (pipe(fd))
+		abort();
+	close(fd[0]);
+	/* or the signal ends the test */
+	signal(SIGPIPE, SIG_IGN);
+	r = write_of(fd[1], 0, 10);
+	ret = read_one(q, &r);
+	test_ok(ret == -EPIPE, "io_uring: a pipe that nobody reads: %d", ret);
+	close(fd[1]);
+	linnet_queue_destroy(q);
+}
+
 static _Atomic int signals;
 
 static void count_signal(int sig)
@@ -579,7 +836,7 @@ static void test_signal(bool uring)
 	struct linnet_queue *q = queue(uring, 4);
 	struct ended e = { 0 };
 	struct linnet_read r = { .bytes = 4, .need = 4, .align = 1, .done = done, .ctx = &e };
-	char buf[4] = "";
+	char buf[4] = "", all[BLOCK];
 	int fd[2], waits = 0;
 
 	if (pipe(fd) || sigaction(SIGALRM, &sa, &old))
@@ -596,6 +853,34 @@ static void test_signal(bool uring)
 	while (!e.count && !linnet_queue_wait(q))
 		;
 	test_ok(e.count == 1 && !e.result && !memcmp(buf, "text", 4), "it is read after that");
+	close(fd[0]);
+	close(fd[1]);
+
+	/* a write to a pipe that is full */
+	if (pipe(fd) || write(fd[1], content, fcntl(fd[1], F_GETPIPE_SZ)) <= 0)
+		abort();
+	r = write_of(fd[1], 0, 4);
+	r.done = done;
+	r.ctx = &e;
+	e.count = 0;
+	linnet_queue_read(q, &r);
+	signals = 0;
+	waits = 0;
+	ualarm(50000, 0);
+	while (!signals && !linnet_queue_wait(q))
+		waits++;
+	test_ok(signals == 1 && !e.count, "io_uring: a signal while it writes (%d waits)", waits);
+	for (size_t left = fcntl(fd[1], F_GETPIPE_SZ); left;) {
+		ssize_t n = read(fd[0], all, left < sizeof(all) ? left : sizeof(all));
+
+		if (n <= 0)
+			abort();
+		left -= n;
+	}
+	while (!e.count && !linnet_queue_wait(q))
+		;
+	test_ok(e.count == 1 && !e.result && read(fd[0], all, sizeof(all)) == 4 &&
+		!memcmp(all, content, 4), "it is written after that: %d", e.result);
 	linnet_queue_destroy(q);
 	sigaction(SIGALRM, &old, NULL);
 	close(fd[0]);
@@ -698,9 +983,11 @@ int main(void)
 	test_backend(true);
 	test_backend(false);
 	test_bad_reads();
+	test_bad_writes();
 	test_rate(true, "io_uring, or what there is");
 	test_rate(false, "threads");
 	test_uring_short();
+	test_uring_short_writes();
 	{
 		struct linnet_queue *q = queue(true, 0);
 		bool uring = linnet_queue_is_io_uring(q);
