@@ -12,11 +12,11 @@
 #define LINNET_Q32_FEW		4	/* tokens up to which the layout is "few" */
 
 /* A panel of 16 rows, and as many as fit the second-level cache of a small core */
-#define LINNET_Q32_PANEL_BLOCK	(20 * 32)
+#define LINNET_Q32_PANEL_BLOCK	(34 * 32)
 
 static inline size_t linnet_q32_panels(size_t n_cols, size_t n_tokens)
 {
-	size_t n = n_cols ? (128u << 10) / (n_cols / 32 * LINNET_Q32_PANEL_BLOCK) : 1;
+	size_t n = n_cols ? (224u << 10) / (n_cols / 32 * LINNET_Q32_PANEL_BLOCK) : 1;
 
 	if (n < 1 || n_tokens <= 2 * LINNET_Q32_TILE)
 		return 1;

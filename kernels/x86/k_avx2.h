@@ -9,7 +9,7 @@
 
 /* Panels of many tokens: 16 rows of a super-block, unpacked, and their chains; so many at once. */
 #define LINNET_Q256_PANELS	2
-#define LINNET_Q256_PANEL	(180 * 32)
+#define LINNET_Q256_PANEL	(324 * 32)
 #define LINNET_Q256_CHAINS	(2 * 32)	/* of a token */
 
 static inline size_t linnet_q256_scratch(size_t n_tokens)

@@ -2,22 +2,24 @@
 /*
  * Products of the super-block types on AVX2 with many tokens. One super-block of two times
  * 16 rows is unpacked into panels that stay in L1, and all tokens meet them, a few at a
- * time; their chains wait in the scratch for the next super-block.
+ * time; their chains wait in the scratch for the next super-block. Weights with a sign become
+ * unsigned ones, whose products are too large for vpmaddubsw: it multiplies their halves of
+ * four bits apart.
  */
 #include "kernels/x86/rows_k_avx2.h"
 
 #define GROUPS	2			/* of 8 rows in a panel */
 #define PANELS	LINNET_Q256_PANELS
 #define ROWS	(8 * GROUPS * PANELS)
-#ifndef TILE
 #define TILE	4			/* tokens */
-#endif
 
 struct panel {
 	__m256i w[64][GROUPS];		/* elements 4k..4k + 3 */
 	__m256i scale[16][GROUPS];	/* of sub-blocks; with VNNI as dwords, else as in the head */
 	__m256i min[8][GROUPS];		/* times the offset, where a type has one */
 	__m256 d[GROUPS], dmin[GROUPS];
+	__m256i high[64][GROUPS];	/* the high halves of weights with a sign, whose w are the */
+	__m256i high_scale[8][GROUPS];	/* low ones; 16 times the scale */
 };
 
 struct chains {
@@ -30,43 +32,49 @@ _Static_assert(sizeof(struct chains) == LINNET_Q256_CHAINS, "room in the scratch
 /* The order of sums keeps few of them alive; gcc would change it. */
 #define KEEP(v)	__asm__("" : "+x"(v))
 
-/* isum[i] += sub-block j of a panel times n tokens */
-ALWAYS_INLINE void sub_block(__m256i isum[TILE][GROUPS], const struct panel *p,
-			     const struct linnet_act256 *a, int j, const int n,
-			     const struct traits traits)
+/* Traits of what a panel has */
+ALWAYS_INLINE struct traits in_panel(struct traits t)
+{
+	if (t.is_signed) {
+		t.offset = -128;
+		t.fit = 8;
+	}
+	return t;
+}
+
+/* isum += the weights of a sub-block times n tokens, from dword q0 of theirs on */
+ALWAYS_INLINE void sub_block(__m256i isum[TILE][GROUPS], const __m256i (*w)[GROUPS],
+			     const __m256i scale[GROUPS], const struct linnet_act256 *a, int q0,
+			     const int n, const struct traits traits)
 {
 	const int len = traits.sub / 4;
 	__m256i sum[TILE][GROUPS];
 
+	/* gcc would keep the activations of the low halves for the high ones, and spill */
+	if (traits.is_signed)
+		__asm__ volatile("" : "+r"(a));
 	UNROLL
 	for (int k = 0; k < len; k++) {
-		const __m256i *w = p->w[j * len + k];
-
 		UNROLL
 		for (int t = 0; t < n; t++) {
-			const __m256i q = _mm256_set1_epi32(a[t].q[j * len + k]);
+			const __m256i q = _mm256_set1_epi32(a[t].q[q0 + k]);
 
 			UNROLL
 			for (int m = 0; m < GROUPS; m++) {
 #if LINNET_VNNI
 				sum[t][m] = VNNI_DPBUSD(k ? sum[t][m] : _mm256_setzero_si256(),
-							w[m], q);
+							w[k][m], q);
 				KEEP(sum[t][m]);
 #else
-				__m256i two;
+				const __m256i two = _mm256_maddubs_epi16(w[k][m], q);
 
-				if (traits.is_signed)
-					two = _mm256_maddubs_epi16(_mm256_abs_epi8(w[m]),
-								   _mm256_sign_epi8(q, w[m]));
-				else
-					two = _mm256_maddubs_epi16(w[m], q);
 				sum[t][m] = k % traits.fit ? _mm256_add_epi16(sum[t][m], two) :
 							     two;
 				KEEP(sum[t][m]);
 				if ((k + 1) % traits.fit)
 					continue;
 				isum[t][m] = _mm256_add_epi32(isum[t][m], _mm256_madd_epi16(
-					sum[t][m], p->scale[j][m]));
+					sum[t][m], scale[m]));
 				KEEP(isum[t][m]);
 #endif
 			}
@@ -78,7 +86,7 @@ ALWAYS_INLINE void sub_block(__m256i isum[TILE][GROUPS], const struct panel *p,
 		UNROLL
 		for (int m = 0; m < GROUPS; m++)
 			isum[t][m] = _mm256_add_epi32(isum[t][m], _mm256_mullo_epi32(
-				sum[t][m], p->scale[j][m]));
+				sum[t][m], scale[m]));
 #endif
 }
 
@@ -97,8 +105,13 @@ ALWAYS_INLINE void tile(struct chains *c, const struct panel *p, const struct li
 			isum[t][m] = traits.offset ?
 				min_sum(&p->min[0][m], GROUPS, a + t, traits.sub) :
 				_mm256_setzero_si256();
-	for (int j = 0; j < 256 / traits.sub; j++)
-		sub_block(isum, p, a, j, n, traits);
+	for (int j = 0; j < 256 / traits.sub; j++) {
+		const int q0 = j * traits.sub / 4;
+
+		sub_block(isum, p->w + q0, p->scale[j], a, q0, n, traits);
+		if (traits.is_signed)
+			sub_block(isum, p->high + q0, p->high_scale[j], a, q0, n, traits);
+	}
 	UNROLL
 	for (int t = 0; t < n; t++)
 		UNROLL
@@ -142,6 +155,7 @@ ALWAYS_INLINE void all_tiles(struct chains *c, const struct panel *p, size_t pan
 struct put_panel {
 	struct panel *p;
 	int m;
+	bool is_signed;
 };
 
 ALWAYS_INLINE void put_panel(void *ctx, int j, const __m256i w[4])
@@ -149,21 +163,29 @@ ALWAYS_INLINE void put_panel(void *ctx, int j, const __m256i w[4])
 	const struct put_panel *to = ctx;
 
 	UNROLL
-	for (int i = 0; i < 4; i++)
-		to->p->w[4 * j + i][to->m] = w[i];
+	for (int i = 0; i < 4; i++) {
+		const __m256i u = _mm256_xor_si256(w[i], _mm256_set1_epi8(-128));
+
+		to->p->w[4 * j + i][to->m] = to->is_signed ? and8(u, 15) : w[i];
+		if (to->is_signed)
+			to->p->high[4 * j + i][to->m] = move_bits(u, 4, 0, 4);
+	}
 }
 
 /* 8 rows of a super-block, as group m */
 ALWAYS_INLINE void pack(struct panel *p, int m, struct rows *r, const struct traits traits,
 			head_fn *head, weights_fn *weights)
 {
-	struct put_panel to = { p, m };
+	struct put_panel to = { p, m, traits.is_signed };
 	struct head h;
 
 	head(&h, r);
 	UNROLL
-	for (int j = 0; j < 256 / traits.sub; j++)
+	for (int j = 0; j < 256 / traits.sub; j++) {
 		p->scale[j][m] = LINNET_VNNI ? _mm256_srai_epi32(h.scale[j], 16) : h.scale[j];
+		if (traits.is_signed)
+			p->high_scale[j][m] = _mm256_slli_epi16(h.scale[j], 4);
+	}
 	UNROLL
 	for (int i = 0; i < 128 / traits.sub; i++) {
 		if (traits.offset)
@@ -241,14 +263,14 @@ static void product(const struct linnet_matmul *mm, size_t block_bytes, pack_fn 
 __attribute__((noinline))							\
 static void pack_##type(struct panel *p, int m, struct rows *r)			\
 {										\
-	pack(p, m, r, traits_##type, head_##type, weights_##type);		\
+	pack(p, m, r, in_panel(traits_##type), head_##type, weights_##type);		\
 }										\
 										\
 __attribute__((noinline))							\
 static void tiles_##type(struct chains *c, const struct panel *p, size_t panels, \
 			 const struct linnet_act256 *a, size_t n_tokens)	\
 {										\
-	all_tiles(c, p, panels, a, n_tokens, traits_##type);			\
+	all_tiles(c, p, panels, a, n_tokens, in_panel(traits_##type));			\
 }										\
 										\
 void LEVEL(linnet_many_##type)(const struct linnet_matmul *mm)			\

@@ -57,6 +57,9 @@ ALWAYS_INLINE __m256i widen_pairs(__m256i p)
 }
 #endif
 
+/* The order of sums keeps few of them alive; gcc would change it. */
+#define KEEP(v)	__asm__("" : "+x"(v))
+
 ALWAYS_INLINE int32_t dword(const int8_t *q)
 {
 	int32_t x;
@@ -204,9 +207,24 @@ static void run_few(const struct linnet_matmul *mm)
 
 #define PANEL_ROWS	16
 #define TILE_TOKENS	4
+/*
+ * Bytes with a sign become unsigned ones, whose products are too large for vpmaddubsw: it
+ * multiplies their halves of four bits apart.
+ */
+#define SPLIT		(SIGNED && !LINNET_VNNI)
+#define DIGITS		(1 + SPLIT)
+#if SPLIT
+#define PANEL_SHIFT	7
+#define PANEL_SUMS16	8
+#else
+#define PANEL_SUMS16	SUMS16
+#ifdef BIAS_SHIFT
+#define PANEL_SHIFT	BIAS_SHIFT
+#endif
+#endif
 
 struct panel_block {
-	__m256i q[8][2];	/* of rows 0..7 and 8..15 */
+	__m256i q[DIGITS][8][2];	/* of rows 0..7 and 8..15; the low digit first */
 	__m256 d[2];
 #if HAS_MIN
 	__m256 m[2];
@@ -214,6 +232,21 @@ struct panel_block {
 };
 
 _Static_assert(sizeof(struct panel_block) <= LINNET_Q32_PANEL_BLOCK, "room in the scratch");
+
+ALWAYS_INLINE void put_weights(struct panel_block *out, int h, const __m256i q[8])
+{
+	UNROLL
+	for (int k = 0; k < 8; k++) {
+#if SPLIT
+		const __m256i u = _mm256_xor_si256(q[k], _mm256_set1_epi8(-128));
+
+		out->q[0][k][h] = low_nibbles(u);
+		out->q[1][k][h] = low_nibbles(_mm256_srli_epi16(u, 4));
+#else
+		out->q[0][k][h] = unsigned_weights(q[k]);
+#endif
+	}
+}
 
 /*
  * n_rows (at most 16) at w, all blocks, chain after chain. The rows that will be
@@ -244,9 +277,7 @@ void pack_panel(struct panel_block *dst, const uint8_t *w, size_t row_bytes, siz
 			__m256 d, m;
 
 			unpack8(q, &d, &m, p + h * 8, b * BLOCK_BYTES);
-			UNROLL
-			for (int k = 0; k < 8; k++)
-				out->q[k][h] = unsigned_weights(q[k]);
+			put_weights(out, h, q);
 			out->d[h] = d;
 #if HAS_MIN
 			out->m[h] = m;
@@ -266,10 +297,10 @@ struct tile_out {
 };
 
 /* The dot products of a block with n_tok tokens from j0 on */
+#if LINNET_VNNI
 ALWAYS_INLINE void dots(__m256i s[TILE_TOKENS][2], const struct panel_block *w,
 			const struct linnet_q32_tile *a, size_t j0, const int n_tok)
 {
-#if LINNET_VNNI
 	/* two tokens at a time, whose sums and the tile's fit the registers */
 	UNROLL
 	for (int j = 0; j < n_tok; j += 2) {
@@ -284,16 +315,22 @@ ALWAYS_INLINE void dots(__m256i s[TILE_TOKENS][2], const struct panel_block *w,
 				UNROLL
 				for (int h = 0; h < 2; h++) {
 					s[i][h] = VNNI_DPBUSD(k ? s[i][h] : _mm256_setzero_si256(),
-							      w->q[k][h], x);
-					/* the order keeps few sums alive; gcc would change it */
-					__asm__("" : "+x"(s[i][h]));
+							      w->q[0][k][h], x);
+					KEEP(s[i][h]);
 				}
 			}
 		}
 	}
+}
 #else
+/* s += digit g of the weights, times 16 to the power of g */
+ALWAYS_INLINE void add_digit(__m256i s[TILE_TOKENS][2], const struct panel_block *w, const int g,
+			     const struct linnet_q32_tile *a, size_t j0, const int n_tok)
+{
 	__m256i part[TILE_TOKENS][2];
 
+	/* gcc would keep the activations for the next digit, and spill */
+	__asm__ volatile("" : "+r"(a));
 	UNROLL
 	for (int k = 0; k < 8; k++) {
 		UNROLL
@@ -302,25 +339,32 @@ ALWAYS_INLINE void dots(__m256i s[TILE_TOKENS][2], const struct panel_block *w,
 
 			UNROLL
 			for (int h = 0; h < 2; h++) {
-				__m256i v = pairs(w->q[k][h], x);
+				__m256i v = _mm256_maddubs_epi16(w->q[g][k][h], x);
 
-				if (k % SUMS16)
+				if (k % PANEL_SUMS16)
 					v = _mm256_add_epi16(part[j][h], v);
-				/* the order keeps few sums alive; gcc would change it */
-				__asm__("" : "+x"(v));
+				KEEP(v);
 				part[j][h] = v;
-				if ((k + 1) % SUMS16)
+				if ((k + 1) % PANEL_SUMS16)
 					continue;
-				v = widen_pairs(v);
-				if (k + 1 > SUMS16)
+				v = _mm256_madd_epi16(v, _mm256_set1_epi16(1 << 4 * g));
+				if (g || k + 1 > PANEL_SUMS16)
 					v = _mm256_add_epi32(s[j][h], v);
-				__asm__("" : "+x"(v));
+				KEEP(v);
 				s[j][h] = v;
 			}
 		}
 	}
-#endif
 }
+
+ALWAYS_INLINE void dots(__m256i s[TILE_TOKENS][2], const struct panel_block *w,
+			const struct linnet_q32_tile *a, size_t j0, const int n_tok)
+{
+	UNROLL
+	for (int g = 0; g < DIGITS; g++)
+		add_digit(s, w, g, a, j0, n_tok);
+}
+#endif
 
 /* One chain of a panel times n_tok (a constant) tokens of a tile from j0 on */
 ALWAYS_INLINE void tile(const struct tile_out *o, const struct panel_block *w,
@@ -343,9 +387,9 @@ ALWAYS_INLINE void tile(const struct tile_out *o, const struct panel_block *w,
 			for (int h = 0; h < 2; h++) {
 				__m256i v = s[j][h];
 
-#ifdef BIAS_SHIFT
-				v = _mm256_add_epi32(v, _mm256_set1_epi32(
-					(int)((uint32_t)a->nsum[j0 + j] << BIAS_SHIFT)));
+#ifdef PANEL_SHIFT
+				v = _mm256_add_epi32(v, _mm256_slli_epi32(
+					_mm256_set1_epi32(a->nsum[j0 + j]), PANEL_SHIFT));
 #endif
 				acc[j][h] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(v),
 							    _mm256_mul_ps(w->d[h], da), acc[j][h]);
@@ -383,6 +427,8 @@ static void run_tile(const struct tile_out *o, const struct panel_block *w,
 		tile(o, w, a, j0, len, 1);
 	else if (o->n_tok == 2)
 		tile(o, w, a, j0, len, 2);
+	else if (o->n_tok == 3)
+		tile(o, w, a, j0, len, 3);
 	else
 		tile(o, w, a, j0, len, 4);
 }

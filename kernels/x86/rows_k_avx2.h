@@ -241,10 +241,8 @@ ALWAYS_INLINE void head_iq4_xs(struct head *h, struct rows *r)
 		s = _mm256_or_si256(s, _mm256_slli_epi32(s, 16));
 		h->scale[j] = _mm256_sub_epi16(s, _mm256_set1_epi16(32));
 	}
-#if LINNET_VNNI
 	for (int i = 0; i < 4; i++)
 		h->min[i] = _mm256_blend_epi16(h->scale[2 * i], h->scale[2 * i + 1], 0xaa);
-#endif
 }
 
 ALWAYS_INLINE void weights_iq4_xs(struct rows *r, put_fn *put, void *ctx)
