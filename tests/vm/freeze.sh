@@ -2,9 +2,10 @@
 # SPDX-License-Identifier: MIT
 # The machine goes to sleep under a program that uses the device, and wakes: the program
 # ends with an error and not by hanging, the next one computes what the host does, nothing
-# is held and the module unloads. Debian's kernel in QEMU; its own test mode
-# (/sys/power/pm_test) takes the devices to sleep and back, and nothing else. All that the
-# guest needs is in its memory, as what it shares with the host would not come back. Prints TAP.
+# is held and the module unloads. Then it restarts under such a program, and all works again.
+# Debian's kernel in QEMU; its own test mode (/sys/power/pm_test) takes the devices to sleep
+# and back, and nothing else. All that the guest needs is in its memory, as what it shares with
+# the host would not come back; its disk remembers that it has restarted. Prints TAP.
 #
 # usage: sh tests/vm/freeze.sh [--kernel stock | sid-stock]
 set -eu
@@ -35,7 +36,7 @@ ldd "$linnet" | grep -o '/[^ ]*' | while read -r file; do
 	cp -L "$file" "$root$file"
 done
 number=100
-for name in $(modinfo -F depends "$module" | tr , ' '); do
+for name in nvme $(modinfo -F depends "$module" | tr , ' '); do
 	pattern=$(echo "$name" | sed 's/[-_]/[-_]/g')
 	grep "/$pattern\.ko[.a-z]*:" "$kernel/modules/modules.dep" |
 		tr -d : | awk '{ for (i = NF; i; i--) print $i }'
@@ -56,58 +57,102 @@ mount -t devtmpfs dev /dev
 mount -t debugfs debugfs /sys/kernel/debug
 exec >/dev/ttyS1 2>&1
 end() { echo "$*"; poweroff -f; }
-for m in /modules/*.ko; do insmod $m; done
-insmod /linnet.ko virtio_id=2 || end "no module"
-run="linnet run -m /model/linnet-demo.gguf -p Once --temp 0 -q --engine accel"
-for round in 1 2 3; do
+load() { insmod /linnet.ko virtio_id=2 || end "no module"; }
+unload()
+{
+	grep -q '^held by the device 0' /sys/kernel/debug/accel/*/linnet_state &&
+		! grep -q '^context' /sys/kernel/debug/accel/*/linnet_state ||
+		end "something is left"
+	n=0
+	until rmmod linnet; do
+		n=$((n + 1))
+		[ $n -lt 50 ] || end "the module does not unload"
+		sleep 0.1
+	done
+}
+endless()
+{
 	$run -n -1 --ignore-eos -c 200000 >/tmp/endless 2>/tmp/err & endless=$!
 	until [ -s /tmp/endless ]; do
 		kill -0 $endless || end "round $round: $(cat /tmp/err)"
 		sleep 0.1
 	done
+}
+text() { $run -n 40 >/tmp/text.$round 2>/tmp/err || end "round $round: $(cat /tmp/err)"; }
+for m in /modules/*.ko; do insmod $m; done
+load
+run="linnet run -m /model/linnet-demo.gguf -p Once --temp 0 -q --engine accel"
+until [ -b /dev/nvme0n1 ]; do sleep 0.1; done
+if [ "$(head -c 5 /dev/nvme0n1)" = again ]; then
+	round=4
+	text
+	unload
+	echo "text:"
+	cat /tmp/text.4
+	echo
+	end "all done"
+fi
+for round in 1 2 3; do
+	endless
 	echo devices >/sys/power/pm_test && echo freeze >/sys/power/state ||
 		end "round $round: the machine does not sleep"
 	wait $endless
 	[ $? = 1 ] && [ -s /tmp/err ] || end "round $round: the program went on, or died"
 	echo "round $round: $(cat /tmp/err)"
-	$run -n 40 >/tmp/text.$round 2>/tmp/err || end "round $round: $(cat /tmp/err)"
+	text
 	rm /tmp/endless
 done
-grep -q '^held by the device 0' /sys/kernel/debug/accel/*/linnet_state &&
-	! grep -q '^context' /sys/kernel/debug/accel/*/linnet_state || end "something is left"
-n=0
-until rmmod linnet; do
-	n=$((n + 1))
-	[ $n -lt 50 ] || end "the module does not unload"
-	sleep 0.1
-done
+unload
 cmp /tmp/text.1 /tmp/text.2 && cmp /tmp/text.1 /tmp/text.3 || end "another text each time"
 echo "text:"
 cat /tmp/text.1
 echo
-end "all done"
+echo "all woken"
+load
+endless
+echo again >/dev/nvme0n1 && sync
+reboot -f
 END
 chmod 755 "$root/init"
 (cd "$root" && find . | "$busybox" cpio -o -H newc 2>/dev/null) >"$dir/initramfs"
 
 # ------------------------------------------------------------------------ run
 "$linnet" run -m tools/demo/linnet-demo.gguf -p Once --temp 0 -q -n 40 --engine host >"$dir/host"
-vm_device_start
-timeout -s KILL 300 qemu-system-x86_64 -machine q35,accel=tcg,memory-backend=mem -smp 2 -cpu max \
+# The test mode spins for 5 s with interrupts on, which takes a busy emulator long enough to be
+# taken for a lockup.
+test='suspend.pm_test_delay=1 nosoftlockup'
+truncate -s 1M "$dir/disk"
+vm_device_start -v
+timeout -s KILL 400 qemu-system-x86_64 -machine q35,accel=tcg,memory-backend=mem -smp 2 -cpu max \
 	-m 768M -object memory-backend-memfd,id=mem,size=768M,share=on \
 	-kernel "$kernel/vmlinuz" -initrd "$dir/initramfs" \
-	-display none -monitor none -no-reboot -nic none \
+	-display none -monitor none -nic none \
+	-drive "file=$dir/disk,format=raw,if=none,id=disk" -device nvme,drive=disk,serial=disk \
 	-chardev socket,id=dev,path="$VM_DEVICE_SOCKET" \
 	-device vhost-user-blk-pci,chardev=dev,num-queues=2,queue-size=256 \
 	-serial "file:$dir/log" -serial stdio \
-	-append "console=ttyS0 loglevel=7 panic=-1 no_timer_check" </dev/null >"$dir/said" 2>&1 || :
+	-append "console=ttyS0 loglevel=7 panic=-1 no_timer_check $test" </dev/null >"$dir/said" 2>&1 || :
 sed -i 's/\r*$//' "$dir/said" "$dir/log"
-status=0
-grep -q '^all done' "$dir/said" || status=1
-sed -n '/^text:/,/^all done/p' "$dir/said" | sed '1d;$d' >"$dir/text"
-[ "$(cat "$dir/text")" = "$(cat "$dir/host")" ] || status=1
-[ "$(grep -c 'PM: suspend exit' "$dir/log")" = 3 ] || status=1
-! grep -E 'BUG:|WARNING:|Oops|Call Trace|general protection|refcount_t' "$dir/log" || status=1
 tail -n 20 "$dir/said" "$dir/log" "$dir/device" >"$dir/why"
+
+# same FILE END: the text before the line is the host's
+same()
+{
+	sed -n "/^text:/,/^$2/p" "$1" | sed '1d;$d' >"$dir/text"
+	grep -q "^$2" "$1" && [ "$(cat "$dir/text")" = "$(cat "$dir/host")" ]
+}
+sed '/^all woken/q' "$dir/said" >"$dir/first"
+sed '1,/^all woken/d' "$dir/said" >"$dir/second"
+status=0
+same "$dir/first" 'all woken' || status=1
+[ "$(grep -c 'PM: suspend exit' "$dir/log")" = 3 ] || status=1
 result $status "the machine sleeps and wakes with the device in use (3 times)" "$dir/why"
+status=0
+same "$dir/second" 'all done' || status=1
+[ "$(grep -c 'reboot: Restarting system' "$dir/log")" = 1 ] || status=1
+result $status "it restarts with the device in use, and computes again" "$dir/why"
+status=0
+! grep -E -B 3 -A 20 'BUG:|WARNING:|Oops|Call Trace|general protection|refcount_t' "$dir/log" \
+	>"$dir/complaints" || status=1
+result $status "the kernel does not complain" "$dir/complaints"
 end_tests

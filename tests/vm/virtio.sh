@@ -30,7 +30,7 @@ guest()
 	status=0
 	sh tests/vm/guest.sh --kernel "$flavour" --module "$module" \
 		--device "$socket:$VM_DEVICE_ID" \
-		--seconds 120 "$@" >"$dir/out" 2>"$dir/said" || status=$?
+		--seconds 300 "$@" >"$dir/out" 2>"$dir/said" || status=$?
 	{ tail -n 40 "$dir/said"; tail -n 10 "$dir/out"; } >"$dir/why"
 }
 
