@@ -74,59 +74,99 @@ ALWAYS_INLINE int32_t dword(const int8_t *q)
 #define STEP_AHEAD	2560
 #define ROWS_SKEW	3
 
-/* acc[t] += 4 blocks of a row times the group of token t; lane i is chain i */
-ALWAYS_INLINE void step(__m128 *acc, const uint8_t *p, const struct linnet_q32_group *g,
-			const int n_tok)
-{
+/* Unpacked, 4 blocks of a row */
+struct step {
 	__m256i w[4];
 	__m128 d, m;
+};
 
-	load2(p, &w[0], &w[1]);
-	load2(p + 2 * BLOCK_BYTES, &w[2], &w[3]);
-	scales4(p, &d, &m);
+ALWAYS_INLINE struct step load4(const uint8_t *p)
+{
+	struct step s;
+
+	load2(p, &s.w[0], &s.w[1]);
+	load2(p + 2 * BLOCK_BYTES, &s.w[2], &s.w[3]);
+	scales4(p, &s.d, &s.m);
 	UNROLL
 	for (int i = 0; i < 4; i++)
-		w[i] = unsigned_weights(w[i]);
-	UNROLL
-	for (int t = 0; t < n_tok; t++, g++) {
-		__m256i s[4];
-		__m128i sum;
+		s.w[i] = unsigned_weights(s.w[i]);
+	return s;
+}
+
+/* Dot products of a row's 4 blocks, halves of them: of 0 2 0 2 in the lower lane, 1 3 1 3 above */
+ALWAYS_INLINE __m256i half_dots(const __m256i w[4], const struct linnet_q32_group *g)
+{
+	__m256i s[4];
 
 #if LINNET_VNNI
-		UNROLL
-		for (int i = 0; i < 4; i++)
-			s[i] = VNNI_DPBUSD(i % 2 ? s[i - 1] : _mm256_setzero_si256(), w[i],
-					   _mm256_load_si256((const __m256i *)(g->q + i * 32)));
-		s[0] = _mm256_hadd_epi32(s[1], s[3]);
+	UNROLL
+	for (int i = 0; i < 4; i++)
+		s[i] = VNNI_DPBUSD(i % 2 ? s[i - 1] : _mm256_setzero_si256(), w[i],
+				   _mm256_load_si256((const __m256i *)(g->q + i * 32)));
+	s[0] = s[1];
+	s[2] = s[3];
 #else
-		UNROLL
-		for (int i = 0; i < 4; i++)
-			s[i] = pairs(w[i], _mm256_load_si256((const __m256i *)(g->q + i * 32)));
-		/* down to two dwords of blocks 0 and 2 in the lower lane, 1 and 3 above */
-		if (SUMS16 >= 4) {
-			s[0] = widen_pairs(_mm256_hadd_epi16(_mm256_add_epi16(s[0], s[1]),
-							     _mm256_add_epi16(s[2], s[3])));
-		} else {
-			s[0] = _mm256_add_epi32(widen_pairs(s[0]), widen_pairs(s[1]));
-			s[2] = _mm256_add_epi32(widen_pairs(s[2]), widen_pairs(s[3]));
-			s[0] = _mm256_hadd_epi32(s[0], s[2]);
-		}
+	UNROLL
+	for (int i = 0; i < 4; i++)
+		s[i] = pairs(w[i], _mm256_load_si256((const __m256i *)(g->q + i * 32)));
+	if (SUMS16 >= 4) {
+		s[0] = _mm256_add_epi16(s[0], s[1]);
+		s[2] = _mm256_add_epi16(s[2], s[3]);
+		return widen_pairs(_mm256_add_epi16(_mm256_unpacklo_epi32(s[0], s[2]),
+						    _mm256_unpackhi_epi32(s[0], s[2])));
+	}
+	s[0] = _mm256_add_epi32(widen_pairs(s[0]), widen_pairs(s[1]));
+	s[2] = _mm256_add_epi32(widen_pairs(s[2]), widen_pairs(s[3]));
 #endif
-		s[0] = _mm256_hadd_epi32(s[0], s[0]);
-		sum = _mm_unpacklo_epi32(_mm256_castsi256_si128(s[0]),
-					 _mm256_extracti128_si256(s[0], 1));
-#ifdef BIAS_SHIFT
-		sum = _mm_add_epi32(sum, _mm_slli_epi32(load128(g->nsum), BIAS_SHIFT));
-#endif
-		acc[t] = _mm_fmadd_ps(_mm_cvtepi32_ps(sum), _mm_mul_ps(d, _mm_load_ps(g->d)),
-				      acc[t]);
+	return _mm256_add_epi32(_mm256_unpacklo_epi32(s[0], s[2]),
+				_mm256_unpackhi_epi32(s[0], s[2]));
+}
+
+/*
+ * What belongs to 4 blocks of two rows, in the order of their sums: blocks 0 2 of the first and
+ * of the second, then 1 3
+ */
+ALWAYS_INLINE __m256 of_two(__m128 a, __m128 b)
+{
+	return _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_shuffle_ps(a, b, 0x88)),
+				    _mm_shuffle_ps(a, b, 0xdd), 1);
+}
+
+ALWAYS_INLINE __m256 of_token(const void *four)
+{
+	return _mm256_permutevar_ps(_mm256_broadcast_ps(four),
+				    _mm256_setr_epi32(0, 2, 0, 2, 1, 3, 1, 3));
+}
+
+/* acc[t] += 4 blocks of two rows times the group of token t */
+ALWAYS_INLINE void step(__m256 *acc, const uint8_t *p0, const uint8_t *p1,
+			const struct linnet_q32_group *g, const int n_tok)
+{
+	const struct step a = load4(p0), b = load4(p1);
+	const __m256 d = of_two(a.d, b.d);
 #if HAS_MIN
-		acc[t] = _mm_fmadd_ps(m, _mm_load_ps(g->dsum), acc[t]);
+	const __m256 m = of_two(a.m, b.m);
+#endif
+
+	UNROLL
+	for (int t = 0; t < n_tok; t++, g++) {
+		const __m256i x = half_dots(a.w, g), y = half_dots(b.w, g);
+		__m256i sum = _mm256_add_epi32(_mm256_unpacklo_epi64(x, y),
+					       _mm256_unpackhi_epi64(x, y));
+
+#ifdef BIAS_SHIFT
+		sum = _mm256_add_epi32(sum, _mm256_slli_epi32(
+			_mm256_castps_si256(of_token(g->nsum)), BIAS_SHIFT));
+#endif
+		acc[t] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(sum),
+					 _mm256_mul_ps(d, of_token(g->d)), acc[t]);
+#if HAS_MIN
+		acc[t] = _mm256_fmadd_ps(m, of_token(g->dsum), acc[t]);
 #endif
 	}
 }
 
-/* n_rows at once and n_tok are constants. The rows are far apart: long streams. */
+/* n_rows at once, an even number, and n_tok are constants. The rows are far apart: long streams. */
 ALWAYS_INLINE void few(const struct linnet_matmul *mm, const int n_rows, const int n_tok)
 {
 	const size_t n_blocks = mm->act->n_cols / 32, tail_blocks = n_blocks % 4;
@@ -138,14 +178,14 @@ ALWAYS_INLINE void few(const struct linnet_matmul *mm, const int n_rows, const i
 		const struct linnet_q32_group *g = mm->act->buf;
 		uint8_t tail[4][STEP_BYTES];
 		const uint8_t *p[4];
-		__m128 acc[4][LINNET_Q32_FEW];
+		__m256 acc[2][LINNET_Q32_FEW];
 
 		UNROLL
 		for (int i = 0; i < n_rows; i++) {
 			p[i] = w + (r + i * apart < n ? r + i * apart : r) * mm->row_bytes;
 			UNROLL
 			for (int t = 0; t < n_tok; t++)
-				acc[i][t] = _mm_setzero_ps();
+				acc[i / 2][t] = _mm256_setzero_ps();
 		}
 		for (size_t left = groups; left; left--, g += n_tok) {
 			if (left == 1 && tail_blocks) {
@@ -162,7 +202,10 @@ ALWAYS_INLINE void few(const struct linnet_matmul *mm, const int n_rows, const i
 				UNROLL
 				for (int at = STEP_BYTES - 64; at > 0; at -= 64)
 					prefetch_t0(p[i] + STEP_AHEAD + at);
-				step(acc[i], p[i], g, n_tok);
+				if (i % 2 == 0)
+					continue;
+				step(acc[i / 2], p[i - 1], p[i], g, n_tok);
+				p[i - 1] += STEP_BYTES;
 				p[i] += STEP_BYTES;
 			}
 		}
@@ -174,10 +217,11 @@ ALWAYS_INLINE void few(const struct linnet_matmul *mm, const int n_rows, const i
 				break;
 			UNROLL
 			for (int t = 0; t < n_tok; t++) {
-				float c[4], y;
+				const int at = i % 2 * 2;
+				float c[8], y;
 
-				_mm_storeu_ps(c, acc[i][t]);
-				y = ((c[0] + c[1]) + c[2]) + c[3];
+				_mm256_storeu_ps(c, acc[i / 2][t]);
+				y = ((c[at] + c[at + 4]) + c[at + 1]) + c[at + 5];
 				mm->y[t * mm->ldy + row] =
 					mm->bias ? y + mm->bias[mm->row0 + row] : y;
 			}
