@@ -2,12 +2,14 @@
 /*
  * Sampling is as probable as the model says, with drafts and without: pairs of tokens after
  * a prompt, over many seeds, against their exact probabilities (chi-square). Drafts are
- * checked as linnet.h says, by sampling row after row.
+ * checked as linnet.h says, by sampling row after row. At temperature 0 it is the lowest id
+ * of the best logits, whatever they are.
  */
 #include <linnet/linnet.h>
 
 #include "tests/test.h"
 
+#include <errno.h>
 #include <math.h>
 #include <string.h>
 
@@ -94,6 +96,44 @@ static int find(const int32_t *id, int32_t what)
 	return -1;
 }
 
+/* Logits of few values, so that many are equal, and some are none; the best moves about. */
+static void greedy(void)
+{
+	struct linnet_sampler_options opts = LINNET_INIT(opts);
+	float *logits = malloc(n_vocab * sizeof(*logits));
+	struct linnet_sampler *sampler;
+	unsigned n_wrong = 0;
+	uint32_t rng = 1;
+
+	if (linnet_sampler_create(&sampler, m, &opts, &err) || !logits) {
+		test_ok(false, "%s", err.message);
+		free(logits);
+		return;
+	}
+	for (uint32_t round = 0; round < 2 * n_vocab; round++) {
+		int32_t want = -EINVAL;
+
+		for (uint32_t i = 0; i < n_vocab; i++) {
+			rng = rng * 1664525 + 1013904223;
+			logits[i] = rng >> 30 == 0 ? NAN : rng >> 30 == 1 ? -INFINITY :
+				    -(float)(rng >> 16 & 7);
+		}
+		/* every place has its turn, alone or with equals after it */
+		if (round)
+			logits[round % n_vocab] = round & 1 ? 0 : INFINITY;
+		else
+			for (uint32_t i = 0; i < n_vocab; i++)
+				logits[i] = i & 1 ? NAN : -INFINITY;
+		for (uint32_t i = 0; i < n_vocab; i++)
+			if (logits[i] > (want < 0 ? -INFINITY : logits[want]))
+				want = (int32_t)i;
+		n_wrong += linnet_sampler_sample(sampler, logits) != want;
+	}
+	test_ok(!n_wrong, "temperature 0: the lowest of the best (%u wrong)", n_wrong);
+	linnet_sampler_destroy(sampler);
+	free(logits);
+}
+
 int main(void)
 {
 	struct linnet_model_options mo = { .size = sizeof(mo), .n_threads = 1 };
@@ -108,6 +148,7 @@ int main(void)
 	}
 	linnet_model_info(m, &info);
 	n_vocab = info.n_vocab;
+	greedy();
 	n_prompt = (int)linnet_tokenize(m, PROMPT, strlen(PROMPT), LINNET_TOKENIZE_SPECIAL, prompt,
 					60);
 	decode(prompt, (size_t)n_prompt, LINNET_LOGITS_LAST);
