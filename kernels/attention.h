@@ -8,11 +8,12 @@
  *
  * A page's partial
  * ----------------
- * score_p = scale * dot(q, k_p), then softcap * tanh(score_p / softcap) when softcap
- * is not zero, over p in [lo, hi); other positions of the page count for nothing,
- * whatever their bytes.
+ * Scores are to base 2: L = log2(e), rounded to a float, is a factor of the first constant.
+ * score_p = (scale * L) * dot(q, k_p), or (softcap * L) * tanh(scale * dot(q, k_p) / softcap)
+ * when softcap is not zero, over p in [lo, hi); other positions of the page count for
+ * nothing, whatever their bytes.
  * max is the largest score (a zero counts as +0; NaN is passed over).
- * e_p = exp(score_p - max); sum = the e_p in 16 chains by p mod 16, reduced like the
+ * e_p = exp2(score_p - max), see ref/math.h; sum = the e_p in 16 chains by p mod 16, reduced like the
  * F32 order of kernels.h. So sum >= 1, or NaN when a score is NaN or max infinite.
  *
  * F16, F32:
@@ -43,7 +44,7 @@
  * ---------
  * A partial with sum == 0 (a query that saw nothing) changes nothing, and the first
  * other one is copied. Then
- *	M = max(acc.max, part.max); a = exp(acc.max - M); b = exp(part.max - M)
+ *	M = max(acc.max, part.max); a = exp2(acc.max - M); b = exp2(part.max - M)
  *	sum = fma(acc.sum, a, part.sum * b); out[d] = fma(acc.out[d], a, part.out[d] * b)
  */
 #ifndef LINNET_KERNELS_ATTENTION_H

@@ -261,7 +261,7 @@ V16_INLINE v16_mask tile_range(size_t p, size_t lo, size_t hi)
 
 /*
  * The largest of scores [lo, hi), made soft before. Returns whether they are calm: all
- * finite and so near to it that exp has no special case to mind.
+ * finite and so near to it that exp2 has no special case to mind.
  */
 static bool soften(float *s, size_t lo, size_t hi, float cap, float *largest)
 {
@@ -271,7 +271,7 @@ static bool soften(float *s, size_t lo, size_t hi, float cap, float *largest)
 	float m;
 
 	for (size_t p = first; cap && p < hi; p += TILE)
-		v16_store(s + p, v16_mul(v16_set(cap),
+		v16_store(s + p, v16_mul(v16_set(cap * LINNET_LOG2_E),
 					 v16_tanh(v16_div(v16_load(s + p), v16_set(cap)))));
 	/* lanes that are not in the range take a score that is */
 	some = v16_set(s[lo]);
@@ -287,7 +287,7 @@ static bool soften(float *s, size_t lo, size_t hi, float cap, float *largest)
 	m = v16_largest(max) + 0.0f;	/* -0 becomes +0 */
 	*largest = m;
 	/* a sum that is not finite leaves NaN, which no comparison holds for */
-	return v16_all(v16_le(v16_set(LINNET_EXP_MIN),
+	return v16_all(v16_le(v16_set(LINNET_EXP2_MIN),
 			      v16_add(v16_sub(min, v16_set(m)), v16_sub(all, all))));
 }
 
@@ -298,7 +298,7 @@ V16_INLINE float exp_of_scores(float *s, size_t lo, size_t hi, float max, const 
 
 	for (size_t p = lo / TILE * TILE; p < hi; p += TILE) {
 		v16 x = v16_sub(v16_load(s + p), v16_set(max));
-		v16 e = calm ? v16_exp_of_small(x) : v16_exp_of_negative(x);
+		v16 e = calm ? v16_exp2_of_small(x) : v16_exp2_of_negative(x);
 
 		if (p < lo || p + TILE > hi)
 			e = v16_select(tile_range(p, lo, hi), e, v16_zero());
@@ -648,6 +648,8 @@ static void page_scores(const struct linnet_attn_query *q, const struct linnet_a
 	bool quantized = is_quantized(q->type);
 	size_t tile_bytes = TILE * row_bytes_of(q->type, q->dk);
 	size_t stride = query_stride(q->type, q->dk);
+	/* to base 2, unless they have to be made soft before */
+	const float scale = q->softcap ? q->scale : q->scale * LINNET_LOG2_E;
 	void (*const group)(float *, const uint8_t *, size_t, const uint8_t *, const uint8_t *,
 			    float, uint32_t) =
 		q->type == LINNET_TYPE_Q8_0 ? group_q8_0 :
@@ -667,7 +669,7 @@ static void page_scores(const struct linnet_attn_query *q, const struct linnet_a
 			see = sight_of(p, i, n);
 			if (see.lo >= (t + GROUP) * TILE || see.hi <= t * TILE)
 				continue;
-			group(s, buf, q->dk, k, next, q->scale, n);
+			group(s, buf, q->dk, k, next, scale, n);
 			next = k;	/* what is ahead is on its way */
 		}
 	}
@@ -826,8 +828,8 @@ static void combine(struct linnet_attn_state *acc, float *acc_out,
 		return;
 	}
 	max = part->max > acc->max ? part->max : acc->max;
-	a = linnet_expf(acc->max - max);
-	b = linnet_expf(part->max - max);
+	a = linnet_exp2f(acc->max - max);
+	b = linnet_exp2f(part->max - max);
 	acc->max = max;
 	acc->sum = __builtin_fmaf(acc->sum, a, part->sum * b);
 	for (; d + 16 <= dv; d += 16)

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* exp and tanh of ref/math.h in sixteen lanes: the same operations, the same bits. */
+/* exp, exp2 and tanh of ref/math.h in sixteen lanes: the same operations, the same bits. */
 #ifndef LINNET_KERNELS_LANES_MATH_H
 #define LINNET_KERNELS_LANES_MATH_H
 
 #include "kernels/ref/math.h"
 
-/* For LINNET_EXP_MIN <= x <= 0; of other x it is anything. */
-V16_INLINE v16 v16_exp_of_small(v16 x)
+/* For x <= 0 or NaN. */
+V16_INLINE v16 v16_exp_of_negative(v16 x)
 {
 	v16 t = v16_fma(x, v16_set(LINNET_LOG2_E), v16_set(LINNET_ROUND));
 	v16 n = v16_sub(t, v16_set(LINNET_ROUND));
@@ -19,14 +19,7 @@ V16_INLINE v16 v16_exp_of_small(v16 x)
 	p = v16_fma(p, r, v16_set(LINNET_EXP_C2));
 	p = v16_fma(p, r, v16_set(1));
 	p = v16_fma(p, r, v16_set(1));
-	return v16_add_exponent(p, t);
-}
-
-/* For x <= 0 or NaN. */
-V16_INLINE v16 v16_exp_of_negative(v16 x)
-{
-	v16 p = v16_exp_of_small(x);
-
+	p = v16_add_exponent(p, t);
 	p = v16_select(v16_lt(x, v16_set(LINNET_EXP_MIN)), v16_zero(), p);
 	return v16_select(v16_nan(x), x, p);
 }
@@ -35,6 +28,29 @@ V16_INLINE v16 v16_exp(v16 x)
 {
 	return v16_select(v16_lt(v16_set(LINNET_EXP_MAX), x), v16_set(INFINITY),
 			  v16_exp_of_negative(x));
+}
+
+/* For LINNET_EXP2_MIN <= x <= 0; of other x it is anything. */
+V16_INLINE v16 v16_exp2_of_small(v16 x)
+{
+	v16 t = v16_add(x, v16_set(LINNET_ROUND));
+	v16 r = v16_sub(x, v16_sub(t, v16_set(LINNET_ROUND))), p;
+
+	p = v16_fma(v16_set(LINNET_EXP2_C5), r, v16_set(LINNET_EXP2_C4));
+	p = v16_fma(p, r, v16_set(LINNET_EXP2_C3));
+	p = v16_fma(p, r, v16_set(LINNET_EXP2_C2));
+	p = v16_fma(p, r, v16_set(LINNET_EXP2_C1));
+	p = v16_fma(p, r, v16_set(1));
+	return v16_add_exponent(p, t);
+}
+
+/* For x <= 0 or NaN. */
+V16_INLINE v16 v16_exp2_of_negative(v16 x)
+{
+	v16 p = v16_exp2_of_small(x);
+
+	p = v16_select(v16_lt(x, v16_set(LINNET_EXP2_MIN)), v16_zero(), p);
+	return v16_select(v16_nan(x), x, p);
 }
 
 V16_INLINE v16 v16_tanh(v16 x)

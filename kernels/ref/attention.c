@@ -193,15 +193,17 @@ static void page(const struct linnet_attn_query *q, const struct linnet_attn_pag
 				  dot_quantized(buf, q->type, p->k, q->dk, j) :
 				  dot_floats(buf, q->type, p->k, q->dk, j);
 
-			s *= q->scale;
 			if (q->softcap)
-				s = q->softcap * linnet_tanhf(s / q->softcap);
+				s = q->softcap * LINNET_LOG2_E *
+				    linnet_tanhf(s * q->scale / q->softcap);
+			else
+				s *= q->scale * LINNET_LOG2_E;
 			score[j] = s;
 			max = s > max ? s : max;
 		}
 		max += 0.0f;	/* -0 becomes +0 */
 		for (size_t j = p->lo[i]; j < p->hi[i]; j++) {
-			score[j] = linnet_expf(score[j] - max);
+			score[j] = linnet_exp2f(score[j] - max);
 			sum[j % 16] += score[j];
 			for (uint32_t d = 0; d < q->dv && !is_quantized(q->type); d++)
 				out[d] = fmaf(score[j], load_float(q->type, p->v, j * q->dv + d),
@@ -231,8 +233,8 @@ static void combine(struct linnet_attn_state *acc, float *acc_out,
 		return;
 	}
 	max = part->max > acc->max ? part->max : acc->max;
-	a = linnet_expf(acc->max - max);
-	b = linnet_expf(part->max - max);
+	a = linnet_exp2f(acc->max - max);
+	b = linnet_exp2f(part->max - max);
 	acc->max = max;
 	acc->sum = fmaf(acc->sum, a, part->sum * b);
 	for (size_t d = 0; d < dv; d++)

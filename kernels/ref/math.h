@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * exp and tanh as every implementation computes them. They are built of fused
+ * exp, exp2 and tanh as every implementation computes them. They are built of fused
  * multiply-add, +, /, selects and integer operations on the bits alone, so that
  * vectors of any width give the same result in every lane.
  *
  *	exp	at most 1 ulp off; a result below 2^-126 is 0 (none is subnormal),
  *		one above the largest float is infinite
+ *	exp2	of x <= 0: at most 2 ulp off; a result below 2^-126 is 0, that of 0 is 1
  *	tanh	at most 2 ulp off
  *
- * Both keep NaN.
+ * All keep NaN.
  */
 #ifndef LINNET_KERNELS_REF_MATH_H
 #define LINNET_KERNELS_REF_MATH_H
@@ -32,6 +33,15 @@
 #define LINNET_EXP_C4		0x1.5558f2p-5f
 #define LINNET_EXP_C5		0x1.1239e2p-7f
 #define LINNET_EXP_C6		0x1.6a2434p-10f
+
+/* exp2(x) is a normal float for x in [min, 0]. */
+#define LINNET_EXP2_MIN		-126.0f
+/* exp2(r) = 1 + r (C1 + C2 r + ...) for |r| <= 1/2; minimax, 1e-7 */
+#define LINNET_EXP2_C1		0x1.62e42ap-1f
+#define LINNET_EXP2_C2		0x1.ebf9c2p-3f
+#define LINNET_EXP2_C3		0x1.c6b6d8p-5f
+#define LINNET_EXP2_C4		0x1.3ce8acp-7f
+#define LINNET_EXP2_C5		0x1.5bda3cp-10f
 
 /* tanh(x) = x + x^3 (C3 + C5 x^2 + ...) for |x| <= TANH_SMALL; minimax, 5e-9 */
 #define LINNET_TANH_SMALL	0.625f
@@ -71,6 +81,34 @@ static inline float linnet_expf(float x)
 	p = fmaf(p, r, 1);
 
 	/* times 2^n: both ends of [min, max] leave a normal exponent */
+	memcpy(&k, &t, sizeof(k));
+	memcpy(&bits, &p, sizeof(bits));
+	bits += k << 23;
+	memcpy(&p, &bits, sizeof(p));
+	return p;
+}
+
+/* For x <= 0 or NaN. */
+static inline float linnet_exp2f(float x)
+{
+	float t, r, p;
+	uint32_t k, bits;
+
+	if (x != x)
+		return x;
+	if (x < LINNET_EXP2_MIN)
+		return 0;
+
+	/* x = n + r, without rounding */
+	t = x + LINNET_ROUND;
+	r = x - (t - LINNET_ROUND);
+
+	p = fmaf(LINNET_EXP2_C5, r, LINNET_EXP2_C4);
+	p = fmaf(p, r, LINNET_EXP2_C3);
+	p = fmaf(p, r, LINNET_EXP2_C2);
+	p = fmaf(p, r, LINNET_EXP2_C1);
+	p = fmaf(p, r, 1);
+
 	memcpy(&k, &t, sizeof(k));
 	memcpy(&bits, &p, sizeof(bits));
 	bits += k << 23;

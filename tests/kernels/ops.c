@@ -99,7 +99,7 @@ static float row_param(enum row_op op)
 
 static void test_math(void)
 {
-	double worst_exp = 0, worst_tanh = 0;
+	double worst_exp = 0, worst_exp2 = 0, worst_tanh = 0;
 	bool ends = true;
 
 	for (uint64_t u = 0; u < 1ull << 32; u += 509) {
@@ -111,6 +111,15 @@ static void test_math(void)
 		exact = tanhl(x);
 		worst_tanh = fmax(worst_tanh, (double)fabsl(linnet_tanhf(x) - exact) /
 					      ulp_of((double)exact));
+		if (x <= 0) {
+			y = linnet_exp2f(x);
+			exact = exp2l(x);
+			if (exact < 0x1p-126L)
+				ends &= y == 0;
+			else
+				worst_exp2 = fmax(worst_exp2, (double)fabsl(y - exact) /
+							      ulp_of((double)exact));
+		}
 		y = linnet_expf(x);
 		exact = expl(x);
 		if (exact < 0x1p-126L)
@@ -122,12 +131,16 @@ static void test_math(void)
 						    ulp_of((double)exact));
 	}
 	test_ok(worst_exp <= 1, "exp: %.3f ulp at most, bound 1", worst_exp);
+	test_ok(worst_exp2 <= 2, "exp2: %.3f ulp at most, bound 2", worst_exp2);
 	test_ok(worst_tanh <= 2, "tanh: %.3f ulp at most, bound 2", worst_tanh);
-	test_ok(ends, "exp: 0 below 2^-126, infinite above the largest float");
+	test_ok(ends, "exp, exp2: 0 below 2^-126, infinite above the largest float");
 	test_ok(linnet_expf(-INFINITY) == 0 && linnet_expf(INFINITY) == INFINITY &&
 		isnan(linnet_expf(NAN)) && linnet_expf(-0.0f) == 1 &&
 		linnet_expf(LINNET_EXP_MIN) >= 0x1p-126f &&
 		isfinite(linnet_expf(LINNET_EXP_MAX)), "exp: the ends of its range");
+	test_ok(linnet_exp2f(-INFINITY) == 0 && isnan(linnet_exp2f(NAN)) &&
+		linnet_exp2f(0) == 1 && linnet_exp2f(-0.0f) == 1 &&
+		linnet_exp2f(LINNET_EXP2_MIN) == 0x1p-126f, "exp2: the ends of its range");
 	test_ok(linnet_tanhf(INFINITY) == 1 && linnet_tanhf(-INFINITY) == -1 &&
 		isnan(linnet_tanhf(NAN)) && signbit(linnet_tanhf(-0.0f)) &&
 		linnet_tanhf(0x1p-149f) == 0x1p-149f, "tanh: the ends of its range");
