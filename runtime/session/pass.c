@@ -40,9 +40,9 @@
 
 /*
  * Threads that compute and a disk that writes to the same memory are in each other's way.
- * Where passes wait for the disk for a good part of their time, gentle jobs read weights at the rate of
- * one thread instead of all, and the disk's rate is higher for it. Short passes only: others
- * have more to compute for each byte.
+ * Where passes wait for the disk for a good part of their time, gentle jobs read weights at
+ * the rate of one thread instead of all, and the disk's rate is higher for it. Short passes
+ * only: others have more to compute for each byte.
  */
 #define STARVED_PASSES 3
 /* A gentle pass that waits for less than this part of its time has little left to spare. */

@@ -60,7 +60,7 @@ static struct speed measure(const struct linnet_model *m, const struct linnet_pl
 	double compute, read;
 
 	s.memory = probe_memory(info.n_threads, bytes);
-	s.disk = probe_disk(args->path);
+	s.disk = probe_disk(args->path, mem->ring < bytes ? mem->ring : bytes);
 	if (args->read_bandwidth && (double)args->read_bandwidth < s.disk)
 		s.disk = (double)args->read_bandwidth;
 	if (s.memory == 0 || (reads && s.disk == 0))

@@ -20,8 +20,8 @@ struct reader {
 	pthread_t thread;
 	int fd;
 	uint64_t file_bytes, start_ns;
-	unsigned index;
-	char *buf;
+	unsigned index, n_slots;
+	char *buf;			/* slots of a request; every READERS-th is this one's */
 	uint64_t done;
 };
 
@@ -33,7 +33,7 @@ static void *read_main(void *arg)
 	/* spread over the file, so that no cache of the last bytes helps */
 	for (uint64_t i = r->index; now_ns() - r->start_ns < DISK_NS; i += READERS) {
 		uint64_t at = requests ? i * 7 % requests * REQUEST : 0;
-		ssize_t n = pread(r->fd, r->buf, REQUEST, (off_t)at);
+		ssize_t n = pread(r->fd, r->buf + i % r->n_slots * REQUEST, REQUEST, (off_t)at);
 
 		if (n <= 0)
 			break;
@@ -44,8 +44,10 @@ static void *read_main(void *arg)
 	return NULL;
 }
 
-double probe_disk(const char *path)
+double probe_disk(const char *path, uint64_t bytes)
 {
+	const unsigned turns = bytes / REQUEST / READERS > 1 ? bytes / REQUEST / READERS : 1;
+	const size_t size = turns * READERS * REQUEST;
 	struct reader r[READERS] = { 0 };
 	uint64_t start, done = 0;
 	unsigned n = 0;
@@ -58,19 +60,22 @@ double probe_disk(const char *path)
 		fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
 		return 0;
-	buf = mmap(NULL, (READERS + 1) * REQUEST, PROT_READ | PROT_WRITE,
-		   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	buf = mmap(NULL, size + REQUEST, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1,
+		   0);
 	if (buf == MAP_FAILED || fstat(fd, &st)) {
 		close(fd);
 		return 0;
 	}
-	madvise(buf, (READERS + 1) * REQUEST, MADV_HUGEPAGE);
+	madvise(buf, size + REQUEST, MADV_HUGEPAGE);
+	for (size_t i = 0; i < size + REQUEST; i += 4096)
+		buf[i] = 1;
 	start = now_ns();
 	for (; n < READERS; n++) {
 		r[n] = (struct reader){
 			.fd = fd, .file_bytes = (uint64_t)st.st_size, .start_ns = start, .index = n,
+			.n_slots = turns * READERS,
 		};
-		r[n].buf = buf + (-(uintptr_t)buf & (REQUEST - 1)) + n * REQUEST;
+		r[n].buf = buf + (-(uintptr_t)buf & (REQUEST - 1));
 		if (pthread_create(&r[n].thread, NULL, read_main, &r[n]))
 			break;
 	}
@@ -79,7 +84,7 @@ double probe_disk(const char *path)
 		done += r[i].done;
 	}
 	start = now_ns() - start;
-	munmap(buf, (READERS + 1) * REQUEST);
+	munmap(buf, size + REQUEST);
 	close(fd);
 	return (double)done / ((double)start / 1e9);
 }
