@@ -13,8 +13,8 @@
  * when softcap is not zero, over p in [lo, hi); other positions of the page count for
  * nothing, whatever their bytes.
  * max is the largest score (a zero counts as +0; NaN is passed over).
- * e_p = exp2(score_p - max), see ref/math.h; sum = the e_p in 16 chains by p mod 16, reduced like the
- * F32 order of kernels.h. So sum >= 1, or NaN when a score is NaN or max infinite.
+ * e_p = exp2(score_p - max), see ref/math.h; sum = the e_p in 16 chains by p mod 16, reduced
+ * like the F32 order of kernels.h. So sum >= 1, or NaN when a score is NaN or max infinite.
  *
  * F16, F32:
  *       dot = fma(q[d], k_p[d], dot) over d in order, from 0;
