@@ -12,7 +12,7 @@
  * the instruction set: every implementation gives the bits that ref gives. So all
  * use fused multiply-add where ref does and nowhere else (the tree is compiled
  * with -ffp-contract=off), the orders below, and the polynomials of ref/math.h for
- * exp and tanh. NaN payloads are the one exception.
+ * exp, exp2 and tanh. NaN payloads are the one exception.
  *
  * Activations are quantized for integer products, by the weights' type:
  *   LINNET_ACT_F32   none               F32, F16, BF16 weights
