@@ -22,8 +22,9 @@
 # where resident is what linnet's plan keeps for as many positions. As a machine's speed
 # drifts, the time in memory is measured before each ratio and the disk's rate after it.
 # Every row is the mean of three times TOKENS tokens, after one that is not counted: the
-# first pass reads what is resident. Writes memory-limit.svg. Needs root.
+# first pass reads what is resident. Writes memory-limit.svg where it is called. Needs root.
 set -eu
+picture=$PWD/memory-limit.svg
 cd "$(dirname "$0")/../.."
 
 linnet=${LINNET_BUILD:-$PWD/build}/linnet
@@ -65,7 +66,7 @@ fi
 sync
 bytes=$(stat -c %s "$model")
 
-# inside LIMIT COMMAND...: run it in the group with a cold cache; leaves $tmp/out,
+# inside LIMIT COMMAND...: run it in the group with a cold cache; leaves $tmp/out, $tmp/err,
 # $tmp/time and sets status, peak_bytes and oom
 inside()
 {
@@ -81,8 +82,8 @@ os.posix_fadvise(f, 0, 0, os.POSIX_FADV_DONTNEED)" "$model"
 	sh -c 'echo $$ >"$0/cgroup.procs"; shift 0; exec "$@"' "$group" \
 		"$python" -c '
 import json, resource, subprocess, sys
-out = open(sys.argv[1], "w")
-p = subprocess.Popen(sys.argv[3:], stdout=out, stderr=subprocess.DEVNULL)
+out, err = open(sys.argv[1], "w"), open(sys.argv[2], "w")
+p = subprocess.Popen(sys.argv[4:], stdout=out, stderr=err)
 try:
     code = p.wait(timeout=1800)
 except subprocess.TimeoutExpired:
@@ -91,7 +92,7 @@ except subprocess.TimeoutExpired:
 u = resource.getrusage(resource.RUSAGE_CHILDREN)
 json.dump({"code": code, "majflt": u.ru_majflt, "inblock": u.ru_inblock * 512,
            "rss": u.ru_maxrss * 1024},
-          open(sys.argv[2], "w"))' "$tmp/out" "$tmp/time" "$@" || status=$?
+          open(sys.argv[3], "w"))' "$tmp/out" "$tmp/err" "$tmp/time" "$@" || status=$?
 	peak_bytes=$(cat "$group/$peak" 2>/dev/null || echo 0)
 	oom=0
 	if [ -f "$group/memory.events" ]; then
@@ -126,10 +127,10 @@ print(json.load(open(sys.argv[1]))["code"])' "$tmp/time")" != 0 ]; then
 # row WHO RATIO LIMIT: append what was measured to the results
 row()
 {
-	"$python" - "$tmp/results" "$1" "$2" "$3" "$tmp/out" "$tmp/time" "$peak_bytes" "${oom:-0}" \
-		<<'PY'
+	"$python" - "$tmp/results" "$1" "$2" "$3" "$tmp/out" "$tmp/err" "$tmp/time" "$peak_bytes" \
+		"${oom:-0}" <<'PY'
 import json, sys
-results, who, ratio, limit, out, time, peak, oom = sys.argv[1:]
+results, who, ratio, limit, out, err, time, peak, oom = sys.argv[1:]
 r = dict(who=who, ratio=float(ratio), limit=int(limit), peak=int(peak), oom=int(oom), tps=0.0)
 try:
     r.update(json.load(open(time)))
@@ -138,7 +139,8 @@ except ValueError:
 try:
     r["tps"] = [t["avg_ts"] for t in json.load(open(out)) if t["n_gen"]][0]
 except (ValueError, LookupError):
-    pass
+    last = open(err).read().strip().splitlines()[-1:] or ["no message"]
+    print("%s at %s gave no figure: %s" % (who, ratio, last[0]), file=sys.stderr)
 with open(results, "a") as f:
     f.write(json.dumps(r) + "\n")
 PY
@@ -194,9 +196,9 @@ for r in $ratios; do
 	fi
 done
 
-"$python" - "$tmp" "$bytes" "$tokens" <<'PY'
+"$python" - "$tmp" "$bytes" "$tokens" "$picture" <<'PY'
 import json, sys
-tmp, size, tokens = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+tmp, size, tokens, picture = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
 rows = [json.loads(line) for line in open(tmp + "/results")]
 fit = {r["ratio"]: r["tps"] for r in rows if r["who"] == "fits"}
 print("%-10s %5s %9s %9s %9s %9s %9s %8s %9s %4s" % (
@@ -254,6 +256,6 @@ for i, (who, pts) in enumerate(points.items()):
     svg.append('<text x="%.1f" y="%.1f" fill="%s" text-anchor="end">%s</text>' %
                (w - 22, Y(pts[-1][1]) - 6, colour, who))
 svg.append("</svg>")
-open("memory-limit.svg", "w").write("\n".join(svg))
-print("picture: memory-limit.svg")
+open(picture, "w").write("\n".join(svg))
+print("picture:", picture)
 PY

@@ -150,4 +150,14 @@ expect 0 "plan of the larger model again" plan $args --json --no-probe --memory 
 least=$("$python" -c "import json; print(json.load(open('$out'))['least'])")
 expect 1 "run in less than the least" run $args -p "a" -n 1 --memory $((least - 1))
 check "run in less than the least: says so" grep -q "at least $least are needed" "$err"
+
+# a test of 4 positions needs no memory for the context that a plan has when none is asked for
+expect 0 "plan of 4 positions" plan -m "$model" -c 4 --json --no-probe --memory none
+least=$("$python" -c "import json; print(json.load(open('$out'))['least'])")
+expect 0 "bench in the least memory of 4 positions" \
+	bench -m "$model" -p 0 -n 4 -r 1 --memory "$least" -o json
+check "bench in the least memory: a result" "$python" -c "
+import json
+d = json.load(open('$out'))
+assert len(d) == 1 and d[0]['avg_ts'] > 0, d"
 done_testing

@@ -317,6 +317,9 @@ static int measure(struct bench *b, struct linnet_model *m, struct result *r, bo
 	if (status)
 		goto out;
 	status = TOOL_FAILED;
+	/* only now: what stays in memory depends on the session */
+	if (linnet_model_load(m, NULL, NULL, &err))
+		goto err_message;
 	strftime(r->time, sizeof(r->time), "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&now, &utc));
 	if (!b->no_warmup) {
 		ret = once(s, r, ids, r->n_gen ? 1 : 0, &ignored, &err);
@@ -369,17 +372,12 @@ static int run_tests(struct bench *b, const struct opt_list *threads, const stru
 	const struct opt_list *kinds[] = { prompts, gens };
 	double *ns = tool_alloc((size_t)b->reps * sizeof(*ns));
 	struct linnet_model *m = NULL;
-	struct linnet_error err = { 0 };
 	bool first = true;
 	int status = TOOL_OK;
 
 	for (size_t t = 0; t < threads->n && !status; t++) {
 		b->margs.threads = threads->v[t];
 		status = model_open(&m, &b->margs, false);
-		if (!status && linnet_model_load(m, NULL, NULL, &err)) {
-			tool_error("%s", err.message);
-			status = TOOL_FAILED;
-		}
 		for (size_t d = 0; d < depths->n && !status; d++) {
 			for (size_t k = 0; k < 2 && !status; k++) {
 				/* a prompt is one sequence's */
