@@ -55,10 +55,21 @@
 #define LINNET_GELU_A		1.5957691216f
 #define LINNET_GELU_B		0.044715f
 
+/* p * 2^n, where t is n + LINNET_ROUND: n is in its lowest bits. */
+static inline float linnet_add_exponent(float p, float t)
+{
+	uint32_t k, bits;
+
+	memcpy(&k, &t, sizeof(k));
+	memcpy(&bits, &p, sizeof(bits));
+	bits += k << 23;
+	memcpy(&p, &bits, sizeof(p));
+	return p;
+}
+
 static inline float linnet_expf(float x)
 {
 	float t, n, r, p;
-	uint32_t k, bits;
 
 	if (x != x)
 		return x;
@@ -80,19 +91,14 @@ static inline float linnet_expf(float x)
 	p = fmaf(p, r, 1);
 	p = fmaf(p, r, 1);
 
-	/* times 2^n: both ends of [min, max] leave a normal exponent */
-	memcpy(&k, &t, sizeof(k));
-	memcpy(&bits, &p, sizeof(bits));
-	bits += k << 23;
-	memcpy(&p, &bits, sizeof(p));
-	return p;
+	/* both ends of [min, max] leave a normal exponent */
+	return linnet_add_exponent(p, t);
 }
 
 /* For x <= 0 or NaN. */
 static inline float linnet_exp2f(float x)
 {
 	float t, r, p;
-	uint32_t k, bits;
 
 	if (x != x)
 		return x;
@@ -109,11 +115,7 @@ static inline float linnet_exp2f(float x)
 	p = fmaf(p, r, LINNET_EXP2_C1);
 	p = fmaf(p, r, 1);
 
-	memcpy(&k, &t, sizeof(k));
-	memcpy(&bits, &p, sizeof(bits));
-	bits += k << 23;
-	memcpy(&p, &bits, sizeof(p));
-	return p;
+	return linnet_add_exponent(p, t);
 }
 
 static inline float linnet_tanhf(float x)

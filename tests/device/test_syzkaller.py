@@ -1,3 +1,4 @@
+#!/usr/bin/python3
 # SPDX-License-Identifier: MIT
 """tests/syzkaller/dev_linnet_accel.txt says of uapi/drm/linnet_accel.h what is true and leaves
 nothing out: every ioctl, io_uring command, structure, field and constant that user space gives.

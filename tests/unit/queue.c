@@ -535,14 +535,45 @@ static void test_backend(bool uring)
 
 /* --------------------------------------------------- what a kernel rarely does */
 
-/* The threads' reads go wrong in every way. */
+/* How requests of the threads go wrong, and what comes of it. */
+struct wrong {
+	const char *name;
+	int result;
+	int least, most;	/* calls */
+};
+
+static void go_wrong(int m, const struct wrong *w, struct linnet_read r)
+{
+	const char *kind = r.write ? "writes" : "reads";
+	/* bytes that come one by one do come; blocks do not */
+	const bool slow = m == ONE_BYTE && r.align == 1;
+	const size_t bytes = slow ? 300 : r.bytes;
+	const int want = slow ? 0 : w->result;
+	const uint64_t offset = r.offset;
+	const char *buf = r.buf;
+	struct linnet_queue *q = queue(false, 4);
+	uint64_t retries;
+	bool good;
+	int ret;
+
+	r.bytes = r.need = bytes;
+	calls = 0;
+	mode = m;
+	ret = read_one(q, &r);
+	mode = PLAIN;
+	retries = linnet_queue_retries(q);
+	good = r.write ? has(r.fd, offset, bytes) : !memcmp(buf, content + offset, bytes);
+	test_ok(ret == want && (ret || good) && calls >= w->least && calls <= w->most,
+		"threads: %s %s, alignment %zu: %d after %d calls", w->name, kind, r.align, ret,
+		calls);
+	test_ok(retries == (uint64_t)calls - 1, "threads: %s %s: %d retries counted", w->name,
+		kind, (int)retries);
+	linnet_queue_destroy(q);
+}
+
 static void test_bad_reads(void)
 {
-	static const struct {
-		const char *name;
-		int result;
-		int least, most;	/* calls */
-	} modes[] = {
+	static const struct wrong modes[] = {
 		[PLAIN] = { "plain", 0, 1, 1 },
 		[SHORT] = { "short", 0, 3, 2000 },
 		[INTERRUPTED] = { "interrupted", 0, 3, 3 },
@@ -558,48 +589,20 @@ static void test_bad_reads(void)
 	int fd = open_content(0);
 	char *buf = blocks(n);
 
-	for (int m = PLAIN; m <= INVALID; m++) {
+	for (int m = PLAIN; m <= INVALID; m++)
 		for (size_t align = 1; align <= BLOCK; align *= BLOCK) {
-			/* bytes that come one by one do come; blocks do not */
-			const bool slow = m == ONE_BYTE && align == 1;
-			const size_t bytes = slow ? 300 : n;
-			const int want = slow ? 0 : modes[m].result;
-			struct linnet_queue *q = queue(false, 4);
-			struct linnet_read r = {
-				.fd = fd, .buf = buf, .offset = 8192, .bytes = bytes, .need = bytes,
-				.align = align,
-			};
-			uint64_t retries;
-			int ret;
-
 			memset(buf, 0, n);
-			calls = 0;
-			mode = m;
-			ret = read_one(q, &r);
-			mode = PLAIN;
-			retries = linnet_queue_retries(q);
-			test_ok(ret == want && (ret || !memcmp(buf, content + 8192, bytes)) &&
-				calls >= modes[m].least && calls <= modes[m].most,
-				"threads: %s reads, alignment %zu: %d after %d calls",
-				modes[m].name, align, ret, calls);
-			test_ok(retries == (uint64_t)calls - 1,
-				"threads: %s reads: %d retries counted", modes[m].name,
-				(int)retries);
-			linnet_queue_destroy(q);
+			go_wrong(m, &modes[m], (struct linnet_read){
+				.fd = fd, .buf = buf, .offset = 8192, .bytes = n, .align = align,
+			});
 		}
-	}
 	free(buf);
 	close(fd);
 }
 
-/* And so do their writes. */
 static void test_bad_writes(void)
 {
-	static const struct {
-		const char *name;
-		int result;
-		int least, most;	/* calls */
-	} modes[] = {
+	static const struct wrong modes[] = {
 		[PLAIN] = { "plain", 0, 1, 1 },
 		[SHORT] = { "short", 0, 3, 2000 },
 		[INTERRUPTED] = { "interrupted", 0, 3, 3 },
@@ -614,37 +617,18 @@ static void test_bad_writes(void)
 		[NOTHING] = { "empty", -EIO, 2, 1000 },
 	};
 
-	for (int m = PLAIN; m <= NOTHING; m++) {
+	for (int m = PLAIN; m <= NOTHING; m++)
 		for (size_t align = 1; align <= BLOCK; align *= BLOCK) {
-			/* bytes that go one by one do go; blocks do not */
-			const bool slow = m == ONE_BYTE && align == 1;
-			const size_t bytes = slow ? 300 : 75 * BLOCK;
-			const int want = slow ? 0 : modes[m].result;
-			struct linnet_queue *q = queue(false, 4);
-			int fd = open_empty(), ret;
-			struct linnet_read r = write_of(fd, 2 * BLOCK, bytes);
-			uint64_t retries;
+			int fd = open_empty();
+			struct linnet_read r = write_of(fd, 2 * BLOCK, 75 * BLOCK);
 
 			r.align = align;
-			calls = 0;
-			mode = m;
-			ret = read_one(q, &r);
-			mode = PLAIN;
-			retries = linnet_queue_retries(q);
-			test_ok(ret == want && (ret || has(fd, 2 * BLOCK, bytes)) &&
-				calls >= modes[m].least && calls <= modes[m].most,
-				"threads: %s writes, alignment %zu: %d after %d calls",
-				modes[m].name, align, ret, calls);
-			test_ok(retries == (uint64_t)calls - 1,
-				"threads: %s writes: %d retries counted", modes[m].name,
-				(int)retries);
+			go_wrong(m, &modes[m], r);
 			if (m == FULL)
 				test_ok(has(fd, 2 * BLOCK, 5 * BLOCK),
 					"threads: what had room is there");
-			linnet_queue_destroy(q);
 			close(fd);
 		}
-	}
 }
 
 static double seconds(void)
