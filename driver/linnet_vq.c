@@ -30,18 +30,6 @@
 #include "linnet_drv.h"
 #include "linnet_job.h"
 
-static_assert(sizeof(struct virtio_linnet_config) == 56);
-static_assert(sizeof(struct virtio_linnet_head) == 16);
-static_assert(sizeof(struct virtio_linnet_response) == 16);
-static_assert(sizeof(struct virtio_linnet_ctx_create) == 24);
-static_assert(sizeof(struct virtio_linnet_entry) == 16);
-static_assert(sizeof(struct virtio_linnet_resource_attach) == 32);
-static_assert(sizeof(struct virtio_linnet_resource_add) == 24);
-static_assert(sizeof(struct virtio_linnet_stream_create) == 24);
-static_assert(sizeof(struct virtio_linnet_job_cancel) == 24);
-static_assert(sizeof(struct virtio_linnet_binding) == 24);
-static_assert(sizeof(struct virtio_linnet_submit) == 56);
-static_assert(sizeof(struct virtio_linnet_done) == 16);
 static_assert(VIRTIO_LINNET_MAX_PARAMS == LINNET_MAX_PARAMS);
 static_assert(VIRTIO_LINNET_MAX_BINDINGS == LINNET_MAX_SLOTS);
 static_assert(VIRTIO_LINNET_MAX_BINDINGS == DRM_LINNET_MAX_BINDINGS);

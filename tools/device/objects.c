@@ -11,19 +11,6 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#define SIZE(type, bytes) _Static_assert(sizeof(struct type) == (bytes), #type)
-SIZE(virtio_linnet_config, 56);
-SIZE(virtio_linnet_head, 16);
-SIZE(virtio_linnet_response, 16);
-SIZE(virtio_linnet_ctx_create, 24);
-SIZE(virtio_linnet_entry, 16);
-SIZE(virtio_linnet_resource_attach, 32);
-SIZE(virtio_linnet_resource_add, 24);
-SIZE(virtio_linnet_stream_create, 24);
-SIZE(virtio_linnet_job_cancel, 24);
-SIZE(virtio_linnet_binding, 24);
-SIZE(virtio_linnet_submit, 56);
-SIZE(virtio_linnet_done, 16);
 _Static_assert(VIRTIO_LINNET_MAX_PARAMS == LINNET_MAX_PARAMS, "parameters");
 _Static_assert(VIRTIO_LINNET_MAX_BINDINGS == LINNET_MAX_SLOTS, "slots");
 

@@ -266,4 +266,25 @@ struct virtio_linnet_done {
 	__le64 ns;
 };
 
+/* Driver and device are built by different compilers, and must agree on every byte. */
+#if defined(__cplusplus)
+#define VIRTIO_LINNET_SIZE(type, bytes) \
+	static_assert(sizeof(struct virtio_linnet_##type) == (bytes), #type)
+#else
+#define VIRTIO_LINNET_SIZE(type, bytes) \
+	_Static_assert(sizeof(struct virtio_linnet_##type) == (bytes), #type)
+#endif
+VIRTIO_LINNET_SIZE(config, 56);
+VIRTIO_LINNET_SIZE(head, 16);
+VIRTIO_LINNET_SIZE(response, 16);
+VIRTIO_LINNET_SIZE(ctx_create, 24);
+VIRTIO_LINNET_SIZE(entry, 16);
+VIRTIO_LINNET_SIZE(resource_attach, 32);
+VIRTIO_LINNET_SIZE(resource_add, 24);
+VIRTIO_LINNET_SIZE(stream_create, 24);
+VIRTIO_LINNET_SIZE(job_cancel, 24);
+VIRTIO_LINNET_SIZE(binding, 24);
+VIRTIO_LINNET_SIZE(submit, 56);
+VIRTIO_LINNET_SIZE(done, 16);
+
 #endif /* _UAPI_LINUX_VIRTIO_LINNET_H */
