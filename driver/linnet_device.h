@@ -35,10 +35,10 @@ struct linnet_stream;
  *
  * Three kinds of functions:
  *
- * *control* functions (ctx_create to stream_destroy, job_init, job_fini) run in
+ * *control* functions (ctx_create to stream_destroy, and job_init) run in
  * process context, may sleep, may allocate with GFP_KERNEL, and are synchronous: when
  * they return, the device has answered. The core calls those of one context one after
- * the other; those of different contexts and job_init/job_fini run concurrently.
+ * the other; those of different contexts and job_init run concurrently.
  *
  * *signalling* functions (job_queue, job_cancel, ctx_reset, reset) are on the way to
  * the signal of a fence: they allocate nothing (not even with GFP_NOWAIT and a
@@ -106,9 +106,9 @@ struct linnet_transport_ops {
 	int (*job_init)(struct linnet_device *ldev, struct linnet_job *job);
 
 	/**
-	 * @job_fini: process context, may free memory but not wait for anything;
-	 * optional. Undo @job_init. The job has ended or was never queued. This may
-	 * come after the context's @ctx_destroy.
+	 * @job_fini: any context, also with spinlocks held; optional. Undo @job_init.
+	 * The job has ended or was never queued. This may come after the context's
+	 * @ctx_destroy.
 	 */
 	void (*job_fini)(struct linnet_device *ldev, struct linnet_job *job);
 

@@ -67,8 +67,10 @@ static const struct dma_fence_ops linnet_fence_ops = {
 	.release = linnet_fence_release,
 };
 
-static void linnet_job_free(struct linnet_job *job)
+/* In any context, also with the queue locked. */
+static void linnet_job_release(struct kref *refs)
 {
+	struct linnet_job *job = container_of(refs, struct linnet_job, refs);
 	struct linnet_device *ldev = job->ctx->ldev;
 	struct linnet_ctx *ctx = job->ctx;
 	u32 i;
@@ -86,24 +88,6 @@ static void linnet_job_free(struct linnet_job *job)
 		kfree(container_of(job->fence, struct linnet_fence, base));
 	kfree(job);
 	linnet_ctx_put(ctx);
-}
-
-static void linnet_job_free_work(struct work_struct *work)
-{
-	linnet_job_free(container_of(work, struct linnet_job, free_work));
-}
-
-static void linnet_job_release(struct kref *refs)
-{
-	linnet_job_free(container_of(refs, struct linnet_job, refs));
-}
-
-static void linnet_job_release_atomic(struct kref *refs)
-{
-	struct linnet_job *job = container_of(refs, struct linnet_job, refs);
-
-	INIT_WORK(&job->free_work, linnet_job_free_work);
-	queue_work(linnet_wq, &job->free_work);
 }
 
 void linnet_job_put(struct linnet_job *job)
@@ -151,7 +135,7 @@ static void linnet_ctx_retire_locked(struct linnet_ctx *ctx)
 			linnet_uring_job_ended(cmd);
 		atomic64_inc(&ctx->owner->jobs);
 		linnet_ctx_release_room_locked(ctx);
-		kref_put(&job->refs, linnet_job_release_atomic);
+		linnet_job_put(job);
 	}
 }
 
@@ -333,30 +317,23 @@ static void linnet_job_unreserve(struct linnet_ctx *ctx)
  */
 static void *linnet_copy_array(const struct drm_linnet_array *array, size_t known)
 {
+	void *to __free(kfree) = NULL;
 	void __user *from = u64_to_user_ptr(array->ptr);
-	void *to;
 	int ret;
 	u32 i;
 
+	if (array->stride == known)
+		return memdup_array_user(from, array->count, known);
 	to = kmalloc_array(array->count, known, GFP_KERNEL_ACCOUNT);
 	if (!to)
 		return ERR_PTR(-ENOMEM);
-	if (array->stride == known) {
-		if (!copy_from_user(to, from, array->count * known))
-			return to;
-		ret = -EFAULT;
-		goto err;
-	}
 	for (i = 0; i < array->count; i++) {
 		ret = copy_struct_from_user(to + i * known, known, from + i * (u64)array->stride,
 					    array->stride);
 		if (ret)
-			goto err;
+			return ERR_PTR(ret);
 	}
-	return to;
-err:
-	kfree(to);
-	return ERR_PTR(ret);
+	return_ptr(to);
 }
 
 /* Find the stream and the attachments, and keep them. */

@@ -49,8 +49,6 @@ struct linnet_job {
 	struct drm_sched_job base;
 	/** @refs: one of the scheduler, of &linnet_ctx.jobs, and of @cmd. */
 	struct kref refs;
-	/** @free_work: frees the job where the last reference is dropped in an interrupt. */
-	struct work_struct free_work;
 	/** @id: unique on the device. */
 	u64 id;
 	/** @user_data: the submitter's own number. */
