@@ -123,18 +123,16 @@ static int linnet_ctx_usable(struct linnet_ctx *ctx)
 	return linnet_ctx_lost(ctx) ? -EIO : 0;
 }
 
-/* Undo linnet_attachment_map() and the pin. */
+/* Undo linnet_attachment_map(), however far it came, and the pin. */
 static void linnet_attachment_unmap(struct linnet_device *ldev, struct linnet_attachment *att)
 {
-	if (att->owned) {
+	if (att->sgt == &att->own) {
 		if (att->dma)
 			dma_unmap_sgtable(ldev->dma_dev, att->sgt, DMA_BIDIRECTIONAL, 0);
 		sg_free_table(att->sgt);
-		kfree(att->sgt);
 	}
 	att->sgt = NULL;
 	linnet_bo_unpin(att->bo);
-	drm_gem_object_put(&att->bo->base.base);
 	att->bo = NULL;
 }
 
@@ -160,38 +158,22 @@ static int linnet_attachment_map(struct linnet_device *ldev, struct linnet_attac
 	if (drm_gem_is_imported(obj)) {
 		att->sgt = att->bo->base.sgt;
 		att->dma = true;
-		return linnet_sgt_bounced(dev, att->sgt) ? -EOPNOTSUPP : 0;
-	}
-
-	att->sgt = kzalloc_obj(*att->sgt, GFP_KERNEL_ACCOUNT);
-	if (!att->sgt)
-		return -ENOMEM;
-	ret = sg_alloc_table_from_pages_segment(att->sgt, att->bo->base.pages,
-						obj->size >> PAGE_SHIFT, 0, obj->size,
-						dma_get_max_seg_size(dev), GFP_KERNEL_ACCOUNT);
-	if (ret)
-		goto err_free;
-	if (ldev->use_dma_api) {
-		ret = dma_map_sgtable(dev, att->sgt, DMA_BIDIRECTIONAL, 0);
+	} else {
+		ret = sg_alloc_table_from_pages_segment(&att->own, att->bo->base.pages,
+							obj->size >> PAGE_SHIFT, 0, obj->size,
+							dma_get_max_seg_size(dev),
+							GFP_KERNEL_ACCOUNT);
 		if (ret)
-			goto err_table;
-		att->dma = true;
-		if (linnet_sgt_bounced(dev, att->sgt)) {
-			ret = -EOPNOTSUPP;
-			goto err_unmap;
+			return ret;
+		att->sgt = &att->own;
+		if (ldev->use_dma_api) {
+			ret = dma_map_sgtable(dev, att->sgt, DMA_BIDIRECTIONAL, 0);
+			if (ret)
+				return ret;
+			att->dma = true;
 		}
 	}
-	att->owned = true;
-	return 0;
-
-err_unmap:
-	dma_unmap_sgtable(dev, att->sgt, DMA_BIDIRECTIONAL, 0);
-err_table:
-	sg_free_table(att->sgt);
-err_free:
-	kfree(att->sgt);
-	att->sgt = NULL;
-	return ret;
+	return att->dma && linnet_sgt_bounced(dev, att->sgt) ? -EOPNOTSUPP : 0;
 }
 
 /* Free an attachment that the device was kept from using by a reset. */
@@ -457,9 +439,12 @@ int linnet_ioctl_ctx_destroy(struct drm_device *drm, void *data, struct drm_file
 	return 0;
 }
 
-/* Give an object that is all set up to the device. */
+/*
+ * Give an object that is all set up to the device, and its number to *@id. User space can
+ * have it destroyed from then on.
+ */
 static int linnet_object_create(struct linnet_ctx *ctx, enum linnet_kind kind,
-				struct linnet_object *obj)
+				struct linnet_object *obj, u32 *id)
 {
 	struct linnet_attachment *att = container_of(obj, struct linnet_attachment, base);
 	struct linnet_stream *stream = container_of(obj, struct linnet_stream, base);
@@ -490,6 +475,7 @@ static int linnet_object_create(struct linnet_ctx *ctx, enum linnet_kind kind,
 	}
 	if (kind == LINNET_ATTACHMENT)
 		trace_linnet_bo_attach(ctx, att);
+	*id = obj->id;
 	xa_store(objects, obj->id, obj, GFP_KERNEL);
 out:
 	mutex_unlock(&ctx->lock);
@@ -524,43 +510,30 @@ static int linnet_object_remove(struct drm_file *file, u32 handle, enum linnet_k
 	return ret;
 }
 
-/* The buffer of @args, pinned and listed, for a context. Takes over the reference to @obj. */
+/* The buffer of @args, pinned and listed, for a context. */
 static int linnet_attachment_create(struct linnet_ctx *ctx, struct drm_gem_object *obj,
 				    struct drm_linnet_attach *args)
 {
+	struct linnet_attachment *att __free(kfree) = kzalloc_obj(*att, GFP_KERNEL_ACCOUNT);
 	struct linnet_device *ldev = ctx->ldev;
-	struct linnet_attachment *att;
-	int ret = -ENOMEM;
+	int ret;
 
-	att = kzalloc_obj(*att, GFP_KERNEL_ACCOUNT);
 	if (!att)
-		goto err_put;
+		return -ENOMEM;
 	kref_init(&att->base.refs);
 	att->bo = to_linnet_bo(obj);
 	att->size = obj->size;
 	att->read_only = args->flags & DRM_LINNET_ATTACH_READ_ONLY;
 	ret = linnet_bo_pin(att->bo);
 	if (ret)
-		goto err_free;
-	ret = linnet_attachment_map(ldev, att);
-	if (ret)
-		goto err_unpin;
-	ret = linnet_object_create(ctx, LINNET_ATTACHMENT, &att->base);
-	if (ret) {
-		/* With the pin and the reference. */
-		linnet_attachment_unmap(ldev, att);
-		kfree(att);
 		return ret;
-	}
-	args->attachment = att->base.id;
-	return 0;
-
-err_unpin:
-	linnet_bo_unpin(att->bo);
-err_free:
-	kfree(att);
-err_put:
-	drm_gem_object_put(obj);
+	ret = linnet_attachment_map(ldev, att);
+	if (!ret)
+		ret = linnet_object_create(ctx, LINNET_ATTACHMENT, &att->base, &args->attachment);
+	if (ret)
+		linnet_attachment_unmap(ldev, att);
+	else
+		retain_and_null_ptr(att);
 	return ret;
 }
 
@@ -569,7 +542,7 @@ int linnet_ioctl_attach(struct drm_device *drm, void *data, struct drm_file *fil
 	struct linnet_device *ldev = to_linnet_device(drm);
 	struct drm_linnet_attach *args = data;
 	struct linnet_ctx *ctx __free(linnet_ctx_put) = NULL;
-	struct drm_gem_object *obj;
+	struct drm_gem_object *obj __free(linnet_gem_put) = NULL;
 	int ret, idx;
 
 	if (args->flags & ~DRM_LINNET_ATTACH_READ_ONLY)
@@ -583,10 +556,8 @@ int linnet_ioctl_attach(struct drm_device *drm, void *data, struct drm_file *fil
 	obj = drm_gem_object_lookup(file, args->handle);
 	if (!obj)
 		return -ENOENT;
-	if (!drm_dev_enter(drm, &idx)) {
-		drm_gem_object_put(obj);
+	if (!drm_dev_enter(drm, &idx))
 		return -ENODEV;
-	}
 	ret = linnet_attachment_create(ctx, obj, args);
 	drm_dev_exit(idx);
 	return ret;
@@ -599,46 +570,13 @@ int linnet_ioctl_detach(struct drm_device *drm, void *data, struct drm_file *fil
 	return linnet_object_remove(file, args->ctx, LINNET_ATTACHMENT, args->attachment);
 }
 
-/* Copy a stream from user space and check its head. */
-static int linnet_stream_copy(struct linnet_device *ldev,
-			      const struct drm_linnet_stream_create *args,
-			      struct linnet_stream **out)
-{
-	struct linnet_stream *stream;
-	int ret;
-
-	if (args->size > ldev->info.max_stream_bytes)
-		return -E2BIG;
-	stream = kzalloc_obj(*stream, GFP_KERNEL_ACCOUNT);
-	if (!stream)
-		return -ENOMEM;
-	kref_init(&stream->base.refs);
-	stream->size = args->size;
-	stream->data = kvmalloc(args->size, GFP_KERNEL_ACCOUNT);
-	if (!stream->data) {
-		ret = -ENOMEM;
-		goto err;
-	}
-	if (copy_from_user(stream->data, u64_to_user_ptr(args->ptr), args->size)) {
-		ret = -EFAULT;
-		goto err;
-	}
-	ret = linnet_check_stream(stream->data, args->size, ldev->info.stream_magic, stream);
-	if (ret)
-		goto err;
-	*out = stream;
-	return 0;
-err:
-	kvfree(stream->data);
-	kfree(stream);
-	return ret;
-}
-
 int linnet_ioctl_stream_create(struct drm_device *drm, void *data, struct drm_file *file)
 {
+	struct linnet_device *ldev = to_linnet_device(drm);
 	struct drm_linnet_stream_create *args = data;
 	struct linnet_ctx *ctx __free(linnet_ctx_put) = NULL;
-	struct linnet_stream *stream;
+	struct linnet_stream *stream __free(kfree) = NULL;
+	void *copy __free(kvfree) = NULL;
 	int ret, idx;
 
 	if (args->flags || !args->size)
@@ -646,21 +584,29 @@ int linnet_ioctl_stream_create(struct drm_device *drm, void *data, struct drm_fi
 	ctx = linnet_ctx_lookup(file->driver_priv, args->ctx);
 	if (!ctx)
 		return -ENOENT;
-	ret = linnet_stream_copy(ctx->ldev, args, &stream);
+	if (args->size > ldev->info.max_stream_bytes)
+		return -E2BIG;
+	stream = kzalloc_obj(*stream, GFP_KERNEL_ACCOUNT);
+	copy = kvmalloc(args->size, GFP_KERNEL_ACCOUNT);
+	if (!stream || !copy)
+		return -ENOMEM;
+	if (copy_from_user(copy, u64_to_user_ptr(args->ptr), args->size))
+		return -EFAULT;
+	ret = linnet_check_stream(copy, args->size, ldev->info.stream_magic, stream);
 	if (ret)
 		return ret;
-	ret = -ENODEV;
-	if (drm_dev_enter(drm, &idx)) {
-		ret = linnet_object_create(ctx, LINNET_STREAM, &stream->base);
-		drm_dev_exit(idx);
+	kref_init(&stream->base.refs);
+	stream->size = args->size;
+	stream->data = copy;
+	if (!drm_dev_enter(drm, &idx))
+		return -ENODEV;
+	ret = linnet_object_create(ctx, LINNET_STREAM, &stream->base, &args->stream);
+	drm_dev_exit(idx);
+	if (!ret) {
+		retain_and_null_ptr(stream);
+		retain_and_null_ptr(copy);
 	}
-	if (ret) {
-		kvfree(stream->data);
-		kfree(stream);
-		return ret;
-	}
-	args->stream = stream->base.id;
-	return 0;
+	return ret;
 }
 
 int linnet_ioctl_stream_destroy(struct drm_device *drm, void *data, struct drm_file *file)

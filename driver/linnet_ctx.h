@@ -64,12 +64,12 @@ struct linnet_attachment {
 	struct list_head node;
 	/** @bo: the buffer, pinned. */
 	struct linnet_bo *bo;
-	/** @sgt: its pages. */
+	/** @sgt: its pages: @own, or the list of whoever exported the buffer. */
 	struct sg_table *sgt;
+	/** @own: a list of the attachment's own. */
+	struct sg_table own;
 	/** @dma: the device uses the DMA addresses of @sgt, not the physical ones. */
 	bool dma;
-	/** @owned: @sgt (and its mapping) belongs to the attachment. */
-	bool owned;
 	/** @read_only: the device may not write. */
 	bool read_only;
 	/** @size: bytes. */

@@ -128,8 +128,10 @@ int linnet_bo_pin(struct linnet_bo *bo)
 		ret = -EBUSY;
 	else if (!drm_gem_is_imported(obj))
 		ret = drm_gem_shmem_pin_locked(&bo->base);
-	if (!ret)
+	if (!ret) {
 		bo->attachments++;
+		drm_gem_object_get(obj);
+	}
 	dma_resv_unlock(obj->resv);
 	return ret;
 }
@@ -143,6 +145,7 @@ void linnet_bo_unpin(struct linnet_bo *bo)
 		drm_gem_shmem_unpin_locked(&bo->base);
 	bo->attachments--;
 	dma_resv_unlock(obj->resv);
+	drm_gem_object_put(obj);
 }
 
 static bool linnet_bo_busy(struct linnet_bo *bo)

@@ -52,7 +52,7 @@ struct drm_gem_object *linnet_gem_prime_import(struct drm_device *drm, struct dm
 unsigned long linnet_gem_purgeable(struct linnet_device *ldev);
 void linnet_gem_show_memory(struct drm_printer *p, struct drm_file *file);
 
-/* For attachments: bring in the pages and keep them; undo that. */
+/* For attachments: bring in the pages and keep them, and the buffer; undo that. */
 int linnet_bo_pin(struct linnet_bo *bo);
 void linnet_bo_unpin(struct linnet_bo *bo);
 
