@@ -47,31 +47,30 @@ void linnet_device_watch(struct linnet_device *ldev)
 		queue_delayed_work(ldev->reset_wq, &ldev->watchdog, timeout);
 }
 
-/* Stop the whole device. Called with the reset lock held. */
-static void linnet_device_reset(struct linnet_device *ldev, struct linnet_job *guilty)
+/* Stop the whole device, with @final for good. Called with the reset lock held. */
+static void linnet_device_reset(struct linnet_device *ldev, struct linnet_job *guilty, bool final)
 {
+	const int error = final ? -ENODEV : -EIO;
 	struct linnet_job *job, *next;
 	int ret;
 
-	spin_lock_irq(&ldev->queue_lock);
-	if (ldev->gone == -ENODEV) {
-		spin_unlock_irq(&ldev->queue_lock);
-		return;
+	scoped_guard(spinlock_irq, &ldev->queue_lock) {
+		if (ldev->gone == -ENODEV && !final)
+			return;
+		ldev->gone = error;
+		ldev->generation += !final;
 	}
-	ldev->gone = -EIO;
-	ldev->generation++;
-	spin_unlock_irq(&ldev->queue_lock);
 
-	ret = ldev->ops->reset(ldev, false);
+	ret = ldev->ops->reset(ldev, final);
 	trace_linnet_reset(ldev, ret);
 
-	spin_lock_irq(&ldev->queue_lock);
-	ldev->gone = ret ? -ENODEV : 0;
-	ldev->stuck = ret && ret != -ENODEV;
-	/* From the end: a job is freed in the order of its context. */
-	list_for_each_entry_safe_reverse(job, next, &ldev->running, run_node)
-		linnet_job_finish_locked(job, job == guilty ? -ETIMEDOUT : -EIO);
-	spin_unlock_irq(&ldev->queue_lock);
+	scoped_guard(spinlock_irq, &ldev->queue_lock) {
+		ldev->gone = ret || final ? -ENODEV : 0;
+		ldev->stuck = ret && ret != -ENODEV;
+		/* From the end: a job is freed in the order of its context. */
+		list_for_each_entry_safe_reverse(job, next, &ldev->running, run_node)
+			linnet_job_finish_locked(job, job == guilty ? -ETIMEDOUT : error);
+	}
 
 	if (ret)
 		drm_err(&ldev->drm, "reset failed (%d), device is not used any more\n", ret);
@@ -102,7 +101,7 @@ void linnet_device_stop_ctx(struct linnet_ctx *ctx, struct linnet_job *guilty, i
 	if (ldev->ops->ctx_reset)
 		ret = ldev->ops->ctx_reset(ldev, ctx);
 	if (ret) {
-		linnet_device_reset(ldev, guilty);
+		linnet_device_reset(ldev, guilty, false);
 		return;
 	}
 	spin_lock_irq(&ldev->queue_lock);
@@ -146,7 +145,7 @@ static void linnet_device_reset_work(struct work_struct *work)
 	bool cookie = dma_fence_begin_signalling();
 
 	mutex_lock(&ldev->reset_lock);
-	linnet_device_reset(ldev, NULL);
+	linnet_device_reset(ldev, NULL, false);
 	mutex_unlock(&ldev->reset_lock);
 	dma_fence_end_signalling(cookie);
 }
@@ -331,26 +330,12 @@ int linnet_device_register(struct linnet_device *ldev)
  */
 void linnet_device_unplug(struct linnet_device *ldev)
 {
-	struct linnet_job *job, *next;
 	struct linnet_ctx *ctx;
-	int ret;
 
 	drm_dev_unplug(&ldev->drm);
 
-	mutex_lock(&ldev->reset_lock);
-	spin_lock_irq(&ldev->queue_lock);
-	ldev->gone = -ENODEV;
-	spin_unlock_irq(&ldev->queue_lock);
-	ret = ldev->ops->reset(ldev, true);
-	trace_linnet_reset(ldev, ret);
-	spin_lock_irq(&ldev->queue_lock);
-	ldev->stuck = ret && ret != -ENODEV;
-	list_for_each_entry_safe_reverse(job, next, &ldev->running, run_node)
-		linnet_job_finish_locked(job, -ENODEV);
-	spin_unlock_irq(&ldev->queue_lock);
-	mutex_unlock(&ldev->reset_lock);
-	if (ldev->stuck)
-		drm_err(&ldev->drm, "device did not stop (%d)\n", ret);
+	scoped_guard(mutex, &ldev->reset_lock)
+		linnet_device_reset(ldev, NULL, true);
 
 	mutex_lock(&ldev->ctx_lock);
 	list_for_each_entry(ctx, &ldev->ctxs, node) {
