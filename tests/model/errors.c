@@ -4,6 +4,7 @@
  * right code, one line that names the file, the field and the value; what failed changed
  * nothing and leaks nothing.
  */
+#include "tests/model/folder.h"
 #include "tests/test.h"
 
 #include <linnet/linnet.h>
@@ -404,20 +405,13 @@ static void test_load(void)
 
 int main(void)
 {
-	const char *python = getenv("PYTHON");
+	const char *python = folder_python();
 	char command[512];
+	int status;
 
-	if (!mkdtemp(dir)) {
-		perror(dir);
-		return 1;
-	}
-	python = python ? python : "/usr/bin/python3";
-	snprintf(command, sizeof(command), "%s -c 'import numpy' 2>/dev/null", python);
-	if (system(command)) {
-		printf("1..0 # SKIP python3-numpy, which makes the models, is not installed\n");
-		rmdir(dir);
-		return 77;
-	}
+	status = folder_begin(dir);
+	if (status)
+		return status;
 	snprintf(command, sizeof(command), "%s tests/model/bad_models.py %s", python, dir);
 	if (!test_ok(!system(command), "models are made"))
 		return test_end();
@@ -428,8 +422,5 @@ int main(void)
 	test_cut();
 	test_nan();
 	test_load();
-	snprintf(command, sizeof(command), "rm -rf %s", dir);
-	if (system(command))
-		printf("# %s stays\n", dir);
-	return test_end();
+	return folder_end(dir);
 }

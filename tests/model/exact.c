@@ -4,6 +4,7 @@
  * tokens are cut into passes, the instruction set, the way weights are read and whether
  * they stay in memory, what the session did before.
  */
+#include "tests/model/folder.h"
 #include "tests/test.h"
 
 #include <linnet/linnet.h>
@@ -465,24 +466,17 @@ static void test_history(const char *name, uint32_t n)
 
 int main(void)
 {
-	const char *python = getenv("PYTHON");
+	const char *python = folder_python();
 	char command[512], name[64];
+	int status;
 	FILE *names;
 
 	level = getenv("LINNET_CPU");
 	level = level ? strdup(level) : NULL;
 	quick = getenv("LINNET_SANITIZER") || (level && !strcmp(level, "ref"));
-	if (!mkdtemp(dir)) {
-		perror(dir);
-		return 1;
-	}
-	python = python ? python : "/usr/bin/python3";
-	snprintf(command, sizeof(command), "%s -c 'import numpy' 2>/dev/null", python);
-	if (system(command)) {
-		printf("1..0 # SKIP python3-numpy, which makes the models, is not installed\n");
-		rmdir(dir);
-		return 77;
-	}
+	status = folder_begin(dir);
+	if (status)
+		return status;
 	snprintf(command, sizeof(command), "%s tests/model/exact_models.py %s", python, dir);
 	if (!test_ok(!system(command), "models are made"))
 		return test_end();
@@ -501,8 +495,5 @@ int main(void)
 	test_split(20);
 	test_history("llama-q4_0", quick ? 60 : 300);
 	test_history("mixtral-q8_0", 60);
-	snprintf(command, sizeof(command), "rm -rf %s", dir);
-	if (system(command))
-		printf("# %s stays\n", dir);
-	return test_end();
+	return folder_end(dir);
 }

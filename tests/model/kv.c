@@ -4,6 +4,7 @@
  * saved by another session are as good as computed ones, a sequence that shares pages and
  * passes with others gets what it gets alone, and pages may be on a disk, which may fail.
  */
+#include "tests/model/folder.h"
 #include "tests/test.h"
 
 #include <linnet/linnet.h>
@@ -667,18 +668,13 @@ static void test_slow_disk(void)
 int main(void)
 {
 	const bool quick = getenv("LINNET_SANITIZER") || getenv("LINNET_TEST_QUICK");
-	const char *python = getenv("PYTHON");
+	const char *python = folder_python();
 	char command[600];
+	int status;
 
-	if (!mkdtemp(dir))
-		return 1;
-	python = python ? python : "/usr/bin/python3";
-	snprintf(command, sizeof(command), "%s -c 'import numpy' 2>/dev/null", python);
-	if (system(command)) {
-		printf("1..0 # SKIP python3-numpy, which makes the models, is not installed\n");
-		rmdir(dir);
-		return 77;
-	}
+	status = folder_begin(dir);
+	if (status)
+		return status;
 	snprintf(path, sizeof(path), "%s/m.gguf", dir);
 	snprintf(cache, sizeof(cache), "%s/cache", dir);
 	snprintf(command, sizeof(command),
@@ -699,8 +695,5 @@ int main(void)
 	test_cold("Q4_0 on a disk", LINNET_KV_Q4_0, quick ? 40 : 60);
 	test_failing_disk();
 	test_slow_disk();
-	snprintf(command, sizeof(command), "rm -rf %s", dir);
-	if (system(command))
-		printf("# %s stays\n", dir);
-	return test_end();
+	return folder_end(dir);
 }

@@ -4,6 +4,7 @@
  * really given back, soon, between decodes and in the midst of them; results stay the same
  * to the bit; what cannot work is refused.
  */
+#include "tests/model/folder.h"
 #include "tests/test.h"
 
 #include <linnet/linnet.h>
@@ -403,21 +404,13 @@ static bool make_model(const char *python, const char *name, const char *options
 
 int main(void)
 {
-	const char *python = getenv("PYTHON");
-	char command[512];
+	const char *python = folder_python();
+	int status;
 
 	sanitized = getenv("LINNET_SANITIZER");
-	if (!mkdtemp(dir)) {
-		perror(dir);
-		return 1;
-	}
-	python = python ? python : "/usr/bin/python3";
-	snprintf(command, sizeof(command), "%s -c 'import numpy' 2>/dev/null", python);
-	if (system(command)) {
-		printf("1..0 # SKIP python3-numpy, which makes the models, is not installed\n");
-		rmdir(dir);
-		return 77;
-	}
+	status = folder_begin(dir);
+	if (status)
+		return status;
 	/* a pager that hangs must not hang the suite */
 	alarm(800);
 	if (make_model(python, "moe", "--preset qwen3moe --layers 4 --experts 24 --type q4_k")) {
@@ -453,8 +446,5 @@ int main(void)
 		test_two_sessions();
 		test_no_space();
 	}
-	snprintf(command, sizeof(command), "rm -rf %s", dir);
-	if (system(command))
-		printf("# %s stays\n", dir);
-	return test_end();
+	return folder_end(dir);
 }

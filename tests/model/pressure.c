@@ -5,6 +5,7 @@
  * slow disk compute with one thread until they do not wait any more. The logits stay the same.
  */
 #include "runtime/session/session.h"
+#include "tests/model/folder.h"
 #include "tests/test.h"
 
 #include <errno.h>
@@ -367,20 +368,13 @@ static void test_gentle(void)
 
 int main(void)
 {
-	const char *python = getenv("PYTHON");
+	const char *python = folder_python();
 	char command[512];
+	int status;
 
-	if (!mkdtemp(dir)) {
-		perror(dir);
-		return 1;
-	}
-	python = python ? python : "/usr/bin/python3";
-	snprintf(command, sizeof(command), "%s -c 'import numpy' 2>/dev/null", python);
-	if (system(command)) {
-		printf("1..0 # SKIP python3-numpy, which makes the models, is not installed\n");
-		rmdir(dir);
-		return 77;
-	}
+	status = folder_begin(dir);
+	if (status)
+		return status;
 	snprintf(path, sizeof(path), "%s/model.gguf", dir);
 	snprintf(command, sizeof(command),
 		 "%s tests/tools/make_model.py --layers 8 --embd 256 --ff 1024 --heads 8 "
@@ -392,8 +386,5 @@ int main(void)
 	test_follow();
 	test_stalls();
 	test_gentle();
-	snprintf(command, sizeof(command), "rm -rf %s", dir);
-	if (system(command))
-		printf("# %s stays\n", dir);
-	return test_end();
+	return folder_end(dir);
 }
