@@ -6,6 +6,7 @@
 #include "kernels/half.h"
 #include "kernels/kernels.h"
 #include "kernels/ref/math.h"
+#include "tests/kernels/rows.h"
 #include "tests/test.h"
 
 #include <math.h>
@@ -45,50 +46,10 @@ static double ulp_of(double exact)
 
 /* ---- row operations: dst[n] of up to two sources and a parameter ---- */
 
-enum row_op { RMS_NORM, RMS_NORM_PLAIN, ADD, SILU, GELU, SOFTCAP, ROPE_NORM, ROPE_NEOX, AXPY,
-	      N_ROW_OPS };
-
 static const char *const row_name[N_ROW_OPS] = {
 	"rms_norm", "rms_norm without weight", "add", "glu silu", "glu gelu-tanh", "softcap",
 	"rope norm", "rope neox", "axpy",
 };
-
-/* r: rotated elements. AXPY adds to dst. */
-static void row_run(const struct linnet_kernels *k, enum row_op op, float *dst, const float *a,
-		    const float *b, float param, size_t r, size_t n)
-{
-	switch (op) {
-	case RMS_NORM:
-		k->rms_norm(dst, a, b, param, n);
-		break;
-	case RMS_NORM_PLAIN:
-		k->rms_norm(dst, a, NULL, param, n);
-		break;
-	case ADD:
-		k->add(dst, a, b, n);
-		break;
-	case SILU:
-		k->glu[LINNET_GLU_SILU](dst, a, b, n);
-		break;
-	case GELU:
-		k->glu[LINNET_GLU_GELU_TANH](dst, a, b, n);
-		break;
-	case SOFTCAP:
-		k->softcap(dst, a, param, n);
-		break;
-	case ROPE_NORM:
-		k->rope[LINNET_ROPE_NORM](dst, a, b, r, n);
-		break;
-	case ROPE_NEOX:
-		k->rope[LINNET_ROPE_NEOX](dst, a, b, r, n);
-		break;
-	case AXPY:
-		k->axpy(dst, param, a, n);
-		break;
-	default:
-		break;
-	}
-}
 
 static float row_param(enum row_op op)
 {
@@ -165,7 +126,7 @@ static void test_rows_exact(const struct linnet_kernels *ref)
 				d[i] = d0[i] = rnd_normal();
 				ss += (double)a[i] * a[i];
 			}
-			row_run(ref, op, d, a, b, param, r, N);
+			run_row(ref, op, d, a, b, param, r, N);
 			for (size_t i = 0; i < N; i++) {
 				double x = a[i], y = b[i], want, size, u, c, s;
 				bool neox = op == ROPE_NEOX;
