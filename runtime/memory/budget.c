@@ -242,6 +242,11 @@ uint64_t linnet_budget_resident(void)
 	return statm(1);
 }
 
+uint64_t linnet_budget_peak(void)
+{
+	return read_field("", "/proc/self", "status", "VmHWM") * 1024;
+}
+
 int linnet_budget_available(const char *root, uint64_t *machine, uint64_t *limits)
 {
 	uint64_t available = read_field(root, "/proc", "meminfo", "MemAvailable");

@@ -26,5 +26,8 @@ int linnet_budget_group(const char *root, bool unified, char *path, size_t n);
 
 /* Resident memory of the process, in bytes; 0 when it is not known. */
 uint64_t linnet_budget_resident(void);
+/* The most of it that there ever was: of this program, not of the one that exec() ended, whose
+ * peak getrusage() still has. 0 when it is not known. */
+uint64_t linnet_budget_peak(void);
 
 #endif

@@ -5,13 +5,13 @@
  */
 #include "session.h"
 
+#include "runtime/memory/budget.h"
 #include "runtime/util/error.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 
 int32_t *linnet_session_pages(const struct linnet_session *s, uint32_t seq)
@@ -458,7 +458,6 @@ int linnet_session_stats(const struct linnet_session *s, struct linnet_stats *st
 {
 	struct linnet_weights_stats w;
 	struct linnet_stats full = { .size = stats->size };
-	struct rusage usage;
 	int refused;
 
 	if (stats->size < sizeof(stats->size))
@@ -478,8 +477,7 @@ int linnet_session_stats(const struct linnet_session *s, struct linnet_stats *st
 		full.expert_ahead = x.ahead;
 		full.expert_ahead_used = x.ahead_used;
 	}
-	if (!getrusage(RUSAGE_SELF, &usage))
-		full.peak_bytes = (uint64_t)usage.ru_maxrss * 1024;
+	full.peak_bytes = linnet_budget_peak();
 	full.direct_io = w.direct_io;
 	full.huge_pages = w.huge_pages;
 	full.io_uring = linnet_queue_is_io_uring(s->m->queue);

@@ -6,6 +6,7 @@
 
 #include <stdint.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 static char root[] = "/tmp/linnet-budget-XXXXXX";
@@ -64,8 +65,35 @@ static void expect(const char *what, uint64_t bytes)
 #define MOUNT2 "30 20 0:26 / /sys/fs/cgroup rw,nosuid - cgroup2 cgroup2 rw\n"
 #define MOUNT1 "36 20 0:31 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n"
 
-int main(void)
+#define MUCH (64u << 20)
+
+/* A program's peak is its own: what called exec() may have had much more. */
+static void test_peak(void)
 {
+	char *much = malloc(MUCH);
+	int status = -1;
+	pid_t pid;
+
+	if (!much)
+		abort();
+	memset(much, 1, MUCH);
+	test_ok(linnet_budget_peak() > MUCH, "the peak has what was touched");
+	pid = fork();
+	if (!pid) {
+		execl("/proc/self/exe", "budget", "peak", (char *)NULL);
+		_exit(2);
+	}
+	test_ok(pid > 0 && waitpid(pid, &status, 0) == pid && !status,
+		"and nothing of it after exec()");
+	free(much);
+}
+
+int main(int argc, char **argv)
+{
+	if (argc > 1 && !strcmp(argv[1], "peak"))
+		return linnet_budget_peak() > MUCH / 2 || !linnet_budget_peak();
+	if (!getenv("LINNET_SANITIZER"))
+		test_peak();
 	if (!mkdtemp(root)) {
 		perror(root);
 		return 1;
