@@ -24,15 +24,29 @@
 
 #define NO_DRAFT (-1)
 
-/* Memory and bytes read in every pass of a session. */
+/* Memory and bytes read in every pass of a session; a total of 0: there is too little. */
 static struct linnet_memory_info memory_of(const struct linnet_model *m,
-					   const struct session_args *sargs, uint64_t n_tokens)
+					   const struct session_args *sargs, uint64_t n_tokens,
+					   uint32_t n_outputs)
 {
 	struct linnet_memory_info mem = LINNET_INIT(mem);
 
-	if (model_memory(m, sargs, n_tokens, 1, &mem, NULL))
+	if (model_memory(m, sargs, n_tokens, n_outputs, &mem, NULL))
 		mem.total = 0;
 	return mem;
+}
+
+uint32_t drafts_from_text(const struct linnet_model *m, const struct session_args *sargs,
+			  uint64_t n_tokens)
+{
+	uint32_t n = STREAMED;
+
+	if (!memory_of(m, sargs, n_tokens, 1).streamed)
+		return 0;
+	/* what nobody asked for must not be why a budget is refused */
+	while (n && !memory_of(m, sargs, n_tokens, 1 + n).total)
+		n /= 2;
+	return n;
 }
 
 /*
@@ -73,6 +87,8 @@ static int open_draft(struct drafts *d, const struct draft_args *args, struct li
 	struct session_args session = { .ctx = sargs->ctx };
 	struct linnet_memory_info alone, with, small;
 	struct linnet_error err = { 0 };
+	/* of logits, as the session will have them */
+	const uint32_t rows = 1 + (args->n_max >= 0 ? (uint32_t)args->n_max : STREAMED);
 	uint64_t rest = 0;		/* of the budget */
 	int status;
 
@@ -85,15 +101,15 @@ static int open_draft(struct drafts *d, const struct draft_args *args, struct li
 		return status;
 	if (!session.ctx)
 		session.ctx = model_context(m, sargs, n_tokens);
-	small = memory_of(d->model, &session, n_tokens);
-	alone = with = memory_of(m, sargs, n_tokens);
+	small = memory_of(d->model, &session, n_tokens, 1);
+	alone = with = memory_of(m, sargs, n_tokens, 1);
 	if (alone.total && alone.budget != LINNET_MEMORY_UNLIMITED) {
 		rest = alone.budget > small.total ? alone.budget - small.total : 1;
 		if (linnet_model_set_memory(m, rest, &err)) {
 			tool_error("%s", err.message);
 			return TOOL_FAILED;
 		}
-		with = memory_of(m, sargs, n_tokens);
+		with = memory_of(m, sargs, n_tokens, rows);
 	}
 	if (rest) {
 		d->large = m;
@@ -104,7 +120,7 @@ static int open_draft(struct drafts *d, const struct draft_args *args, struct li
 	d->n_draft = args->n_max >= 0 ? (uint32_t)args->n_max :
 		     pays(&alone, &with, &small) ? STREAMED : 0;
 	if (d->n_draft && alone.total && !with.total) {
-		model_memory(m, sargs, n_tokens, 1, &with, &err);
+		model_memory(m, sargs, n_tokens, rows, &with, &err);
 		tool_error("%s: takes %llu bytes of memory; %s", args->path,
 			   (unsigned long long)small.total, err.message);
 		return TOOL_FAILED;
@@ -144,7 +160,7 @@ int drafts_open(struct drafts *d, const struct draft_args *args, struct linnet_m
 	}
 	d->adapts[0] = args->lookup < 0;
 	d->n_lookup = args->lookup >= 0 ? (uint32_t)args->lookup :
-		      model_streams(m, sargs, n_tokens) ? STREAMED : 0;
+		      drafts_from_text(m, sargs, n_tokens);
 	ret = d->n_lookup ? linnet_lookup_create(&d->lookup) : 0;
 	if (ret) {
 		tool_error_errno(margs->path, "cannot draft tokens", ret);

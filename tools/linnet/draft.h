@@ -73,6 +73,13 @@ int drafts_open(struct drafts *d, const struct draft_args *args, struct linnet_m
 		uint64_t n_tokens);
 void drafts_close(struct drafts *d);
 
+/*
+ * Tokens that a session which holds n_tokens drafts from its own text when nobody says how many:
+ * some where weights are streamed and the budget has room for their logits.
+ */
+uint32_t drafts_from_text(const struct linnet_model *m, const struct session_args *sargs,
+			  uint64_t n_tokens);
+
 /* Rows of logits that a draft needs besides its token's own. */
 uint32_t drafts_rows(const struct drafts *d);
 /* The text is another from token n on: what comes next is pushed. */

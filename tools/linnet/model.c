@@ -144,14 +144,6 @@ int model_memory(const struct linnet_model *m, const struct session_args *args,
 	return linnet_model_memory(m, &opts, mem, err);
 }
 
-bool model_streams(const struct linnet_model *m, const struct session_args *args,
-		   uint64_t n_tokens)
-{
-	struct linnet_memory_info mem = LINNET_INIT(mem);
-
-	return !model_memory(m, args, n_tokens, 1, &mem, NULL) && mem.streamed;
-}
-
 int model_session(struct linnet_session **out, struct linnet_model *m,
 		  const struct model_args *margs, const struct session_args *args,
 		  uint64_t n_tokens, uint32_t n_outputs)

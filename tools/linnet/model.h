@@ -135,9 +135,6 @@ uint32_t model_context(const struct linnet_model *m, const struct session_args *
 int model_memory(const struct linnet_model *m, const struct session_args *args,
 		 uint64_t n_tokens, uint32_t n_outputs, struct linnet_memory_info *mem,
 		 struct linnet_error *err);
-/* True when such a session would read weights again in every pass. */
-bool model_streams(const struct linnet_model *m, const struct session_args *args,
-		   uint64_t n_tokens);
 
 /*
  * Make the session hold as much of the text as it does or as its saved prefixes do, but

@@ -3,6 +3,7 @@
  * linnet plan: what a session would keep in memory, what it would read again in every
  * pass, and how fast that may go on this machine; before any weight is used.
  */
+#include "draft.h"
 #include "json.h"
 #include "model.h"
 #include "probe.h"
@@ -72,8 +73,9 @@ static struct speed measure(const struct linnet_model *m, const struct linnet_pl
 	return s;
 }
 
-static int print_json(const struct linnet_plan *p, const struct linnet_memory_info *mem,
-		      const struct speed *s, const char *path, unsigned n_nodes)
+static int print_json(const struct linnet_plan *p, uint64_t least,
+		      const struct linnet_memory_info *mem, const struct speed *s,
+		      const char *path, unsigned n_nodes)
 {
 	struct linnet_plan_unit u = LINNET_INIT(u);
 	json_t *o = json_new_object(), *list = json_new_array(), *j;
@@ -81,7 +83,7 @@ static int print_json(const struct linnet_plan *p, const struct linnet_memory_in
 	json_put(o, "file", json_text(path));
 	json_put(o, "budget", mem->budget == LINNET_MEMORY_UNLIMITED ? json_null() :
 		 json_integer((json_int_t)mem->budget));
-	json_put(o, "least", json_integer((json_int_t)linnet_plan_least(p)));
+	json_put(o, "least", json_integer((json_int_t)least));
 	json_put(o, "total", json_integer((json_int_t)mem->total));
 	json_put(o, "resident", json_integer((json_int_t)mem->resident));
 	json_put(o, "ring", json_integer((json_int_t)mem->ring));
@@ -168,8 +170,9 @@ static void picture(const struct linnet_plan *p)
 			   "they are chosen\n");
 }
 
-static int print_text(const struct linnet_plan *p, const struct linnet_memory_info *mem,
-		      const struct speed *s, const char *path, unsigned n_nodes)
+static int print_text(const struct linnet_plan *p, uint64_t least,
+		      const struct linnet_memory_info *mem, const struct speed *s,
+		      const char *path, unsigned n_nodes)
 {
 	char a[32], b[32];
 
@@ -178,7 +181,7 @@ static int print_text(const struct linnet_plan *p, const struct linnet_memory_in
 	out_printf("\n");
 	if (mem->budget != LINNET_MEMORY_UNLIMITED)
 		row("budget", mem->budget);
-	row("least that works", linnet_plan_least(p));
+	row("least that works", least);
 	row("total", mem->total);
 	row("  resident", mem->resident);
 	row("  ring", mem->ring);
@@ -207,6 +210,33 @@ static int print_text(const struct linnet_plan *p, const struct linnet_memory_in
 	return out_finish(TOOL_OK);
 }
 
+/*
+ * The plan of what "linnet run" does when nothing else is said: where weights are streamed it
+ * drafts from the text, as far as there is memory for the drafts' logits. The least memory
+ * is that of a run without drafts.
+ */
+static int make_plan(struct linnet_plan **out, uint64_t *least, const struct linnet_model *m,
+		     const struct session_args *args, struct linnet_error *err)
+{
+	struct linnet_session_options opts = LINNET_INIT(opts);
+	const uint32_t n_draft = drafts_from_text(m, args, 0);
+	int ret;
+
+	opts.n_ctx = (uint32_t)args->ctx;
+	opts.n_batch = (uint32_t)args->batch;
+	opts.kv_memory = args->kv_memory;
+	opts.kv_type = (enum linnet_kv_type)args->kv_type;
+	ret = linnet_plan_create(out, m, &opts, err);
+	if (ret)
+		return ret;
+	*least = linnet_plan_least(*out);
+	if (!n_draft)
+		return 0;
+	linnet_plan_destroy(*out);
+	opts.n_outputs = 1 + n_draft;
+	return linnet_plan_create(out, m, &opts, err);
+}
+
 int cmd_plan(int argc, char **argv)
 {
 	struct model_args margs = { 0 };
@@ -229,12 +259,12 @@ int cmd_plan(int argc, char **argv)
 		"  linnet plan -m model.gguf --memory 2G --ctx 8192 --json\n",
 		opts, &margs.path
 	};
-	struct linnet_session_options sopts = LINNET_INIT(sopts);
 	struct linnet_memory_info mem = LINNET_INIT(mem);
 	struct linnet_error err = { 0 };
 	struct linnet_model *m;
 	struct linnet_plan *p;
 	struct speed speed;
+	uint64_t least;
 	int status;
 
 	if (!cli_parse(&cli, argc, argv, &status))
@@ -242,11 +272,7 @@ int cmd_plan(int argc, char **argv)
 	status = model_open(&m, &margs, false);
 	if (status)
 		return status;
-	sopts.n_ctx = (uint32_t)sargs.ctx;
-	sopts.n_batch = (uint32_t)sargs.batch;
-	sopts.kv_memory = sargs.kv_memory;
-	sopts.kv_type = (enum linnet_kv_type)sargs.kv_type;
-	if (linnet_plan_create(&p, m, &sopts, &err)) {
+	if (make_plan(&p, &least, m, &sargs, &err)) {
 		tool_error("%s", err.message);
 		linnet_model_close(m);
 		return TOOL_FAILED;
@@ -255,10 +281,10 @@ int cmd_plan(int argc, char **argv)
 	if (!no_probe)
 		speed = measure(m, p, &mem, &margs);
 	if (json)
-		status = print_json(p, &mem, no_probe ? NULL : &speed, margs.path,
+		status = print_json(p, least, &mem, no_probe ? NULL : &speed, margs.path,
 				    model_info(m).n_nodes);
 	else
-		status = print_text(p, &mem, no_probe ? NULL : &speed, margs.path,
+		status = print_text(p, least, &mem, no_probe ? NULL : &speed, margs.path,
 				    model_info(m).n_nodes);
 	linnet_plan_destroy(p);
 	linnet_model_close(m);

@@ -1,0 +1,190 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: MIT
+"""Budgets against what the kernel counts: runs in control groups whose limit is the budget.
+
+For models of several families, at the least memory that their plan names and above it: the
+text of a run without a limit, a group whose own maximum stays within the budget, nobody killed,
+and a run that does what "linnet plan" says. Less than the least is refused.
+
+Prints TAP; exit 0 all passed, 1 a failure, 77 nothing could run.
+"""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "tools"))
+try:
+    import numpy  # noqa: F401
+except ImportError:
+    print("1..0 # SKIP python3-numpy, which makes the models, is not installed")
+    sys.exit(77)
+
+import tap  # noqa: E402
+
+LINNET = os.path.join(os.environ.get("LINNET_BUILD") or os.path.join(tap.ROOT, "build"), "linnet")
+TMP = tempfile.TemporaryDirectory(prefix="linnet-limits-", dir="/var/tmp")
+PROMPT = "the little dog said so and the cat ran away " * 6
+
+
+class Group:
+    """A control group with a limit on memory; of version 2, or of version 1."""
+
+    def __init__(self, limit):
+        v2 = os.path.exists("/sys/fs/cgroup/cgroup.controllers")
+        self.dir = "/sys/fs/cgroup/" + ("" if v2 else "memory/") + f"linnet-limits.{os.getpid()}"
+        self.peak_name = "memory.peak" if v2 else "memory.max_usage_in_bytes"
+        self.events_name = "memory.events" if v2 else "memory.oom_control"
+        try:
+            if v2:
+                with open("/sys/fs/cgroup/cgroup.subtree_control", "w") as f:
+                    f.write("+memory")
+            os.mkdir(self.dir)
+        except OSError as e:
+            raise tap.Skip(f"control groups cannot be made ({e.strerror})") from e
+        if not os.path.exists(os.path.join(self.dir, self.peak_name)):
+            os.rmdir(self.dir)
+            raise tap.Skip(f"the kernel has no {self.peak_name}")
+        if limit:
+            self.write("memory.max" if v2 else "memory.limit_in_bytes", limit)
+
+    def write(self, name, value):
+        with open(os.path.join(self.dir, name), "w") as f:
+            f.write(str(value))
+
+    def enter(self):
+        self.write("cgroup.procs", os.getpid())
+
+    def read(self, name):
+        with open(os.path.join(self.dir, name)) as f:
+            return f.read()
+
+    def peak(self):
+        return int(self.read(self.peak_name))
+
+    def killed(self):
+        return int(re.search(r"^oom_kill (\d+)$", self.read(self.events_name), re.M)[1])
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        for _ in range(100):  # a process that is gone may still be counted
+            try:
+                os.rmdir(self.dir)
+                return
+            except OSError:
+                time.sleep(0.05)
+
+
+def linnet(*args, group=None, status=0):
+    p = subprocess.run([LINNET, *args], stdin=subprocess.DEVNULL, capture_output=True,
+                       timeout=100, preexec_fn=group.enter if group else None)
+    assert p.returncode == status, (
+        f"linnet {' '.join(args)}: exit status {p.returncode}: {p.stderr[-300:]}")
+    return p.stdout if status == 0 else p.stderr.decode()
+
+
+def plan(model, memory, *args):
+    return json.loads(linnet("plan", "-m", model, "--memory", str(memory), "--json",
+                             "--no-probe", *args))
+
+
+def make(name, *options):
+    path = os.path.join(TMP.name, name + ".gguf")
+    subprocess.run([sys.executable, os.path.join(tap.ROOT, "tests/tools/make_model.py"), "-o",
+                    path, *options], check=True, stdout=subprocess.DEVNULL)
+    return path
+
+
+def sanitized():
+    if os.environ.get("LINNET_SANITIZER"):
+        raise tap.Skip("sanitizers take memory of their own")
+
+
+def leave_cache(path):
+    """What of the file is in the page cache goes, as other groups are charged with it."""
+    with open(path, "rb") as f:
+        os.fsync(f.fileno())
+        os.posix_fadvise(f.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+def hold(model, budget, text, args, limited=True, reading=()):
+    """A run in a group keeps to the budget, to its plan, and gives the text."""
+    stats = os.path.join(TMP.name, "stats")
+    want = plan(model, budget, *args)
+    leave_cache(model)
+    with Group(budget // 4096 * 4096 if limited else 0) as group:
+        out = linnet("run", "-m", model, *args, "-p", PROMPT, "-n", "16", "--temp", "0",
+                     "--ignore-eos", "-q", "--memory", str(budget), "--stats", stats, *reading,
+                     group=group)
+        peak, killed = group.peak(), group.killed()
+    assert out == text, f"budget {budget}: another text"
+    assert not killed, f"budget {budget}: {killed} were killed"
+    assert peak <= budget, f"budget {budget}: the group's maximum is {peak}"
+    with open(stats) as f:
+        got = json.load(f)
+    planned = (got["planned_bytes"], got["planned_pass_bytes"])
+    assert planned == (want["total"], want["streamed"]), (
+        f"budget {budget}: planned {planned}, linnet plan says {want['total']}, "
+        f"{want['streamed']}")
+
+
+def family(name, *options):
+    sanitized()
+    model = make(name, *options)
+    args = ["-c", "256", "-b", "64"]
+    whole = plan(model, "none", *args)
+    least, total = whole["least"], whole["total"]
+    text = linnet("run", "-m", model, *args, "-p", PROMPT, "-n", "16", "--temp", "0",
+                  "--ignore-eos", "-q", "--memory", "none")
+    for budget in (least, (least + total) // 2, total):
+        assert plan(model, budget, *args)["least"] == least, "the least depends on the budget"
+        hold(model, budget, text, args)
+    why = linnet("run", "-m", model, *args, "-p", PROMPT, "-n", "1", "--memory", str(least - 1),
+                 status=1)
+    assert f"at least {least} are needed" in why, why
+    os.unlink(model)
+
+
+def check_llama():
+    """Llama, its output not tied to the embeddings."""
+    family("llama", "--layers", "6", "--embd", "512", "--ff", "1536", "--heads", "8",
+           "--kv-heads", "2", "--vocab", "4096", "--no-tied", "--type", "q8_0")
+
+
+def check_large_vocabulary():
+    """Gemma 3, tied: what the logits of drafts take must not be missing."""
+    family("gemma3", "--preset", "gemma3", "--layers", "4", "--embd", "256", "--ff", "768",
+           "--vocab", "48000", "--type", "q6_k")
+
+
+def check_mixture():
+    """A mixture of experts."""
+    family("moe", "--preset", "qwen3moe", "--layers", "4", "--experts", "64", "--type", "q4_k")
+
+
+def check_mixed_types():
+    """Gemma 2, whose matrices are of several types."""
+    family("gemma2", "--preset", "gemma2", "--layers", "6", "--embd", "512", "--ff", "1536",
+           "--type", "q4_k", "--type-map", "attn_v=q6_k,ffn_down=q6_k,attn_q=q8_0,ffn_up=q5_0")
+
+
+def check_bf16():
+    """Qwen 2 in BF16."""
+    family("qwen2", "--preset", "qwen2", "--layers", "4", "--embd", "512", "--ff", "1024",
+           "--type", "bf16")
+
+
+def check_phi3():
+    """Phi 3, whose matrices are fused."""
+    family("phi3", "--preset", "phi3", "--layers", "6", "--embd", "512", "--ff", "1536",
+           "--type", "q5_k")
+
+
+if __name__ == "__main__":
+    sys.exit(tap.run([v for k, v in sorted(globals().items()) if k.startswith("check_")]))
