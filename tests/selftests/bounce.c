@@ -7,7 +7,8 @@
 
 #include <linux/udmabuf.h>
 
-#define SIZE (1u << 20)
+#define SMALL (128u << 10)	/* less than a bounce buffer holds */
+#define LARGE (8u << 20)
 
 static void forced(void)
 {
@@ -20,22 +21,30 @@ static void forced(void)
 		SKIP("the kernel was not booted with swiotlb=force");
 }
 
-/* The pages of another driver's buffer are at the device through the DMA API alone. */
-TEST(imported)
+/* Another driver's buffer. */
+static int foreign(uint64_t size)
 {
-	int fd = dev_open(), driver = open("/dev/udmabuf", O_RDWR | O_CLOEXEC), dma_buf;
-	struct udmabuf_create create = { .size = SIZE };
-	uint32_t ctx, bo;
+	int driver = open("/dev/udmabuf", O_RDWR | O_CLOEXEC), dma_buf;
+	struct udmabuf_create create = { .size = size };
 
-	forced();
 	if (driver < 0)
 		SKIP("there is no /dev/udmabuf");
 	create.memfd = memfd_create("linnet", MFD_ALLOW_SEALING | MFD_CLOEXEC);
-	CHECK_EQ(ftruncate(create.memfd, SIZE), 0);
+	CHECK_EQ(ftruncate(create.memfd, size), 0);
 	CHECK_EQ(fcntl(create.memfd, F_ADD_SEALS, F_SEAL_SHRINK), 0);
 	dma_buf = ioctl(driver, UDMABUF_CREATE, &create);
 	CHECK(dma_buf >= 0);
-	CHECK_EQ(dev_prime_import_(fd, dma_buf, &bo), 0);
+	return dma_buf;
+}
+
+/* Its pages are at the device through the DMA API alone. */
+TEST(imported)
+{
+	int fd = dev_open();
+	uint32_t ctx, bo;
+
+	forced();
+	CHECK_EQ(dev_prime_import_(fd, foreign(SMALL), &bo), 0);
 	ctx = dev_ctx(fd);
 	for (int i = 0; i < 3; i++)
 		CHECK_ERR(dev_attach_(fd, ctx, bo, 0, NULL), EOPNOTSUPP);
@@ -43,7 +52,24 @@ TEST(imported)
 	CHECK_EQ(dev_ctx_destroy_(fd, ctx), 0);
 }
 
-/* Its own buffers are, too, when the transport has the DMA API between. */
+/*
+ * Neighbouring pages are one piece. One that is larger than any bounce buffer is refused by the
+ * DMA API itself, at once; whether there is one is chance.
+ */
+TEST(imported_large)
+{
+	int fd = dev_open();
+	uint32_t bo;
+
+	forced();
+	errno = 0;
+	if (!dev_prime_import_(fd, foreign(LARGE), &bo))
+		CHECK_ERR(dev_attach_(fd, dev_ctx(fd), bo, 0, NULL), EOPNOTSUPP);
+	else
+		CHECK(errno == EIO || errno == ENOMEM);
+}
+
+/* The device's own buffers are refused, too, when the transport has the DMA API between. */
 TEST(own)
 {
 	struct drm_linnet_dev_info info;
@@ -53,7 +79,7 @@ TEST(own)
 	forced();
 	dev_info(fd, &info);
 	ctx = dev_ctx(fd);
-	bo = dev_bo(fd, SIZE);
+	bo = dev_bo(fd, LARGE);
 	if (info.engine == DRM_LINNET_ENGINE_SIM) {
 		dev_attach(fd, ctx, bo);
 		return;
