@@ -110,6 +110,53 @@ TEST(closed)
 	squeeze();
 }
 
+static long long available(void)
+{
+	long long kib = 0;
+	char line[128];
+	FILE *f = fopen("/proc/meminfo", "r");
+
+	CHECK(f);
+	while (fgets(line, sizeof(line), f))
+		(void)!sscanf(line, "MemAvailable: %lld", &kib);
+	fclose(f);
+	return kib;
+}
+
+/* Memory runs short: what nobody needs is taken before a program has to end for it. */
+TEST_LIMIT(pressure, 600)
+{
+	const size_t size = 48u << 20, piece = 1 << 20;
+	int fd = dev_open(), status;
+	uint32_t bo = dev_bo(fd, size), kept = dev_bo(fd, SIZE);
+	char *map = dev_map(fd, kept, SIZE), *p;
+	pid_t pid;
+
+	if (available() > 2 << 20)
+		SKIP("this machine has too much memory to use it up (more than 2 GiB)");
+	memset(map, 7, SIZE);
+	memset(dev_map(fd, bo, size), 1, size);
+	CHECK_EQ(dev_madvise_(fd, bo, DRM_LINNET_MADV_DONTNEED), 1);
+	pid = fork();
+	if (!pid) {
+		/* the one to end, if it comes to that */
+		dev_write("/proc/self/oom_score_adj", "1000");
+		while (!(dev_bo_state(fd, bo) & DRM_LINNET_BO_PURGED)) {
+			p = mmap(NULL, piece, PROT_READ | PROT_WRITE,
+				 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+			CHECK(p != MAP_FAILED);
+			memset(p, 1, piece);
+		}
+		_exit(0);
+	}
+	CHECK_EQ(waitpid(pid, &status, 0), pid);
+	CHECK_EQ(status, 0);
+	CHECK_EQ(dev_fdinfo(fd, "drm-purgeable-memory"), 0);
+	CHECK_EQ(dev_fdinfo(fd, "drm-resident-memory"), SIZE);
+	CHECK(map[0] == 7 && map[SIZE - 1] == 7);
+	CHECK_EQ(dev_madvise_(fd, bo, DRM_LINNET_MADV_WILLNEED), 0);
+}
+
 /* Use, purge and return at the same time. */
 TEST_LIMIT(race, 60)
 {
