@@ -160,33 +160,51 @@ int dev_write(const char *path, const char *text)
 	return ret;
 }
 
-long long dev_shmem(void)
+/* The number behind a key of a file, or 0. */
+static long long number_of(const char *path, const char *key)
 {
+	const size_t n = strlen(key);
+	long long value = 0;
 	char line[128];
-	long long kib = -1;
-	FILE *f = fopen("/proc/meminfo", "r");
+	FILE *f = fopen(path, "r");
 
-	while (f && fgets(line, sizeof(line), f))
-		(void)!sscanf(line, "Shmem: %lld", &kib);
-	if (f)
-		fclose(f);
-	return kib;
+	CHECK(f);
+	while (fgets(line, sizeof(line), f))
+		if (!strncmp(line, key, n))
+			value = strtoll(line + n, NULL, 10);
+	fclose(f);
+	return value;
 }
 
-void dev_nothing_left(long long shmem)
+struct dev_memory dev_memory(void)
 {
+	struct dev_memory m;
+
+	/* each processor counts for itself until it is asked */
+	dev_write("/proc/sys/vm/stat_refresh", "1");
+	m.shmem = number_of("/proc/meminfo", "Shmem:");
+	m.pinned = number_of("/proc/vmstat", "nr_foll_pin_acquired ") -
+		   number_of("/proc/vmstat", "nr_foll_pin_released ");
+	return m;
+}
+
+void dev_nothing_left(const struct dev_memory *before)
+{
+	struct dev_memory now;
 	int i;
 
-	for (i = 0; i < 500; i++) {
+	for (i = 0; i < 3000; i++) {
+		now = dev_memory();
 		if (dev_state("context") == -1 && dev_state("purgeable pages") == 0 &&
-		    dev_shmem() <= shmem + 64)
+		    now.shmem <= before->shmem + 64 && now.pinned <= before->pinned)
 			break;
 		sleep_ms(20);
 	}
 	CHECK_EQ(dev_state("context"), -1);
 	CHECK_EQ(dev_state("purgeable pages"), 0);
 	CHECK_EQ(dev_state("held by the device"), 0);
-	CHECK(dev_shmem() <= shmem + 64);
+	CHECK(now.shmem <= before->shmem + 64);
+	CHECK(now.pinned <= before->pinned);
 }
 
 struct io_uring_sqe *dev_prep(struct io_uring *ring, int fd, uint32_t op, void *args,

@@ -45,10 +45,17 @@ long long dev_state(const char *key);
 
 /* Write a text to a file; 0 or -1. */
 int dev_write(const char *path, const char *text);
-/* KiB of shared memory on the machine, which is what buffers are made of. */
-long long dev_shmem(void);
-/* No context, job, page or held buffer of anyone is left, soon. */
-void dev_nothing_left(long long shmem);
+/*
+ * What there is on the machine of what buffers are made of, in KiB, and pages that are pinned
+ * for direct or registered reads.
+ */
+struct dev_memory {
+	long long shmem, pinned;
+};
+
+struct dev_memory dev_memory(void);
+/* No context, job, page, pin or held buffer of anyone is left, soon. */
+void dev_nothing_left(const struct dev_memory *before);
 /* A command for a ring, or NULL. */
 struct io_uring_sqe *dev_prep(struct io_uring *ring, int fd, uint32_t op, void *args,
 			      uint32_t size);

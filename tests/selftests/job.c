@@ -498,6 +498,7 @@ TEST(destroy_with_jobs)
 	int i;
 
 	pair_init(&p);
+	dev_patience();
 	sub_init(&j, p.ctx, sim_simple(p.fd, p.ctx, DRM_LINNET_SIM_DELAY, 50000000));
 	sub_sync(&j, DRM_LINNET_SYNC_SIGNAL, 0, 0);
 	for (i = 0; i < 50; i++) {
@@ -506,10 +507,11 @@ TEST(destroy_with_jobs)
 	}
 	begin = now_ns();
 	CHECK_EQ(dev_ctx_destroy_(p.fd, p.ctx), 0);
-	CHECK(now_ns() - begin < 5000000000ull);
+	CHECK(now_ns() - begin < 45000000000ull);
 	for (i = 0; i < 50; i++)
 		CHECK_EQ(dev_sync_result(p.fd, sync[i]), -ECANCELED);
 	CHECK_ERR(dev_submit_(p.fd, &j.args), ENOENT);
+	dev_hurry();
 }
 
 /* 64 slots of 64 attachments, in any order; the same attachment often. */

@@ -94,7 +94,7 @@ TEST_LIMIT(unload_in_use, 24 * 3600)
 {
 	const char *longer = getenv("LINNET_TEST_LONG");
 	int i, k, n = longer && *longer && strcmp(longer, "0") ? 1000 : 10;
-	long long shmem;
+	struct dev_memory before;
 	struct users u;
 
 	module = getenv("LINNET_TEST_MODULE");
@@ -105,7 +105,7 @@ TEST_LIMIT(unload_in_use, 24 * 3600)
 		params = "sim=1";
 	if (unload_())
 		SKIP("the module cannot be unloaded (%s)", strerror(errno));
-	shmem = dev_shmem();
+	before = dev_memory();
 	load();
 	for (i = 0; i < n; i++) {
 		use(&u, i);
@@ -122,7 +122,7 @@ TEST_LIMIT(unload_in_use, 24 * 3600)
 		if (!(i & 2))
 			munmap(u.map, SIZE);
 	}
-	dev_nothing_left(shmem);
+	dev_nothing_left(&before);
 }
 
 TEST_MAIN

@@ -57,7 +57,6 @@ TEST(timeout_bans_the_guilty)
 	/* The other context works all the time. */
 	while (dev_sync_wait_(fd, sync[1], 0, 0)) {
 		CHECK_EQ(errno, ETIME);
-		CHECK(now_ns() - begin < ms * 4000000ull);
 		sub_init(&j, innocent, delay);
 		CHECK_EQ(sub_run(fd, &j), 0);
 	}
@@ -120,10 +119,13 @@ TEST(destroy_hanging)
 	unsigned long long begin = now_ns();
 	struct sub j;
 
+	/* The time limit is not what ends it. */
+	dev_patience();
 	sub_init(&j, ctx, sim_simple(fd, ctx, DRM_LINNET_SIM_HANG, 0));
 	CHECK_EQ(dev_submit_(fd, &j.args), 0);
 	CHECK_EQ(dev_ctx_destroy_(fd, ctx), 0);
-	CHECK(now_ns() - begin < 5000000000ull);
+	CHECK(now_ns() - begin < 45000000000ull);
+	dev_hurry();
 }
 
 /* One context cannot be stopped: the device is reset and all contexts are lost. */
@@ -252,13 +254,13 @@ static int uevents(void)
 	return fd;
 }
 
-/* Is there one with this line within a second? */
+/* Is there one with this line, soon? */
 static bool uevent_says(int fd, const char *line)
 {
 	struct pollfd ready = { .fd = fd, .events = POLLIN };
 	char text[4096];
 
-	while (poll(&ready, 1, 1000) > 0) {
+	while (poll(&ready, 1, 20000) > 0) {
 		ssize_t size = recv(fd, text, sizeof(text) - 1, 0);
 
 		if (size < 0)

@@ -131,9 +131,9 @@ static void use(int fd, struct io_uring *ring, unsigned int steps)
 TEST_LIMIT(killed, 600)
 {
 	unsigned int i, n = rounds(60, 1000);
-	long long shmem = dev_shmem();
+	const struct dev_memory before = dev_memory();
 
-	dev_nothing_left(shmem);
+	dev_nothing_left(&before);
 	for (i = 0; i < n; i++) {
 		uint64_t s = seed + i * 0x9e3779b9;
 		int status;
@@ -155,7 +155,7 @@ TEST_LIMIT(killed, 600)
 		/* It must not have ended by itself. */
 		CHECK(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
 	}
-	dev_nothing_left(shmem);
+	dev_nothing_left(&before);
 }
 
 struct racer {
@@ -226,7 +226,7 @@ static void race(int ready)
 TEST_LIMIT(four_way_race, 600)
 {
 	unsigned int i, n = rounds(12, 240);
-	long long shmem = dev_shmem();
+	const struct dev_memory before = dev_memory();
 	char name[64], path[160];
 
 	dev_name(name, sizeof(name));
@@ -263,14 +263,14 @@ TEST_LIMIT(four_way_race, 600)
 		if (i & 1)
 			CHECK(!dev_write("/sys/bus/platform/drivers/linnet-sim/bind", name));
 	}
-	dev_nothing_left(shmem);
+	dev_nothing_left(&before);
 }
 
 /* Unbound and bound again with files, mappings and exported buffers in use. */
 TEST_LIMIT(rebind, 600)
 {
 	unsigned int i, n = rounds(30, 1000);
-	long long shmem = dev_shmem();
+	const struct dev_memory before = dev_memory();
 	char name[64];
 
 	dev_name(name, sizeof(name));
@@ -299,14 +299,14 @@ TEST_LIMIT(rebind, 600)
 		if (i % 3 == 2)
 			close(fd);
 	}
-	dev_nothing_left(shmem);
+	dev_nothing_left(&before);
 }
 
 /* Random arguments, made of good ones. */
 TEST_LIMIT(fuzz, 600)
 {
 	unsigned int i, k, n = rounds(20000, 1000000);
-	long long shmem = dev_shmem();
+	const struct dev_memory before = dev_memory();
 	uint64_t first = seed;
 	pid_t pid = fork();
 	int status;
@@ -384,7 +384,7 @@ TEST_LIMIT(fuzz, 600)
 	if (!WIFEXITED(status) || WEXITSTATUS(status))
 		test_leave(1, "the fuzzer ended with status 0x%x, LINNET_SEED=%llu", status,
 			   (unsigned long long)first);
-	dev_nothing_left(shmem);
+	dev_nothing_left(&before);
 }
 
 TEST_MAIN

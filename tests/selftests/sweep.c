@@ -306,7 +306,7 @@ static bool one_pass_alone(const struct step *step, unsigned int nth)
 TEST_LIMIT(failing_allocations, 900)
 {
 	const char *page = "/sys/kernel/debug/fail_page_alloc";
-	long long shmem = dev_shmem();
+	const struct dev_memory before = dev_memory();
 	unsigned int i, nth;
 	char path[96];
 
@@ -331,7 +331,7 @@ TEST_LIMIT(failing_allocations, 900)
 		if (nth == 1 && !steps[i].frees)
 			test_leave(1, "%s: nothing failed", steps[i].name);
 	}
-	dev_nothing_left(shmem);
+	dev_nothing_left(&before);
 }
 
 TEST_MAIN

@@ -341,6 +341,7 @@ TEST(ring_exit)
 	uint32_t stream, att = dev_attach(fd, ctx, bo);
 	struct sim s;
 
+	dev_patience();
 	ring_init(0);
 	sim_init(&s, 1);
 	sim_delay(&s, 50000000);
@@ -356,9 +357,10 @@ TEST(ring_exit)
 	begin = now_ns();
 	io_uring_queue_exit(&ring);
 	/* The ring is taken down behind our back; the jobs are cancelled with it. */
-	CHECK_EQ(dev_wait_(fd, bo, now_ns() + 5000000000ll), 0);
-	CHECK(now_ns() - begin < 5000000000ull);
+	CHECK_EQ(dev_wait_(fd, bo, FOREVER), 0);
+	CHECK(now_ns() - begin < 45000000000ull);
 	CHECK_EQ(dev_ctx_destroy_(fd, ctx), 0);
+	dev_hurry();
 }
 
 /* A process dies with jobs in flight, in three ways. */
@@ -369,6 +371,7 @@ static void die(int how)
 	pid_t pid;
 	char c;
 
+	dev_patience();
 	CHECK(!pipe(pipes));
 	pid = fork();
 	if (!pid) {
@@ -396,7 +399,8 @@ static void die(int how)
 	if (!how)
 		kill(pid, SIGKILL);
 	CHECK(waitpid(pid, &status, 0) == pid);
-	CHECK(now_ns() - begin < 10000000000ull);
+	CHECK(now_ns() - begin < 45000000000ull);
+	dev_hurry();
 }
 
 TEST(killed) { die(0); }
