@@ -13,6 +13,8 @@
  *	length		used lengths at random
  *	status		statuses at random
  *	twice		buffers that come back twice
+ *	index		an index of the used ring that is ahead of what was used
+ *	any		all of these about buffers, at random
  *	silent		after some time, nothing comes back
  *	platform	not a lie: VIRTIO_F_ACCESS_PLATFORM, as devices have it in front of which
  *			there may be an IOMMU or bounce buffers; here there must be no IOMMU
@@ -29,7 +31,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-static const char *lie = "";
+static const char *lie = "", *about = "";
 static uint64_t seed = 88172645463325252u;
 static unsigned n_pushed;
 
@@ -52,15 +54,19 @@ static uint32_t rnd(void)
 
 static bool is(const char *what)
 {
-	return !strcmp(lie, what);
+	return !strcmp(lie, what) || !strcmp(about, what);
 }
 
 void __wrap_vq_push(struct vq *q, const struct guest_memory *m, const struct vq_chain *c,
 		    const void *response, uint32_t bytes)
 {
+	static const char *const about_buffers[] = { "status", "used", "twice", "length", "index" };
 	const bool now = ++n_pushed > 20 && rnd() % 16 == 0;
 	struct vq_chain other = *c;
 	uint32_t words[4];
+
+	if (!strcmp(lie, "any"))
+		about = about_buffers[rnd() % 5];
 
 	if (is("silent") && n_pushed > 40)
 		return;
@@ -75,6 +81,10 @@ void __wrap_vq_push(struct vq *q, const struct guest_memory *m, const struct vq_
 	if (now && is("length") && q->desc)
 		q->used->ring[(uint16_t)(q->used_idx - 1) % q->num].len =
 			htole32(rnd() % 2 ? rnd() % 40 : rnd());
+	if (now && is("index") && q->used)
+		__atomic_store_n(&q->used->idx,
+				 htole16((uint16_t)(q->used_idx + 1 + rnd() % (2 * q->num))),
+				 __ATOMIC_RELEASE);
 }
 
 /* GET_FEATURES (1), SET_FEATURES (2) and GET_CONFIG (24). */
