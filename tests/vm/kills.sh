@@ -3,12 +3,13 @@
 # The device is killed (kill -9) at random moments, under programs that use it: each of its
 # guests' processes once, until none is left. Afterwards no program hangs, no memory of a
 # buffer is left, the module unloads (so no job is left, and no fence), the kernel knows of
-# no lost memory and complains of nothing. Prints TAP.
+# no lost memory and complains of nothing. The other way round, programs are killed beside one
+# that goes on, and the device serves on. Prints TAP.
 #
-# usage: sh tests/vm/kills.sh [--kernel debug | base] [--kills N]
+# usage: sh tests/vm/kills.sh [--kernel NAME] [--kills N]
 #
-# A guest has 48 devices at most, so as many guests are booted as it takes. N is 6, or 1,000
-# with LINNET_TEST_LONG=1. LINNET_SEED repeats the moments.
+# A guest has 48 devices at most, so as many guests are booted as it takes. N, of devices and of
+# programs, is 6, or 1,000 with LINNET_TEST_LONG=1. LINNET_SEED repeats the moments.
 set -eu
 cd "$(dirname "$0")/../.."
 . tests/vm/lib.sh
@@ -133,4 +134,115 @@ while [ $done -lt "$kills" ]; do
 		break
 	fi
 done
+
+# ------------------------------------------------------------- programs are killed
+# What is left of a program that was killed is let go by workers, and after grace periods.
+text='run -m tools/demo/linnet-demo.gguf -p Once -n 40 --temp 0 -q'
+# shellcheck disable=SC2086
+"$build/linnet" $text --engine host >"$dir/host"
+awk -v seed="$seed" -v n="$kills" \
+	'BEGIN { srand(seed); while (n-- > 0) printf "%.3f\n", 1.5 * rand() }' >"$dir/moments"
+cat >"$dir/guest" <<END
+fail()
+{
+	echo "\$*: \$(tail -n 3 /tmp/err.\$1)" >&2
+	exit 1
+}
+memory()
+{
+	sed -n 's/^Shmem: *\([0-9]*\) kB/\1/p' /proc/meminfo
+}
+# pages that reads and registered buffers hold; each processor counts for itself until it is asked
+pins()
+{
+	echo 1 >/proc/sys/vm/stat_refresh
+	awk '/^nr_foll_pin_acquired / { n += \$2 } /^nr_foll_pin_released / { n -= \$2 }
+		END { print n + 0 }' /proc/vmstat
+}
+contexts()
+{
+	cat /sys/kernel/debug/accel/*/linnet_state | grep -c '^context'
+}
+endless()
+{
+	exec $build/linnet run -m tools/demo/linnet-demo.gguf -p '' -n -1 -c 200000 --ignore-eos \
+		--temp 0 -q --engine accel >/tmp/text.\$1 2>/tmp/err.\$1
+}
+works()
+{
+	timeout -s KILL 200 $build/linnet $text --engine accel >/tmp/text 2>/tmp/err.works &&
+		cmp /tmp/text $dir/host || fail works
+}
+works
+before=\$(memory) pinned=\$(pins)
+endless innocent & innocent=\$!
+until [ -s /tmp/text.innocent ]; do
+	kill -0 \$innocent || fail innocent
+	sleep 0.1
+done
+
+# What fdinfo says of that program is so: its memory is what the machine has more of in use,
+# and the device's time that it took is a part of the time that passed.
+# told KEY: in bytes or nanoseconds, of the one client that the process is
+told()
+{
+	cat /proc/\$innocent/fdinfo/* 2>/dev/null | awk -v key="\$1:" '
+		/^drm-driver:/ { ours = \$2 == "linnet" }
+		ours && \$1 == key { n = \$2 * (\$3 == "KiB" ? 1024 : \$3 == "MiB" ? 1048576 : 1) }
+		END { printf "%.0f\n", n }'
+}
+grown=\$((\$(memory) - before)) resident=\$((\$(told drm-resident-memory) / 1024))
+total=\$((\$(told drm-total-memory) / 1024)) jobs=\$(told linnet-jobs)
+busy=\$(told drm-engine-compute) time=\$(date +%s%N)
+sleep 2
+busy=\$((\$(told drm-engine-compute) - busy)) time=\$((\$(date +%s%N) - time))
+jobs=\$((\$(told linnet-jobs) - jobs))
+echo "resident \$resident KiB of \$total, shared memory grew by \$grown KiB;" \
+	"the device worked \$((busy / 1000)) us in \$((time / 1000)) us, \$jobs jobs" >/vm/out/fdinfo
+[ \$total -ge \$resident ] && [ \$resident -gt 1024 ] && [ \$grown -ge \$((resident - 64)) ] &&
+	[ \$grown -le \$((resident + 1024)) ] && [ \$busy -gt 0 ] &&
+	[ \$busy -le \$((time + time / 10)) ] && [ \$jobs -gt 0 ] || : >/vm/out/fdinfo.wrong
+
+n=0 at_work=0
+while read -r seconds; do
+	endless killed & killed=\$!
+	sleep \$seconds
+	[ \$(contexts) -lt 2 ] || at_work=\$((at_work + 1))
+	kill -KILL \$killed || fail killed
+	status=0
+	wait \$killed || status=\$?
+	[ \$status = 137 ] || fail killed
+	n=\$((n + 1))
+done <$dir/moments
+kill -KILL \$innocent || fail innocent
+wait \$innocent
+works
+rm -f /tmp/text*
+for try in \$(seq 600); do
+	[ \$(contexts) != 0 ] || [ \$(memory) -gt \$((before + 64)) ] ||
+		[ \$(pins) -gt \$pinned ] || break
+	sleep 0.1
+done
+echo "\$n killed, \$at_work of them with a context; contexts left \$(contexts), shared memory" \
+	"\$before KiB before and \$(memory) after, pages pinned \$pinned and \$(pins)" >/vm/out/sum
+[ \$(contexts) = 0 ] && [ \$(memory) -le \$((before + 64)) ] && [ \$(pins) -le \$pinned ] &&
+	grep -q '^held by the device 0' /sys/kernel/debug/accel/*/linnet_state &&
+	[ \$at_work -gt 0 ]
+END
+rm -rf "$dir/out"
+mkdir -p "$dir/out"
+VM_DEVICE_LOG=$dir/device
+vm_device_start -v
+status=0
+sh tests/vm/guest.sh --kernel "$flavour" --module "$module" \
+	--device "$VM_DEVICE_SOCKET:$VM_DEVICE_ID" --see "$dir" --dir "$dir/out" \
+	--seconds $((900 + 10 * kills)) ". $dir/guest" >"$dir/said" 2>&1 || status=$?
+vm_device_stop
+right=1
+[ ! -s "$dir/out/fdinfo" ] || [ -e "$dir/out/fdinfo.wrong" ] || right=0
+result $right "fdinfo of a program that runs a model tells the truth" "$dir/out/fdinfo"
+cat "$dir/out/fdinfo" "$dir/out/sum" 2>/dev/null | sed 's/^/# /'
+result $status "nothing is left when programs were killed ($kills); another one goes on" \
+	"$dir/said"
+[ $status = 0 ] || echo "# LINNET_SEED=$seed"
 end_tests
