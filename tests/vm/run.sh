@@ -5,7 +5,7 @@
 # usage: sh tests/vm/run.sh [--kernel base | debug | sid-base | sid-debug] [NAME...]
 #
 # NAME picks groups: bench, shell (a part of it), source, kunit, selftests, stock, model,
-# virtio, kills, memory, sid, sid-long.
+# virtio, kills, memory, sid, sid-long (all of sid-virtio, sid-stock).
 # Without one, all run, but sid-long only with LINNET_TEST_LONG. --kernel is for those that
 # run in User-Mode Linux, and lets them run on another.
 # Packages of use `vm` are installed where that is possible; a machine without them, or one
@@ -152,26 +152,43 @@ hang
 END
 }
 
-# A person at a terminal: a shell with the module, in one command.
-shell_test()
+# at_terminal TEXT COMMAND EXPECTED OPTION...: a person at a terminal gets a shell with the module
+# in one command, types a line and sees this one
+at_terminal()
 {
+	text=$1 line=$2 expected=$3
+	shift 3
 	if ! command -v script >/dev/null; then
-		skip "an interactive guest" "script is not there (Debian's package bsdutils)"
+		skip "$text" "script is not there (Debian's package bsdutils)"
 		return
 	fi
 	: >"$logs/shell"
 	(
-		for _ in $(seq 60); do
+		for _ in $(seq 200); do
 			! grep -q 'built-in shell' "$logs/shell" || break
 			sleep 1
 		done
 		sleep 1
-		echo 'echo nodes: /dev/accel/*; exit'
-		sleep 10
-	) | timeout 120 script -qec "sh tests/vm/shell.sh --kernel $flavour" /dev/null \
+		echo "$line; exit"
+		# the terminal stays until it is answered
+		for _ in $(seq 200); do
+			! tr -d '\r' <"$logs/shell" | grep -q "$expected" || break
+			sleep 1
+		done
+		sleep 2
+	) | timeout 450 script -qec "sh tests/vm/shell.sh --kernel $flavour $*" /dev/null \
 		>"$logs/shell" 2>&1 || :
-	tr -d '\r' <"$logs/shell" | grep -q '^nodes: /dev/accel/accel0$' && found=0 || found=1
-	result $found "tests/vm/shell.sh opens a shell with the module loaded" "$logs/shell"
+	tr -d '\r' <"$logs/shell" | grep -q "$expected" && found=0 || found=1
+	result $found "$text" "$logs/shell"
+}
+
+shell_test()
+{
+	at_terminal "tests/vm/shell.sh opens a shell with the module loaded" \
+		'echo nodes: /dev/accel/*' '^nodes: /dev/accel/accel0$'
+	linnet=${LINNET_BUILD:-${O:-build}}/linnet
+	at_terminal "tests/vm/shell.sh --device: the same, and a model runs on a device" \
+		"$linnet run -p Once -n 8 -q --engine accel; echo status: \$?" '^status: 0$' --device
 }
 
 group_bench()
@@ -384,20 +401,24 @@ group_sid()
 	flavour=$saved
 }
 
-# The rest: does this kernel report mistakes, devices that lie, and Debian's image in QEMU.
-group_sid_long()
+# The rest: does this kernel report mistakes, devices that lie, devices that are killed.
+group_sid_virtio()
 {
-	if on sid-debug; then
-		bench_tests sid-
-		virtio_tests sid-virtio
-		flavour=$saved
-	fi
-	if on sid-stock; then
-		selftests sid-stock
-		bounce sid-bounce
-		comings sid-stock
-		flavour=$saved
-	fi
+	on sid-debug || return 0
+	bench_tests sid-
+	virtio_tests sid-virtio
+	kills_tests sid-kills
+	flavour=$saved
+}
+
+# Debian's image of it, in QEMU
+group_sid_stock()
+{
+	on sid-stock || return 0
+	selftests sid-stock
+	bounce sid-bounce
+	comings sid-stock
+	flavour=$saved
 }
 
 # ---------------------------------------------------------------------- model
@@ -591,10 +612,16 @@ group_memory()
 }
 
 # ---------------------------------------------------------------------- kills
+# kills_tests NAME
+kills_tests()
+{
+	sh tests/vm/kills.sh --kernel "$flavour" >"$logs/$1" 2>"$logs/$1.err" || :
+	absorb "$1" "$logs/$1"
+}
+
 group_kills()
 {
-	sh tests/vm/kills.sh --kernel "$flavour" >"$logs/kills" 2>"$logs/kills.err" || :
-	absorb kills "$logs/kills"
+	kills_tests kills
 }
 
 for group in $groups; do
@@ -602,7 +629,11 @@ for group in $groups; do
 	shell) shell_test ;;
 	bench | source | kunit | selftests | stock | model | virtio | kills | memory | sid)
 		group_$group ;;
-	sid-long) group_sid_long ;;
+	sid-virtio) group_sid_virtio ;;
+	sid-stock) group_sid_stock ;;
+	sid-long)
+		group_sid_virtio
+		group_sid_stock ;;
 	*) vm_die "no such group ($group): see the head of tests/vm/run.sh" ;;
 	esac
 done
