@@ -117,5 +117,5 @@ size_t linnet_matmul_scratch_avx2(uint32_t type, size_t n_cols, size_t n_tokens)
 		return linnet_q256_scratch(n_tokens);
 	if (!t || t->act != LINNET_ACT_Q32 || n_tokens <= LINNET_Q32_FEW)
 		return 0;
-	return linnet_q32_panels(n_cols, n_tokens) * (n_cols / 32) * LINNET_Q32_PANEL_BLOCK;
+	return linnet_q32_scratch(n_cols, n_tokens);
 }

@@ -14,7 +14,7 @@
  * includes this file and calls matmul_q32(). See matmul_q32_avx512.h for the plan:
  * few tokens go over rows as they lie, here 4 blocks of a row a step; many go over
  * panels of 16 rows in tiles of 4 tokens. With VNNI signed weights become unsigned with a
- * bias, too, and SUMS16 means nothing.
+ * bias, too, and SUMS16 means nothing; without, their panels hold 16 bits of each.
  */
 #ifndef LINNET_KERNELS_X86_MATMUL_Q32_AVX2_H
 #define LINNET_KERNELS_X86_MATMUL_Q32_AVX2_H
@@ -252,23 +252,26 @@ static void run_few(const struct linnet_matmul *mm)
 #define PANEL_ROWS	16
 #define TILE_TOKENS	4
 /*
- * Bytes with a sign become unsigned ones, whose products are too large for vpmaddubsw: it
- * multiplies their halves of four bits apart.
+ * Products of bytes with a sign do not fit vpmaddubsw. They become products of 16 bits, half as
+ * many as there are weights, by
+ *
+ *	(w0 + x1) (w1 + x0) = w0 x0 + w1 x1 + w0 w1 + x0 x1
+ *
+ * whose last two are known before: additions are cheap where vpmaddwd has one or two units.
  */
-#define SPLIT		(SIGNED && !LINNET_VNNI)
-#define DIGITS		(1 + SPLIT)
-#if SPLIT
-#define PANEL_SHIFT	7
-#define PANEL_SUMS16	8
-#else
-#define PANEL_SUMS16	SUMS16
-#ifdef BIAS_SHIFT
+#define WIDE		(SIGNED && !LINNET_VNNI)
+#if defined(BIAS_SHIFT) && !WIDE
 #define PANEL_SHIFT	BIAS_SHIFT
-#endif
 #endif
 
 struct panel_block {
-	__m256i q[DIGITS][8][2];	/* of rows 0..7 and 8..15; the low digit first */
+#if WIDE
+	__m256i even[8][2];	/* elements 4k and 4k + 2 of rows 0..7 and 8..15, as int16 */
+	__m256i odd[8][2];	/* 4k + 1 and 4k + 3 */
+	__m256i npairs[2];	/* -(w0 w1 + w2 w3 + ..) */
+#else
+	__m256i q[8][2];	/* elements 4k..4k + 3 of rows 0..7 and 8..15 */
+#endif
 	__m256 d[2];
 #if HAS_MIN
 	__m256 m[2];
@@ -277,19 +280,45 @@ struct panel_block {
 
 _Static_assert(sizeof(struct panel_block) <= LINNET_Q32_PANEL_BLOCK, "room in the scratch");
 
+/* A block of a tile's tokens for WIDE panels: even[j] has elements 0 2, 4 6, .. of token j */
+struct wide_tokens {
+	int32_t even[TILE_TOKENS][8], odd[TILE_TOKENS][8];
+	int32_t npairs[TILE_TOKENS];
+	float d[TILE_TOKENS];
+};
+
+_Static_assert(sizeof(struct wide_tokens) == LINNET_Q32_WIDE_TOKENS, "room in the scratch");
+
+/* Bytes 0 and 2, 1 and 3 of dwords as int16 */
+ALWAYS_INLINE __m256i even_bytes(__m256i q)
+{
+	return _mm256_srai_epi16(_mm256_slli_epi16(q, 8), 8);
+}
+
+ALWAYS_INLINE __m256i odd_bytes(__m256i q)
+{
+	return _mm256_srai_epi16(q, 8);
+}
+
 ALWAYS_INLINE void put_weights(struct panel_block *out, int h, const __m256i q[8])
 {
+#if WIDE
+	__m256i npairs = _mm256_setzero_si256();
+
 	UNROLL
 	for (int k = 0; k < 8; k++) {
-#if SPLIT
-		const __m256i u = _mm256_xor_si256(q[k], _mm256_set1_epi8(-128));
+		const __m256i even = even_bytes(q[k]), odd = odd_bytes(q[k]);
 
-		out->q[0][k][h] = low_nibbles(u);
-		out->q[1][k][h] = low_nibbles(_mm256_srli_epi16(u, 4));
-#else
-		out->q[0][k][h] = unsigned_weights(q[k]);
-#endif
+		out->even[k][h] = even;
+		out->odd[k][h] = odd;
+		npairs = _mm256_sub_epi32(npairs, _mm256_madd_epi16(even, odd));
 	}
+	out->npairs[h] = npairs;
+#else
+	UNROLL
+	for (int k = 0; k < 8; k++)
+		out->q[k][h] = unsigned_weights(q[k]);
+#endif
 }
 
 /*
@@ -337,13 +366,76 @@ struct tile_out {
 	const float *bias;
 	size_t n_tok;
 	__m256i rows[2];
+	bool full;		/* all rows are there */
 	bool first, last;	/* chain */
 };
 
-/* The dot products of a block with n_tok tokens from j0 on */
-#if LINNET_VNNI
+#if WIDE
+/* len blocks of a tile's tokens from j0 on */
+static void widen_tokens(struct wide_tokens *x, const struct linnet_q32_tile *a, size_t j0,
+			 size_t len)
+{
+	for (; len; len--, x++, a++) {
+		__m256i n[TILE_TOKENS], sum;
+
+		UNROLL
+		for (int j = 0; j < TILE_TOKENS; j++) {
+			const __m256i q = _mm256_loadu_si256((const __m256i *)a->q[j0 + j]);
+			const __m256i even = even_bytes(q), odd = odd_bytes(q);
+
+			_mm256_store_si256((__m256i *)x->even[j], even);
+			_mm256_store_si256((__m256i *)x->odd[j], odd);
+			n[j] = _mm256_madd_epi16(even, odd);
+		}
+		sum = _mm256_hadd_epi32(_mm256_hadd_epi32(n[0], n[1]),
+					_mm256_hadd_epi32(n[2], n[3]));
+		_mm_store_si128((__m128i *)x->npairs, _mm_sub_epi32(
+			_mm_setzero_si128(), _mm_add_epi32(_mm256_castsi256_si128(sum),
+							   _mm256_extracti128_si256(sum, 1))));
+		memcpy(x->d, a->d + j0, sizeof(x->d));
+	}
+}
+#endif
+
+/* Tokens of a tile: of the layout, from j0 on, and widened where the panel is */
+struct tile_tokens {
+	const struct linnet_q32_tile *a;
+	const struct wide_tokens *x;
+	size_t j0;
+	const char *ahead;	/* half a block a step of what comes next; NULL: nothing */
+};
+
+/* The dot products of a block with n_tok tokens */
+#if WIDE
 ALWAYS_INLINE void dots(__m256i s[TILE_TOKENS][2], const struct panel_block *w,
-			const struct linnet_q32_tile *a, size_t j0, const int n_tok)
+			const struct tile_tokens *t, const int n_tok)
+{
+	UNROLL
+	for (int j = 0; j < n_tok; j++)
+		UNROLL
+		for (int h = 0; h < 2; h++)
+			s[j][h] = _mm256_add_epi32(w->npairs[h],
+						   _mm256_set1_epi32(t->x->npairs[j]));
+	UNROLL
+	for (int k = 0; k < 8; k++) {
+		UNROLL
+		for (int j = 0; j < n_tok; j++) {
+			const __m256i even = _mm256_set1_epi32(t->x->even[j][k]);
+			const __m256i odd = _mm256_set1_epi32(t->x->odd[j][k]);
+
+			UNROLL
+			for (int h = 0; h < 2; h++) {
+				s[j][h] = _mm256_add_epi32(s[j][h], _mm256_madd_epi16(
+					_mm256_add_epi16(w->even[k][h], odd),
+					_mm256_add_epi16(w->odd[k][h], even)));
+				KEEP(s[j][h]);
+			}
+		}
+	}
+}
+#elif LINNET_VNNI
+ALWAYS_INLINE void dots(__m256i s[TILE_TOKENS][2], const struct panel_block *w,
+			const struct tile_tokens *t, const int n_tok)
 {
 	/* two tokens at a time, whose sums and the tile's fit the registers */
 	UNROLL
@@ -352,14 +444,15 @@ ALWAYS_INLINE void dots(__m256i s[TILE_TOKENS][2], const struct panel_block *w,
 		for (int k = 0; k < 8; k++) {
 			UNROLL
 			for (int i = j; i < j + 2; i++) {
-				const __m256i x = _mm256_set1_epi32(dword(a->q[j0 + i] + k * 4));
+				const __m256i x = _mm256_set1_epi32(
+					dword(t->a->q[t->j0 + i] + k * 4));
 
 				if (i == n_tok)
 					break;
 				UNROLL
 				for (int h = 0; h < 2; h++) {
 					s[i][h] = VNNI_DPBUSD(k ? s[i][h] : _mm256_setzero_si256(),
-							      w->q[0][k][h], x);
+							      w->q[k][h], x);
 					KEEP(s[i][h]);
 				}
 			}
@@ -367,32 +460,29 @@ ALWAYS_INLINE void dots(__m256i s[TILE_TOKENS][2], const struct panel_block *w,
 	}
 }
 #else
-/* s += digit g of the weights, times 16 to the power of g */
-ALWAYS_INLINE void add_digit(__m256i s[TILE_TOKENS][2], const struct panel_block *w, const int g,
-			     const struct linnet_q32_tile *a, size_t j0, const int n_tok)
+ALWAYS_INLINE void dots(__m256i s[TILE_TOKENS][2], const struct panel_block *w,
+			const struct tile_tokens *t, const int n_tok)
 {
 	__m256i part[TILE_TOKENS][2];
 
-	/* gcc would keep the activations for the next digit, and spill */
-	__asm__ volatile("" : "+r"(a));
 	UNROLL
 	for (int k = 0; k < 8; k++) {
 		UNROLL
 		for (int j = 0; j < n_tok; j++) {
-			const __m256i x = _mm256_set1_epi32(dword(a->q[j0 + j] + k * 4));
+			const __m256i x = _mm256_set1_epi32(dword(t->a->q[t->j0 + j] + k * 4));
 
 			UNROLL
 			for (int h = 0; h < 2; h++) {
-				__m256i v = _mm256_maddubs_epi16(w->q[g][k][h], x);
+				__m256i v = _mm256_maddubs_epi16(w->q[k][h], x);
 
-				if (k % PANEL_SUMS16)
+				if (k % SUMS16)
 					v = _mm256_add_epi16(part[j][h], v);
 				KEEP(v);
 				part[j][h] = v;
-				if ((k + 1) % PANEL_SUMS16)
+				if ((k + 1) % SUMS16)
 					continue;
-				v = _mm256_madd_epi16(v, _mm256_set1_epi16(1 << 4 * g));
-				if (g || k + 1 > PANEL_SUMS16)
+				v = widen_pairs(v);
+				if (k + 1 > SUMS16)
 					v = _mm256_add_epi32(s[j][h], v);
 				KEEP(v);
 				s[j][h] = v;
@@ -400,32 +490,32 @@ ALWAYS_INLINE void add_digit(__m256i s[TILE_TOKENS][2], const struct panel_block
 		}
 	}
 }
-
-ALWAYS_INLINE void dots(__m256i s[TILE_TOKENS][2], const struct panel_block *w,
-			const struct linnet_q32_tile *a, size_t j0, const int n_tok)
-{
-	UNROLL
-	for (int g = 0; g < DIGITS; g++)
-		add_digit(s, w, g, a, j0, n_tok);
-}
 #endif
 
-/* One chain of a panel times n_tok (a constant) tokens of a tile from j0 on */
+/* One chain of a panel times n_tok (a constant) tokens of a tile */
 ALWAYS_INLINE void tile(const struct tile_out *o, const struct panel_block *w,
-			const struct linnet_q32_tile *a, size_t j0, size_t len, const int n_tok)
+			struct tile_tokens tokens, size_t len, const int n_tok)
 {
+	const size_t j0 = tokens.j0;
 	__m256 acc[TILE_TOKENS][2];
 
 	UNROLL
 	for (int j = 0; j < n_tok; j++)
 		acc[j][0] = acc[j][1] = _mm256_setzero_ps();
-	for (; len; len--, w++, a++) {
+	for (; len; len--, w++, tokens.a++, tokens.x++) {
+		const struct linnet_q32_tile *a = tokens.a;
 		__m256i s[TILE_TOKENS][2];
 
-		dots(s, w, a, j0, n_tok);
+		if (tokens.ahead) {
+			UNROLL
+			for (int i = 0; i < 3; i++)
+				prefetch_t1(tokens.ahead + 64 * i);
+			tokens.ahead += sizeof(*a) / 2;
+		}
+		dots(s, w, &tokens, n_tok);
 		UNROLL
 		for (int j = 0; j < n_tok; j++) {
-			const __m256 da = _mm256_set1_ps(a->d[j0 + j]);
+			const __m256 da = _mm256_set1_ps(WIDE ? tokens.x->d[j] : a->d[j0 + j]);
 
 			UNROLL
 			for (int h = 0; h < 2; h++) {
@@ -454,6 +544,14 @@ ALWAYS_INLINE void tile(const struct tile_out *o, const struct panel_block *w,
 			float *y = o->y + (size_t)j * o->ldy + h * 8;
 			__m256 v = acc[j][h];
 
+			if (o->full) {	/* stores with a mask are slow */
+				if (!o->first)
+					v = _mm256_add_ps(_mm256_loadu_ps(y), v);
+				if (o->last && o->bias)
+					v = _mm256_add_ps(v, _mm256_loadu_ps(o->bias + h * 8));
+				_mm256_storeu_ps(y, v);
+				continue;
+			}
 			if (!o->first)
 				v = _mm256_add_ps(_mm256_maskload_ps(y, o->rows[h]), v);
 			if (o->last && o->bias)
@@ -465,16 +563,16 @@ ALWAYS_INLINE void tile(const struct tile_out *o, const struct panel_block *w,
 }
 
 static void run_tile(const struct tile_out *o, const struct panel_block *w,
-		     const struct linnet_q32_tile *a, size_t j0, size_t len)
+		     const struct tile_tokens *tokens, size_t len)
 {
 	if (o->n_tok == 1)
-		tile(o, w, a, j0, len, 1);
+		tile(o, w, *tokens, len, 1);
 	else if (o->n_tok == 2)
-		tile(o, w, a, j0, len, 2);
+		tile(o, w, *tokens, len, 2);
 	else if (o->n_tok == 3)
-		tile(o, w, a, j0, len, 3);
+		tile(o, w, *tokens, len, 3);
 	else
-		tile(o, w, a, j0, len, 4);
+		tile(o, w, *tokens, len, 4);
 }
 
 /* All ones in the first n dwords */
@@ -490,6 +588,7 @@ static void many(const struct linnet_matmul *mm)
 	const size_t tiles = linnet_q32_tiles(n_tok);
 	const size_t at_once = linnet_q32_panels(mm->act->n_cols, n_tok);
 	struct panel_block *panels = mm->scratch;
+	struct wide_tokens *wide = (struct wide_tokens *)(panels + at_once * n_blocks);
 
 	for (size_t row = mm->row0; row < mm->row1; row += at_once * PANEL_ROWS) {
 		size_t n = (mm->row1 - row + PANEL_ROWS - 1) / PANEL_ROWS;
@@ -509,7 +608,21 @@ static void many(const struct linnet_matmul *mm)
 			const struct linnet_q32_tile *a =
 				(const struct linnet_q32_tile *)mm->act->buf + b0 * tiles;
 
-			for (size_t t = 0; t < n_tok; t += TILE_TOKENS)
+			for (size_t t = 0; t < n_tok; t += TILE_TOKENS) {
+				struct tile_tokens tokens = {
+					.a = a + t / LINNET_Q32_TILE * len,
+					.x = wide,
+					.j0 = t % LINNET_Q32_TILE,
+				};
+				const struct linnet_q32_tile *next = tokens.a + len;
+
+				if (t / LINNET_Q32_TILE + 1 < tiles)
+					tokens.ahead = (const char *)next +
+						       tokens.j0 / TILE_TOKENS * len * sizeof(*next) / 2;
+
+#if WIDE
+				widen_tokens(wide, tokens.a, tokens.j0, len);
+#endif
 				for (size_t i = 0; i < n; i++) {
 					size_t r = row + i * PANEL_ROWS, left = mm->row1 - r;
 					struct tile_out o = {
@@ -519,14 +632,15 @@ static void many(const struct linnet_matmul *mm)
 						.n_tok = n_tok - t,
 						.rows = { row_mask(left),
 							  row_mask(left > 8 ? left - 8 : 0) },
+						.full = left >= PANEL_ROWS,
 						.first = s == 0,
 						.last = s == LINNET_Q32_CHAINS - 1,
 					};
 
-					run_tile(&o, panels + i * n_blocks + b0,
-						 a + t / LINNET_Q32_TILE * len,
-						 t % LINNET_Q32_TILE, len);
+					run_tile(&o, panels + i * n_blocks + b0, &tokens, len);
+					tokens.ahead = NULL;
 				}
+			}
 		}
 	}
 }
