@@ -79,6 +79,9 @@ struct linnet_engine_ops {
 	 * NULL: the engine cannot, and all memory of a region is taken at once. */
 	void (*region_discard)(struct linnet_engine *e, struct linnet_region *r, size_t offset,
 			       size_t bytes);
+	/* Only what lies before `at` is used for now: no page that begins there takes memory for
+	 * what lies behind, as far as the engine can help it. NULL: it cannot. */
+	void (*region_border)(struct linnet_engine *e, struct linnet_region *r, size_t at);
 	/* Scratch that the engine would need for the stream, in bytes. */
 	int (*stream_scratch)(struct linnet_engine *e, const void *data, size_t bytes,
 			      uint64_t *scratch, struct linnet_error *err);

@@ -177,6 +177,11 @@ static void host_region_discard(struct linnet_engine *e, struct linnet_region *r
 	linnet_region_host_discard(r, offset, bytes);
 }
 
+static void host_region_border(struct linnet_engine *e, struct linnet_region *r, size_t at)
+{
+	linnet_region_host_border(r, at);
+}
+
 static int host_stream_scratch(struct linnet_engine *e, const void *data, size_t bytes,
 			       uint64_t *scratch, struct linnet_error *err)
 {
@@ -254,6 +259,7 @@ const struct linnet_engine_ops linnet_engine_host = {
 	.region_create = host_region_create,
 	.region_destroy = host_region_destroy,
 	.region_discard = host_region_discard,
+	.region_border = host_region_border,
 	.stream_scratch = host_stream_scratch,
 	.stream_create = host_stream_create,
 	.stream_destroy = host_stream_destroy,

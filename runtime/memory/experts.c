@@ -308,6 +308,8 @@ void linnet_experts_limit(struct linnet_experts *x, uint32_t n)
 {
 	x->limit = n < x->opts.n_places ? n : x->opts.n_places;
 	trim(x);
+	if (x->e->ops->region_border)
+		x->e->ops->region_border(x->e, x->region, x->limit * x->place_bytes);
 }
 
 /*

@@ -43,6 +43,12 @@ uint64_t linnet_region_pool_free(const char *root)
 	return free > reserved ? (free - reserved) * HUGE_PAGE : 0;
 }
 
+/* Up to here the region has huge pages: those that it uses as a whole. */
+static size_t huge_end(const struct linnet_region *r)
+{
+	return r->bytes & ~(HUGE_PAGE - 1);
+}
+
 /*
  * Put pages of the pool at the region's beginning. They are reserved by being mapped, so
  * there is one for each that is touched. False: nothing is mapped there any more.
@@ -50,7 +56,7 @@ uint64_t linnet_region_pool_free(const char *root)
 static bool take_from_pool(struct linnet_region *r)
 {
 	const uint64_t free = linnet_region_pool_free("");
-	const size_t bytes = free < r->mapped_bytes ? free : r->mapped_bytes;
+	const size_t bytes = free < huge_end(r) ? free : huge_end(r);
 
 	if (!bytes)
 		return true;
@@ -73,7 +79,7 @@ int linnet_region_host_create(struct linnet_region **out, size_t bytes, enum lin
 	uint64_t mapped, head;
 	char *p;
 
-	if (linnet_align_overflow(bytes ? bytes : 1, align, &mapped) || mapped > SIZE_MAX - align)
+	if (linnet_align_overflow(bytes ? bytes : 1, PAGE, &mapped) || mapped > SIZE_MAX - align)
 		return linnet_err(err, -EOVERFLOW, "region of %zu bytes is too large", bytes);
 	r = calloc(1, sizeof(*r));
 	if (!r)
@@ -104,8 +110,9 @@ int linnet_region_host_create(struct linnet_region **out, size_t bytes, enum lin
 				  strerror(e));
 	}
 	if (pages != LINNET_PAGES_SMALL && align == HUGE_PAGE)
-		r->huge = r->pool_bytes == mapped ||
-			  !madvise(r->addr + r->pool_bytes, mapped - r->pool_bytes, MADV_HUGEPAGE);
+		r->huge = r->pool_bytes == huge_end(r) ||
+			  !madvise(r->addr + r->pool_bytes, huge_end(r) - r->pool_bytes,
+				   MADV_HUGEPAGE);
 	*out = r;
 	return 0;
 }
@@ -136,14 +143,41 @@ void linnet_region_host_destroy(struct linnet_region *r)
 	free(r);
 }
 
+/* The huge page at `at` is to be one, or is to be small pages. */
+static void advise(struct linnet_region *r, size_t at, int advice)
+{
+	const size_t page = at & ~(HUGE_PAGE - 1);
+
+	if (at % HUGE_PAGE && page >= r->pool_bytes && page < huge_end(r))
+		madvise(r->addr + page, HUGE_PAGE, advice);
+}
+
+void linnet_region_host_border(struct linnet_region *r, size_t at)
+{
+	if (!r->huge || at == r->border)
+		return;
+	advise(r, r->border, MADV_HUGEPAGE);
+	advise(r, at, MADV_NOHUGEPAGE);
+	r->border = at;
+}
+
+/* The first page's beginning at or behind `at`. A huge page that stays in part would stay as a
+ * whole. */
+static size_t next_page(const struct linnet_region *r, size_t at)
+{
+	const bool small = (r->border % HUGE_PAGE && at / HUGE_PAGE == r->border / HUGE_PAGE &&
+			    at >= r->pool_bytes) || at >= huge_end(r);
+	const size_t page = (r->huge || r->pool_bytes) && !small ? HUGE_PAGE : PAGE;
+
+	return (at + page - 1) & ~(page - 1);
+}
+
 void linnet_region_host_discard(struct linnet_region *r, size_t offset, size_t bytes)
 {
-	/* a huge page that stays in part would stay as a whole */
-	const size_t page = r->huge || r->pool_bytes ? HUGE_PAGE : PAGE;
-	size_t from = (offset + page - 1) & ~(page - 1), to = offset + bytes;
+	size_t from = next_page(r, offset), to = offset + bytes;
 
 	/* nothing lies behind the region's end */
-	to = to >= r->bytes ? r->mapped_bytes : to & ~(page - 1);
+	to = to >= r->bytes ? r->mapped_bytes : to & ~((r->huge ? HUGE_PAGE : PAGE) - 1);
 	/* The pool's part by itself, as kernels before 5.18 refuse it. */
 	if (from < r->pool_bytes && from < to) {
 		const size_t end = to < r->pool_bytes ? to : r->pool_bytes;

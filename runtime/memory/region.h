@@ -23,6 +23,7 @@ struct linnet_region {
 	size_t bytes;
 	size_t mapped_bytes;
 	size_t pool_bytes;	/* at the beginning: pages of the system's pool */
+	size_t border;		/* where what is used ends for now; 0: nowhere */
 	bool huge;		/* huge pages were asked for and granted */
 };
 
@@ -38,6 +39,9 @@ uint64_t linnet_region_pool_free(const char *root);
 /* Address space for so many bytes may be had without a limit feeling it. */
 bool linnet_region_reservable(uint64_t bytes);
 void linnet_region_host_destroy(struct linnet_region *r);
+/* The region is used up to `at` for now: there, and at its end, are small pages, so that no huge
+ * one takes memory for what is not used. */
+void linnet_region_host_border(struct linnet_region *r, size_t at);
 /* Give the pages of a range back to the system, whole (huge) pages only: they read as
  * zeros from then on, and are taken again when they are touched. */
 void linnet_region_host_discard(struct linnet_region *r, size_t offset, size_t bytes);

@@ -88,7 +88,8 @@ struct linnet_weights {
 	struct linnet_share *share;	/* NULL: with nobody */
 	uint64_t resident_bytes, pass_bytes;
 	uint64_t slot_bytes;	/* that a slot may take, by what is streamed */
-	uint64_t slot_stride;	/* for the largest unit that may ever be */
+	uint64_t slot_stride;	/* for the largest unit that may ever be, */
+	uint64_t slot_most;	/* which has so many bytes */
 
 	/* the pass: its first unit that is not done with; the reader: what it looks at
 	 * next, from n_units on in the next pass */
@@ -198,10 +199,10 @@ static int unit_init(struct unit *u, const struct linnet_weight_unit *from)
 	return 0;
 }
 
-uint64_t linnet_weights_slot_bytes(uint64_t unit_bytes)
+uint64_t linnet_weights_slot_bytes(uint64_t unit_bytes, uint64_t largest)
 {
-	return unit_bytes < SLOT_ALIGN ? unit_bytes :
-					 (unit_bytes + SLOT_ALIGN - 1) & ~(SLOT_ALIGN - 1);
+	return largest < SLOT_ALIGN ? unit_bytes :
+				      (unit_bytes + SLOT_ALIGN - 1) & ~(SLOT_ALIGN - 1);
 }
 
 int linnet_weights_measure(struct linnet_weight_unit *unit, size_t n_units)
@@ -327,7 +328,7 @@ static void count_units(struct linnet_weights *w)
 	w->resident_bytes = w->pass_bytes = w->slot_bytes = 0;
 	for (size_t i = 0; i < w->n_units; i++) {
 		const struct unit *u = &w->unit[i];
-		const uint64_t bytes = linnet_weights_slot_bytes(u->bytes);
+		const uint64_t bytes = linnet_weights_slot_bytes(u->bytes, w->slot_most);
 
 		if (u->streamed) {
 			w->n_streamed++;
@@ -337,6 +338,23 @@ static void count_units(struct linnet_weights *w)
 			w->resident_bytes += u->bytes;
 		}
 	}
+}
+
+/* Let the resident region know where it ends: what goes lies behind what stays. */
+static void set_border(const struct linnet_weights *w)
+{
+	struct linnet_engine *e = w->opts.engine;
+	uint64_t end = 0;
+
+	if (!w->resident || !e->ops->region_border)
+		return;
+	for (size_t i = 0; i < w->n_units; i++) {
+		const struct unit *u = &w->unit[i];
+
+		if (!u->streamed && !u->absent && u->own.at + u->bytes > end)
+			end = u->own.at + u->bytes;
+	}
+	e->ops->region_border(e, w->resident, end);
 }
 
 /* Regions and places, when the units are laid out. */
@@ -352,17 +370,17 @@ static int make_places(struct linnet_weights *w, const struct linnet_weight_unit
 	uint64_t all = 0;
 	int ret = lay_out(w, unit, &all);
 
-	count_units(w);
 	for (size_t i = 0; i < w->n_units; i++) {
 		struct unit *u = &w->unit[i];
-		const uint64_t bytes = linnet_weights_slot_bytes(u->bytes);
 
 		if (u->fixed || !(u->streamed || changes))
 			continue;
 		w->n_slots++;
-		w->slot_stride = bytes > w->slot_stride ? bytes : w->slot_stride;
+		w->slot_most = u->bytes > w->slot_most ? u->bytes : w->slot_most;
 		most_reads = u->n_reads > most_reads ? u->n_reads : most_reads;
 	}
+	w->slot_stride = linnet_weights_slot_bytes(w->slot_most, w->slot_most);
+	count_units(w);
 	if (w->n_slots > w->opts.n_slots)
 		w->n_slots = w->opts.n_slots;
 	/* what may become resident later lies behind what is */
@@ -380,6 +398,7 @@ static int make_places(struct linnet_weights *w, const struct linnet_weight_unit
 				 w->unit[i].n_reads);
 	for (unsigned i = 0; i < w->n_slots && !ret; i++)
 		ret = make_place(&w->slot[i], w->ring, i * w->slot_stride, most_reads);
+	set_border(w);
 	return ret ? linnet_err(err, ret, "%s: out of memory", linnet_gguf_path(w->g)) : 0;
 }
 
@@ -686,8 +705,8 @@ static void read_unit(struct linnet_weights *w, struct unit *u, struct place *p)
 		/* what was shared here cannot be written to */
 		if (w->share)
 			linnet_share_drop(w->share, u - w->unit);
-	} else if (linnet_weights_slot_bytes(u->bytes) > p->touched) {
-		p->touched = linnet_weights_slot_bytes(u->bytes);
+	} else if (linnet_weights_slot_bytes(u->bytes, w->slot_most) > p->touched) {
+		p->touched = linnet_weights_slot_bytes(u->bytes, w->slot_most);
 	}
 	for (size_t i = 0; i < u->n_spans; i++) {
 		const struct span *s = &u->span[i];
@@ -987,6 +1006,7 @@ void linnet_weights_place(struct linnet_weights *w, const struct linnet_weight_u
 	}
 	count_units(w);
 	trim(w);
+	set_border(w);
 	w->cursor = w->pos;
 	advance(w);
 }

@@ -70,8 +70,9 @@ struct linnet_weights_stats {
 	bool direct_io, huge_pages;
 };
 
-/* Of a slot of the ring that units of up to so many bytes fit in. */
-uint64_t linnet_weights_slot_bytes(uint64_t unit_bytes);
+/* What a slot of the ring takes that holds units of up to unit_bytes, where slots may come to
+ * hold units of up to `largest` bytes. */
+uint64_t linnet_weights_slot_bytes(uint64_t unit_bytes, uint64_t largest);
 
 /* Fill in the bytes of memory that each unit takes. -ENOMEM. */
 int linnet_weights_measure(struct linnet_weight_unit *unit, size_t n_units);

@@ -216,18 +216,20 @@ void linnet_units_free(struct linnet_units *u)
 void linnet_units_memory(const struct linnet_units *u, unsigned n_slots, uint64_t *resident,
 			 uint64_t *ring)
 {
-	uint64_t largest = 0;
+	uint64_t largest = 0, most = 0;
 
 	*resident = 0;
 	for (size_t i = 0; i < u->n_units; i++) {
 		const struct linnet_weight_unit *w = &u->unit[i];
 
+		if (!w->fixed)
+			most = w->bytes > most ? w->bytes : most;
 		if (w->streamed)
 			largest = w->bytes > largest ? w->bytes : largest;
 		else if (!w->absent)
 			*resident += w->bytes;
 	}
-	*ring = linnet_weights_slot_bytes(largest) * n_slots;
+	*ring = linnet_weights_slot_bytes(largest, most) * n_slots;
 }
 
 uint64_t linnet_units_least(const struct linnet_units *u, unsigned n_slots, uint64_t rows_bytes)
@@ -242,7 +244,7 @@ uint64_t linnet_units_least(const struct linnet_units *u, unsigned n_slots, uint
 		else if (!w->optional)
 			bytes += w->bytes;
 	}
-	bytes += linnet_weights_slot_bytes(largest) * n_slots;
+	bytes += linnet_weights_slot_bytes(largest, largest) * n_slots;
 	return bytes + (u->unit[LINNET_UNIT_EMBEDDINGS].optional ? rows_bytes : 0);
 }
 

@@ -128,6 +128,7 @@ def hold(model, budget, text, args, limited=True, reading=()):
     assert peak <= budget, f"budget {budget}: the group's maximum is {peak}"
     with open(stats) as f:
         got = json.load(f)
+    assert got["plan_kept"], f"budget {budget}: the plan was not kept"
     planned = (got["planned_bytes"], got["planned_pass_bytes"])
     assert planned == (want["total"], want["streamed"]), (
         f"budget {budget}: planned {planned}, linnet plan says {want['total']}, "
