@@ -28,7 +28,9 @@
  * registers for a whole chain and are then added to those of the chains before, which
  * gives the same order. Some panels take turns, so that a chain of the tokens is read from
  * the first cache; what they have summed up waits there too, and y is written once: its
- * rows are far apart, and it is larger than any cache.
+ * rows are far apart, and it is larger than any cache. The activations of all tokens are
+ * too large for the second cache, and come in pieces that no prefetcher of the processor
+ * follows: while panels meet one chain of a tile, the next is prefetched.
  */
 #ifndef LINNET_KERNELS_X86_MATMUL_Q32_AVX512_H
 #define LINNET_KERNELS_X86_MATMUL_Q32_AVX512_H
@@ -265,6 +267,8 @@ struct tile_out {
 	size_t n_tok;
 	__mmask16 rows[2];
 	bool first, last;	/* chain */
+	const uint8_t *ahead;	/* fetched meanwhile: so many bytes for each block */
+	size_t ahead_step;
 };
 
 /* One chain of a panel times n_tok (a constant, even) tokens of a tile */
@@ -272,12 +276,14 @@ ALWAYS_INLINE void tile(const struct tile_out *o, const struct panel_block *w,
 			const struct linnet_q32_tile *a, size_t len, const int n_tok)
 {
 	const int part = n_tok > 4 ? n_tok / 2 : n_tok;	/* whose int sums fit in registers */
+	const size_t step = o->ahead_step;
+	const uint8_t *ahead = o->ahead;
 	__m512 acc[LINNET_Q32_TILE][2];
 
 	UNROLL
 	for (int j = 0; j < n_tok; j++)
 		acc[j][0] = acc[j][1] = _mm512_setzero_ps();
-	for (; len; len--, w++, a++) {
+	for (; len; len--, w++, a++, ahead += step) {
 		int32_t init[LINNET_Q32_TILE] __attribute__((aligned(32)));
 
 #if !HAS_MIN
@@ -286,6 +292,8 @@ ALWAYS_INLINE void tile(const struct tile_out *o, const struct panel_block *w,
 #else
 		memset(init, 0, sizeof(init));
 #endif
+		for (size_t l = 0; l < step; l += 64)
+			prefetch_t1(ahead + l);
 		UNROLL
 		for (int j0 = 0; j0 < n_tok; j0 += part) {
 			__m512i s[4][2];
@@ -371,14 +379,22 @@ static __mmask16 row_mask(size_t n)
 	return (__mmask16)(n >= 16 ? 0xffff : (1u << n) - 1);
 }
 
-/* Chain s of n panels from row on, tile t of the tokens: blocks [b0, b0 + len) */
+/*
+ * Chain s of n panels from row on, tile t of the tokens: blocks [b0, b0 + len). The
+ * activations that come next, which no cache of this core has, are prefetched in n parts.
+ */
 static void panels_tile(const struct linnet_matmul *mm, const struct panel_block *panels,
 			struct tile_sums *sums, size_t row, size_t n, size_t t, size_t s,
 			size_t b0, size_t len)
 {
 	const size_t n_blocks = mm->act->n_cols / 32, t0 = t * LINNET_Q32_TILE;
-	const struct linnet_q32_tile *a = (const struct linnet_q32_tile *)mm->act->buf +
-					  b0 * linnet_q32_tiles(mm->act->n_tokens) + t * len;
+	const size_t tiles = linnet_q32_tiles(mm->act->n_tokens);
+	const struct linnet_q32_tile *first = mm->act->buf;
+	const struct linnet_q32_tile *a = first + b0 * tiles + t * len;
+	/* a block may be missing at the end of that chain: no harm is done */
+	const struct linnet_q32_tile *next = s + 1 < LINNET_Q32_CHAINS ?
+		first + (b0 + len) * tiles + t * len : first + (t + 1) % tiles * len;
+	const size_t step = (sizeof(*a) / n + 63) / 64 * 64;
 
 	for (size_t i = 0; i < n; i++) {
 		const size_t r = row + i * PANEL_ROWS, left = mm->row1 - r;
@@ -391,6 +407,8 @@ static void panels_tile(const struct linnet_matmul *mm, const struct panel_block
 			.rows = { row_mask(left), row_mask(left > 16 ? left - 16 : 0) },
 			.first = s == 0,
 			.last = s == LINNET_Q32_CHAINS - 1,
+			.ahead = (const uint8_t *)next + i * len * step,
+			.ahead_step = i * step < sizeof(*a) ? step : 0,
 		};
 
 		run_tile(&o, panels + i * n_blocks + b0, a, len);
