@@ -366,6 +366,8 @@ static int linnet_ctx_create(struct linnet_device *ldev, struct drm_file *file, 
 	INIT_WORK(&ctx->free_work, linnet_ctx_free_work);
 	init_waitqueue_head(&ctx->room);
 	ctx->fence_context = dma_fence_context_alloc(1);
+	/* As long as nothing is known about them. */
+	ctx->job_ns = LINNET_JOBS_AHEAD_NS;
 	scoped_guard(spinlock_irq, &ldev->queue_lock)
 		ctx->generation = ldev->generation;
 

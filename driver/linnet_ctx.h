@@ -137,6 +137,10 @@ struct linnet_ctx {
 	struct list_head jobs;
 	/** @n_jobs: their number and of those about to be pushed. */
 	u32 n_jobs;
+	/** @n_queued: those of @jobs that the device has. */
+	u32 n_queued;
+	/** @job_ns: how long a job keeps the device, about. */
+	u64 job_ns;
 	/** @error: 0, or why it takes no more jobs: -EIO banned, -ECANCELED destroyed. */
 	int error;
 	/** @generation: &linnet_device.generation when it was created. */

@@ -203,13 +203,19 @@ struct linnet_device {
 	struct list_head ctxs;
 
 	/**
-	 * @queue_lock: protects @running, @gone, @generation, the lists of jobs of all
+	 * @queue_lock: protects @running to @generation, the lists of jobs of all
 	 * contexts and the state of those jobs. Taken in hard interrupts.
 	 */
 	spinlock_t queue_lock;
 
 	/** @running: jobs that the device holds, the oldest first. */
 	struct list_head running;
+
+	/** @n_busy: contexts that have some of them. */
+	u32 n_busy;
+
+	/** @last_end_ns: end of the last of them. */
+	u64 last_end_ns;
 
 	/** @gone: the device takes no jobs: 0, -EIO in a reset, -ENODEV for good. */
 	int gone;

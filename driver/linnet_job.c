@@ -153,12 +153,17 @@ void linnet_job_finish_locked(struct linnet_job *job, int result)
 	if (job->state == LINNET_JOB_DONE)
 		return;
 	if (job->state == LINNET_JOB_QUEUED) {
-		u64 now = ktime_get_ns();
+		u64 now = ktime_get_ns(), begin = max(job->queued_ns, ctx->last_end_ns);
 
 		/* Jobs of a context do not overlap: one's time begins where another's ends. */
-		atomic64_add(now - max(job->queued_ns, ctx->last_end_ns), &ctx->owner->busy_ns);
+		atomic64_add(now - begin, &ctx->owner->busy_ns);
 		ctx->last_end_ns = now;
+		/* Part of that it may have spent behind others. */
+		ctx->job_ns = (3 * ctx->job_ns + now - max(begin, ldev->last_end_ns)) / 4;
+		ldev->last_end_ns = now;
 		list_del_init(&job->run_node);
+		if (!--ctx->n_queued)
+			ldev->n_busy--;
 		linnet_device_watch(ldev);
 	}
 	job->state = LINNET_JOB_DONE;
@@ -218,7 +223,42 @@ void linnet_job_done(struct linnet_job *job, int result)
 	dma_fence_end_signalling(cookie);
 }
 
-/* The scheduler has chosen a job whose dependencies are met. */
+/*
+ * How many jobs of a context the device may hold, so that its queue does not stand before
+ * the jobs of others: each context with jobs there has an equal share, and one share is
+ * free for the next that comes; and not more than LINNET_JOBS_AHEAD_NS of work. One is
+ * enough where others keep the device from waiting.
+ */
+static u32 linnet_ctx_share(const struct linnet_ctx *ctx)
+{
+	const struct linnet_device *ldev = ctx->ldev;
+	u64 share = ldev->info.queue_depth / (ldev->n_busy + 1);
+
+	share = min(share, div64_u64(LINNET_JOBS_AHEAD_NS, max(ctx->job_ns, 1)));
+	return max_t(u64, share, ldev->n_busy > 1 ? 1 : 2);
+}
+
+/* The dependencies of a job are met: what else it waits for. */
+static struct dma_fence *linnet_sched_prepare_job(struct drm_sched_job *base,
+						  struct drm_sched_entity *entity)
+{
+	struct linnet_job *job = to_linnet_job(base), *older;
+	struct linnet_ctx *ctx = job->ctx;
+	u32 share, ends;
+
+	guard(spinlock_irq)(&ctx->ldev->queue_lock);
+	share = linnet_ctx_share(ctx);
+	if (job->state != LINNET_JOB_WAITING || ctx->n_queued < share)
+		return NULL;
+	/* Until half of the share is free, so that the scheduler is not woken for each job. */
+	ends = ctx->n_queued - share / 2;
+	list_for_each_entry(older, &ctx->jobs, ctx_node)
+		if (!--ends)
+			break;
+	return dma_fence_get(older->fence);
+}
+
+/* The scheduler has chosen a job that waits for nothing. */
 static struct dma_fence *linnet_sched_run_job(struct drm_sched_job *base)
 {
 	struct linnet_job *job = to_linnet_job(base);
@@ -240,6 +280,8 @@ static struct dma_fence *linnet_sched_run_job(struct drm_sched_job *base)
 	}
 	job->state = LINNET_JOB_QUEUED;
 	job->queued_ns = ktime_get_ns();
+	if (!ctx->n_queued++)
+		ldev->n_busy++;
 	list_add_tail(&job->run_node, &ldev->running);
 	linnet_device_watch(ldev);
 	trace_linnet_job_run(job);
@@ -266,6 +308,7 @@ static void linnet_sched_free_job(struct drm_sched_job *base)
 }
 
 const struct drm_sched_backend_ops linnet_sched_ops = {
+	.prepare_job = linnet_sched_prepare_job,
 	.run_job = linnet_sched_run_job,
 	.free_job = linnet_sched_free_job,
 };

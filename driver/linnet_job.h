@@ -93,6 +93,12 @@ struct linnet_job {
 	struct linnet_job_binding bindings[] __counted_by(n_bindings);
 };
 
+/*
+ * The device holds as many jobs of a context as take it this long together, if it has no
+ * fewer anyway: enough that it never waits for the next one.
+ */
+#define LINNET_JOBS_AHEAD_NS	(10 * NSEC_PER_MSEC)
+
 #define to_linnet_job(job) container_of(job, struct linnet_job, base)
 
 /*

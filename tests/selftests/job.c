@@ -442,6 +442,34 @@ TEST(fairness)
 	CHECK(done[0] * 8 >= done[1]);
 }
 
+/* A short job waits for about one long job of others, not for all that they have submitted. */
+TEST(long_jobs)
+{
+	uint32_t ctx[3], sync[2];
+	int fd = dev_open(), i, k;
+	struct sub j;
+
+	dev_patience();
+	for (i = 0; i < 3; i++)
+		ctx[i] = dev_ctx(fd);
+	for (i = 0; i < 2; i++) {
+		sync[i] = dev_syncobj(fd);
+		sub_init(&j, ctx[i], sim_simple(fd, ctx[i], DRM_LINNET_SIM_DELAY, 500000));
+		sub_sync(&j, DRM_LINNET_SYNC_SIGNAL, sync[i], 0);
+		for (k = 1; k <= 32; k++) {
+			j.sync[0].point = k;
+			CHECK_EQ(dev_submit_(fd, &j.args), 0);
+		}
+	}
+	sub_init(&j, ctx[2], sim_simple(fd, ctx[2], DRM_LINNET_SIM_DELAY, 1));
+	CHECK_EQ(sub_run(fd, &j), 0);
+	for (i = 0; i < 2; i++) {
+		CHECK_ERR(dev_sync_wait_(fd, sync[i], 4, 0), ETIME);
+		CHECK_EQ(dev_ctx_destroy_(fd, ctx[i]), 0);
+	}
+	dev_hurry();
+}
+
 TEST(busy_objects)
 {
 	uint32_t delay;
