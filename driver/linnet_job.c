@@ -244,18 +244,21 @@ static struct dma_fence *linnet_sched_prepare_job(struct drm_sched_job *base,
 {
 	struct linnet_job *job = to_linnet_job(base), *older;
 	struct linnet_ctx *ctx = job->ctx;
+	struct dma_fence *fence = NULL;
 	u32 share, ends;
 
-	guard(spinlock_irq)(&ctx->ldev->queue_lock);
+	spin_lock_irq(&ctx->ldev->queue_lock);
 	share = linnet_ctx_share(ctx);
-	if (job->state != LINNET_JOB_WAITING || ctx->n_queued < share)
-		return NULL;
-	/* Until half of the share is free, so that the scheduler is not woken for each job. */
-	ends = ctx->n_queued - share / 2;
-	list_for_each_entry(older, &ctx->jobs, ctx_node)
-		if (!--ends)
-			break;
-	return dma_fence_get(older->fence);
+	if (job->state == LINNET_JOB_WAITING && ctx->n_queued >= share) {
+		/* Half of the share, so that the scheduler is not woken for each job. */
+		ends = ctx->n_queued - share / 2;
+		list_for_each_entry(older, &ctx->jobs, ctx_node)
+			if (!--ends)
+				break;
+		fence = dma_fence_get(older->fence);
+	}
+	spin_unlock_irq(&ctx->ldev->queue_lock);
+	return fence;
 }
 
 /* The scheduler has chosen a job that waits for nothing. */
