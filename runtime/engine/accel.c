@@ -348,6 +348,23 @@ static char *map_buffer(int fd, uint64_t offset, size_t bytes, size_t align)
 	return p + head;
 }
 
+/*
+ * Ask for huge pages in a buffer without pages, and take them if the system gives any. If it
+ * gives none, nothing more is done: tables of this mapping would come between small pages,
+ * which the device maps better where they lie side by side.
+ */
+static bool take_huge_pages(char *addr, size_t bytes)
+{
+	unsigned char there = 0;
+
+	if (madvise(addr, bytes, MADV_HUGEPAGE))
+		return false;
+	if (!madvise(addr, PAGE, MADV_POPULATE_WRITE) &&
+	    !mincore(addr + HUGE_PAGE / 2, PAGE, &there) && there & 1)
+		madvise(addr, bytes, MADV_POPULATE_WRITE);
+	return true;
+}
+
 static int accel_region_create(struct linnet_engine *e, struct linnet_region **out, size_t bytes,
 			       enum linnet_pages pages, struct linnet_error *err)
 {
@@ -384,20 +401,17 @@ static int accel_region_create(struct linnet_engine *e, struct linnet_region **o
 				 strerror(errno));
 		goto err_close;
 	}
-	/* before there are pages */
 	if (pages != LINNET_PAGES_SMALL && align == HUGE_PAGE)
-		r->base.huge = !madvise(r->base.addr, size, MADV_HUGEPAGE);
-	/*
-	 * The device takes all pages at once. Mapped, they are part of what the process is
-	 * seen to use, and reads find them. What fails here fails below, with a reason.
-	 */
-	madvise(r->base.addr, size, MADV_POPULATE_WRITE);
+		r->base.huge = take_huge_pages(r->base.addr, size);
+	/* The device takes all pages at once. */
 	attach.handle = create.handle;
 	if (drmIoctl(a->fd, DRM_IOCTL_LINNET_ATTACH, &attach)) {
 		ret = linnet_err(err, -errno, "cannot give the device a buffer of %zu bytes: %s",
 				 bytes, strerror(errno));
 		goto err_unmap;
 	}
+	/* Mapped, they are part of what the process is seen to use, and reads find them. */
+	madvise(r->base.addr, size, MADV_POPULATE_WRITE);
 	r->base.bytes = bytes;
 	r->base.mapped_bytes = size;
 	r->handle = create.handle;

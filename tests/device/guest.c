@@ -348,6 +348,92 @@ static void test_bits(bool indirect, bool event_idx, unsigned threads)
 	front_free(&f);
 }
 
+/* ------------------------------------------------------------ huge pages */
+
+#define HUGE GUEST_HUGE_PAGE
+#define HUGE_LEAD 3		/* pages that lie elsewhere, before the others */
+#define HUGE_PAGES 2048
+
+#ifndef MADV_COLLAPSE
+#define MADV_COLLAPSE 25
+#endif
+
+/* Can this kernel put a file's pages in a huge one? */
+static bool can_collapse(void)
+{
+	const int fd = memfd_create("probe", MFD_CLOEXEC);
+	char *p = mmap(NULL, 2 * HUGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0), *at;
+	bool can;
+
+	front_must(fd >= 0 && p != MAP_FAILED && !ftruncate(fd, HUGE));
+	at = p + (-(uintptr_t)p & (HUGE - 1));
+	front_must(mmap(at, HUGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, 0) == at);
+	memset(at, 1, HUGE);
+	can = !madvise(at, HUGE, MADV_COLLAPSE);
+	munmap(p, 2 * HUGE);
+	close(fd);
+	return can;
+}
+
+/* Bytes of this process, from `from` to `to`, that are mapped by huge pages. */
+static uint64_t huge_bytes(const char *from, const char *to)
+{
+	unsigned long long a, b, kib, sum = 0;
+	bool inside = false;
+	char line[512];
+	FILE *f = fopen("/proc/self/smaps", "re");
+
+	front_must(f);
+	while (fgets(line, sizeof(line), f)) {
+		if (sscanf(line, "%llx-%llx ", &a, &b) == 2)
+			inside = a >= (uintptr_t)from && b <= (uintptr_t)to;
+		else if (inside && sscanf(line, "ShmemPmdMapped: %llu", &kib) == 1)
+			sum += kib << 10;
+	}
+	fclose(f);
+	return sum;
+}
+
+/* What lies side by side in the guest is in huge pages here, wherever it begins. */
+static void test_huge(void)
+{
+	/* neither the run of pages nor the resource begins on a border */
+	const uint64_t run = 4 * HUGE + 5 * 4096;
+	static uint64_t pages[HUGE_LEAD + HUGE_PAGES];
+	struct device_resource *r;
+	struct front_device d;
+	struct front f;
+	bool same = true;
+
+	front_init(&f);
+	front_device_start(&f, &d, 1, 1 << 30);
+	front_start(&f);
+	for (unsigned i = 0; i < HUGE_LEAD + HUGE_PAGES; i++) {
+		pages[i] = front_gpa(i < HUGE_LEAD ? 2 * HUGE + i * 8192 :
+						     run + (i - HUGE_LEAD) * 4096ull);
+		memset(front_at(&f, pages[i]), (int)(i % 251 + 1), 4096);
+	}
+	front_must(!front_ctx(&f, 1));
+	test_ok(!front_attach(&f, 1, 1, 0, pages, HUGE_LEAD + HUGE_PAGES, 4000),
+		"a resource of %d pages side by side, and some others", HUGE_PAGES);
+	r = d.d->ctx[1]->resource[1];
+	for (unsigned i = 0; i < HUGE_LEAD + HUGE_PAGES; i++)
+		same &= !memcmp(r->at + i * 4096ull, front_at(&f, pages[i]), 4096);
+	test_ok(same, "D-MEM-IN-PLACE: it shows the guest's pages in their order");
+	if (can_collapse())
+		test_ok(huge_bytes(r->at, r->at + r->bytes) == 3 * HUGE &&
+			r->huge_bytes == 3 * HUGE, "it is mapped by 3 huge pages (%llu KiB)",
+			(unsigned long long)huge_bytes(r->at, r->at + r->bytes) >> 10);
+	else
+		test_skip("it is mapped by huge pages",
+			  "the kernel makes none of shared memory (MADV_COLLAPSE)");
+	memset(front_at(&f, pages[HUGE_LEAD + 1000]), 99, 4096);
+	test_ok(r->at[(HUGE_LEAD + 1000) * 4096] == 99, "what the guest writes now is seen");
+	test_ok(!front_simple(&f, VIRTIO_LINNET_RESOURCE_DETACH, 1, 1), "it can be detached");
+	front_must(!front_device_end(&f, &d));
+	front_free(&f);
+}
+
 /* ------------------------------------------------------------- statuses */
 
 static struct front g;			/* of all tests below */
@@ -1034,6 +1120,7 @@ int main(void)
 	test_bits(true, false, 3);
 	test_bits(false, true, 2);
 	test_bits(true, true, 2);
+	test_huge();
 
 	front_init(&g);
 	front_device_start(&g, &gd, 2, 1 << 30);

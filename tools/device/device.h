@@ -44,6 +44,9 @@ struct device_options {
 struct device_resource {
 	char *at;			/* where it is mapped */
 	uint64_t bytes, filled;
+	char *reserved;			/* the addresses that at is in */
+	uint64_t reserved_bytes;
+	uint64_t huge_bytes;		/* in huge pages, when it was mapped */
 	bool read_only;
 	unsigned n_maps;
 	unsigned busy;			/* jobs that run and bind it */
@@ -113,6 +116,7 @@ struct device {
 /* 0 or -errno and *why. */
 int device_create(struct device **out, const struct device_options *opts, const char **why);
 void device_destroy(struct device *d);
+uint64_t device_now_ns(void);	/* CLOCK_MONOTONIC */
 /* Say something about the guest, as long as it was not too often. */
 void device_say(struct device *d, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 

@@ -6,9 +6,14 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #define PAGE 4096ull
+
+#ifndef MADV_COLLAPSE
+#define MADV_COLLAPSE 25
+#endif
 
 static void region_close(struct guest_region *r)
 {
@@ -182,4 +187,40 @@ int guest_map(const struct guest_memory *m, char *at, uint64_t gpa, uint64_t byt
 		bytes -= part;
 	}
 	return 0;
+}
+
+uint64_t guest_place(const struct guest_memory *m, uint64_t gpa)
+{
+	uint64_t part;
+	const struct guest_region *r = find(m, gpa, 1, &part);
+
+	return r ? (r->spec.offset + (gpa - r->spec.gpa)) % GUEST_HUGE_PAGE : 0;
+}
+
+uint64_t guest_make_huge(const struct guest_memory *m, char *at, uint64_t gpa, uint64_t bytes,
+			 uint64_t until_ns)
+{
+	uint64_t part, huge = 0;
+
+	for (; bytes; at += part, gpa += part, bytes -= part) {
+		uint64_t n = -(uintptr_t)at % GUEST_HUGE_PAGE;
+
+		if (!find(m, gpa, bytes, &part))
+			break;
+		if (guest_place(m, gpa) != (uintptr_t)at % GUEST_HUGE_PAGE)
+			continue;
+		for (; n < part && part - n >= GUEST_HUGE_PAGE; n += GUEST_HUGE_PAGE) {
+			struct timespec t;
+
+			clock_gettime(CLOCK_MONOTONIC, &t);
+			if (t.tv_sec * 1000000000ull + t.tv_nsec >= until_ns)
+				return huge;
+			if (!madvise(at + n, GUEST_HUGE_PAGE, MADV_COLLAPSE))
+				huge += GUEST_HUGE_PAGE;
+			else if (errno == ENOMEM)
+				/* another search would take as long and find as little */
+				return huge;
+		}
+	}
+	return huge;
 }

@@ -51,11 +51,27 @@ bool guest_write(const struct guest_memory *m, uint64_t gpa, const void *src, si
 /* Address here of bytes at the front end's address; NULL when they are not all in one region. */
 void *guest_at_user(const struct guest_memory *m, uint64_t user, uint64_t bytes);
 
+#define GUEST_HUGE_PAGE (2ull << 20)
+
+/*
+ * Where in a huge page of its file the page at gpa lies. What is mapped at an address that
+ * lies in the same place can be mapped by huge pages. 0 when it is no memory of the guest.
+ */
+uint64_t guest_place(const struct guest_memory *m, uint64_t gpa);
+
 /*
  * Map guest pages at `at`, over what is there. -EFAULT: not memory of the guest, or not
  * on page borders. *n_maps counts the mappings that were made.
  */
 int guest_map(const struct guest_memory *m, char *at, uint64_t gpa, uint64_t bytes,
 	      bool read_only, unsigned *n_maps);
+
+/*
+ * Have the kernel put what guest_map() mapped at `at` in huge pages, as far as it can and
+ * until CLOCK_MONOTONIC is until_ns: small pages are copied into huge ones. Returns how many
+ * bytes are in huge pages.
+ */
+uint64_t guest_make_huge(const struct guest_memory *m, char *at, uint64_t gpa, uint64_t bytes,
+			 uint64_t until_ns);
 
 #endif

@@ -26,7 +26,7 @@
  */
 #define WATCH_NS 500000u
 
-static uint64_t now_ns(void)
+uint64_t device_now_ns(void)
 {
 	struct timespec t;
 
@@ -227,9 +227,9 @@ bool device_job_run(struct device *d)
 		d->running = job;
 		pthread_mutex_unlock(&d->lock);
 
-		ns = now_ns();
+		ns = device_now_ns();
 		st = execute(d, &op);
-		ns = now_ns() - ns;
+		ns = device_now_ns() - ns;
 
 		pthread_mutex_lock(&d->lock);
 		d->running = NULL;
@@ -411,7 +411,7 @@ static bool watch(struct device *d, uint64_t until)
 		pthread_mutex_lock(&d->lock);
 		found = d->quit || vq_waits(&d->queue[VIRTIO_LINNET_JOBQ]);
 		pthread_mutex_unlock(&d->lock);
-	} while (!found && now_ns() < until);
+	} while (!found && device_now_ns() < until);
 	return found;
 }
 
@@ -422,11 +422,11 @@ static void *jobs_main(void *arg)
 
 	while (!quit) {
 		if (!device_job_run(d)) {
-			const uint64_t start = now_ns();
+			const uint64_t start = device_now_ns();
 
 			if (!quick || !watch(d, start + WATCH_NS)) {
 				sleep_until_kick(d);
-				quick = d->may_watch && now_ns() - start < WATCH_NS;
+				quick = d->may_watch && device_now_ns() - start < WATCH_NS;
 			}
 		}
 		pthread_mutex_lock(&d->lock);

@@ -53,7 +53,7 @@ static void resource_free(struct device *d, struct device_resource *r)
 {
 	if (!r)
 		return;
-	munmap(r->at, r->bytes);
+	munmap(r->reserved, r->reserved_bytes);
 	d->n_maps -= r->n_maps;
 	d->used_bytes -= sizeof(*r);
 	free(r);
@@ -136,64 +136,120 @@ static response ctx_destroy(struct device *d, struct request *r, uint32_t n)
 
 /* ------------------------------------------------------------- resources */
 
+/*
+ * What a request may take to put a guest's memory in huge pages: copying some gigabytes.
+ * The driver waits for it, and jobs are executed meanwhile.
+ */
+#define HUGE_NS 2000000000ull
+
+static bool entry_is_bad(const struct virtio_linnet_entry *e)
+{
+	return !e->length || e->addr % VIRTIO_LINNET_ENTRY_ALIGN ||
+	       e->length % VIRTIO_LINNET_ENTRY_ALIGN || e->reserved;
+}
+
+/*
+ * The next piece of the guest's memory: entries that are neighbours there are one. False
+ * when there is none, or *bad.
+ */
+static bool next_piece(struct request *r, uint64_t *gpa, uint64_t *bytes, bool *bad)
+{
+	struct virtio_linnet_entry e;
+	struct request ahead = *r;
+
+	*bytes = 0;
+	while (take(&ahead, &e, sizeof(e))) {
+		e.addr = le64toh(e.addr);
+		e.length = le32toh(e.length);
+		*bad = entry_is_bad(&e);
+		if (*bad || (*bytes && e.addr != *gpa + *bytes))
+			break;
+		if (!*bytes)
+			*gpa = e.addr;
+		*bytes += e.length;
+		*r = ahead;
+	}
+	return *bytes && !*bad;
+}
+
 /* Map the n entries that make up the rest of the request. Changes nothing when it fails. */
 static response map_entries(struct device *d, struct request *r, struct device_resource *res,
-			    uint32_t n)
+			    uint32_t id, uint32_t n)
 {
-	const uint64_t filled = res->filled;
-	uint64_t gpa = 0, bytes = 0;
+	struct request again = *r;
+	uint64_t gpa, bytes, filled = res->filled, until;
 	unsigned n_maps = 0;
-	struct virtio_linnet_entry e;
+	bool bad = r->left != (uint64_t)n * sizeof(struct virtio_linnet_entry);
 	int ret = 0;
 
-	if (r->left != (uint64_t)n * sizeof(e))
-		return status(VIRTIO_LINNET_S_INVALID);
-	for (uint32_t i = 0; i <= n; i++) {
-		/* neighbours in the guest's memory are one mapping */
-		if (i < n) {
-			take(r, &e, sizeof(e));
-			e.addr = le64toh(e.addr);
-			e.length = le32toh(e.length);
-			if (!e.length || e.addr % VIRTIO_LINNET_ENTRY_ALIGN ||
-			    e.length % VIRTIO_LINNET_ENTRY_ALIGN || e.reserved ||
-			    e.length > res->bytes - res->filled - bytes) {
-				ret = -EINVAL;
-				break;
-			}
-			if (bytes && e.addr == gpa + bytes) {
-				bytes += e.length;
-				continue;
-			}
-		}
-		if (bytes && n_maps >= d->max_maps - d->n_maps) {
-			ret = -ENOMEM;
+	while (!bad && !ret && next_piece(r, &gpa, &bytes, &bad)) {
+		bad = bytes > res->bytes - filled;
+		if (bad)
 			break;
-		}
-		if (bytes)
-			ret = guest_map(&d->memory, res->at + res->filled, gpa, bytes,
-					res->read_only, &n_maps);
-		if (ret)
-			break;
-		res->filled += bytes;
-		gpa = e.addr;
-		bytes = e.length;
+		ret = n_maps < d->max_maps - d->n_maps ?
+		      guest_map(&d->memory, res->at + filled, gpa, bytes, res->read_only, &n_maps) :
+		      -ENOMEM;
+		filled += bytes;
 	}
-	if (!ret) {
-		res->n_maps += n_maps;
-		d->n_maps += n_maps;
-		return status(VIRTIO_LINNET_S_OK);
-	}
+	if (bad || ret)
+		goto err_unmap;
+	until = device_now_ns() + HUGE_NS;
+	for (filled = res->filled; next_piece(&again, &gpa, &bytes, &bad); filled += bytes)
+		res->huge_bytes += guest_make_huge(&d->memory, res->at + filled, gpa, bytes, until);
+	res->n_maps += n_maps;
+	d->n_maps += n_maps;
+	if (d->opts.verbose && filled == res->bytes)
+		device_say(d, "resource %u: %llu KiB in %u pieces, %llu KiB in huge pages", id,
+			   (unsigned long long)filled >> 10, res->n_maps - 1,
+			   (unsigned long long)res->huge_bytes >> 10);
+	/* jobs look at it, and take the resource when it is full */
+	pthread_mutex_lock(&d->lock);
+	res->filled = filled;
+	pthread_mutex_unlock(&d->lock);
+	return status(VIRTIO_LINNET_S_OK);
+
+err_unmap:
 	/* what was mapped is memory of no one again */
-	if (res->bytes > filled &&
-	    mmap(res->at + filled, res->bytes - filled, PROT_NONE,
+	if (res->bytes > res->filled &&
+	    mmap(res->at + res->filled, res->bytes - res->filled, PROT_NONE,
 		 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0) == MAP_FAILED)
 		device_say(d, "a resource cannot be unmapped: %s", strerror(errno));
-	res->filled = filled;
+	if (bad)
+		return status(VIRTIO_LINNET_S_INVALID);
 	if (ret == -ENOMEM)
 		device_say(d, "a resource is in too many pieces (%u mappings are possible)",
 			   d->max_maps);
-	return status(ret == -EINVAL ? VIRTIO_LINNET_S_INVALID :
-		      ret == -EFAULT ? VIRTIO_LINNET_S_ADDRESS : VIRTIO_LINNET_S_NOMEM);
+	else if (ret == -EINVAL)
+		device_say(d, "a part of the guest's memory cannot be mapped (is it of hugetlbfs?)");
+	return status(ret == -EFAULT ? VIRTIO_LINNET_S_ADDRESS : VIRTIO_LINNET_S_NOMEM);
+}
+
+/*
+ * Reserve addresses for a resource: where the largest piece of the guest's memory, of those
+ * in the request, can be mapped by huge pages.
+ */
+static bool reserve(const struct device *d, const struct request *r, struct device_resource *res)
+{
+	const uint64_t room = res->bytes < GUEST_HUGE_PAGE ? 0 : GUEST_HUGE_PAGE;
+	uint64_t gpa, bytes, at = 0, largest = 0, place = 0;
+	struct request pieces = *r;
+	bool bad = false;
+
+	for (; room && next_piece(&pieces, &gpa, &bytes, &bad); at += bytes) {
+		if (bytes <= largest)
+			continue;
+		largest = bytes;
+		place = guest_place(&d->memory, gpa) - at;
+	}
+	res->reserved_bytes = res->bytes + room;
+	res->reserved = mmap(NULL, res->reserved_bytes, PROT_NONE,
+			     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (res->reserved == MAP_FAILED)
+		return false;
+	res->at = res->reserved;
+	if (room)
+		res->at += (place - (uintptr_t)res->reserved) % GUEST_HUGE_PAGE;
+	return true;
 }
 
 static response resource_attach(struct device *d, struct request *r, struct device_ctx *ctx,
@@ -227,12 +283,10 @@ static response resource_attach(struct device *d, struct request *r, struct devi
 	res->read_only = fields.flags & VIRTIO_LINNET_ATTACH_READ_ONLY;
 	res->n_maps = 1;
 	/* one range of addresses: pieces of the guest's memory are mapped into it */
-	res->at = mmap(NULL, res->bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
-		       -1, 0);
-	if (res->at == MAP_FAILED)
+	if (!reserve(d, r, res))
 		goto err_free;
 	d->n_maps++;
-	ret = map_entries(d, r, res, le32toh(fields.n));
+	ret = map_entries(d, r, res, id, le32toh(fields.n));
 	if (ret.status) {
 		resource_free(d, res);
 		return ret;
@@ -254,18 +308,13 @@ static response resource_add(struct device *d, struct request *r, struct device_
 {
 	struct { uint32_t n, reserved; } fields;
 	struct device_resource *res;
-	response ret;
 
 	if (!take(r, &fields, sizeof(fields)) || fields.reserved)
 		return status(VIRTIO_LINNET_S_INVALID);
 	res = id < DEVICE_MAX_RESOURCES ? ctx->resource[id] : NULL;
 	if (!res)
 		return status(VIRTIO_LINNET_S_NOENT);
-	/* jobs look at a resource's bytes, and take it when it is full */
-	pthread_mutex_lock(&d->lock);
-	ret = map_entries(d, r, res, le32toh(fields.n));
-	pthread_mutex_unlock(&d->lock);
-	return ret;
+	return map_entries(d, r, res, id, le32toh(fields.n));
 }
 
 static response resource_detach(struct device *d, struct request *r, struct device_ctx *ctx,
