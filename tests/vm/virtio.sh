@@ -38,8 +38,11 @@ guest()
 sh -c "$run host -n 60" >"$dir/host" 2>/dev/null
 VM_DEVICE_LOG=$dir/device vm_device_start -v
 same="$run accel -n 60 >/tmp/text && cmp /tmp/text $dir/host"
-guest "$VM_DEVICE_SOCKET" --see "$dir" "for i in 1 2 3; do $same || exit 1; done"
-result $status "a model writes in a guest what it writes on the host, three times; nothing is lost" \
+guest "$VM_DEVICE_SOCKET" --see "$dir" "for i in 1 2 3; do $same || exit 1; done
+	$run auto -n 60 --stats /tmp/stats >/tmp/text && cmp /tmp/text $dir/host || exit 2
+	grep -q '\"engine\": *\"accel\"' /tmp/stats || exit 3
+	$build/linnet info --devices | grep -q /dev/accel/accel0 || exit 4"
+result $status "a model writes in a guest what it writes on the host; auto takes the device" \
 	"$dir/why"
 jobs=$(sed -n 's/.*context [0-9]*: \([0-9]*\) jobs took.*/\1/p' "$dir/device" | tail -n 1)
 [ "${jobs:-1000}" -le 80 ] && bad=0 || bad=1
