@@ -42,7 +42,7 @@ __attribute__((unused)) static struct test **test_last = &test_first;
 	} \
 	static void test_##test_name(void)
 
-#define TEST(test_name) TEST_LIMIT(test_name, 60)
+#define TEST(test_name) TEST_LIMIT(test_name, 300)
 
 /* End the test; the text goes to the parent. */
 __attribute__((format(printf, 2, 3), noreturn, unused))

@@ -158,7 +158,7 @@ TEST_LIMIT(pressure, 600)
 }
 
 /* Use, purge and return at the same time. */
-TEST_LIMIT(race, 60)
+TEST_LIMIT(race, 300)
 {
 	unsigned long long end = now_ns() + 2000000000ull;
 	int fd = dev_open(), ctl, taken = 0;

@@ -123,7 +123,7 @@ chmod 755 "$root/init"
 test='suspend.pm_test_delay=1 nosoftlockup'
 truncate -s 1M "$dir/disk"
 vm_device_start -v
-timeout -s KILL 400 qemu-system-x86_64 -machine q35,accel=tcg,memory-backend=mem -smp 2 -cpu max \
+timeout -s KILL 1800 qemu-system-x86_64 -machine q35,accel=tcg,memory-backend=mem -smp 2 -cpu max \
 	-m 768M -object memory-backend-memfd,id=mem,size=768M,share=on \
 	-kernel "$kernel/vmlinuz" -initrd "$dir/initramfs" \
 	-display none -monitor none -nic none \

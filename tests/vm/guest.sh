@@ -18,7 +18,7 @@
 #   --reconnect          devices that end may come back: QEMU connects again (QEMU)
 #   --platform           devices see DMA addresses, not physical ones (QEMU;
 #                        VIRTIO_F_ACCESS_PLATFORM)
-#   --seconds N          time that it may take (default 300)
+#   --seconds N          time that it may take (default 900)
 #   --allow REGEX        lines of the kernel's log that are no complaint (may be repeated)
 #   --no-leaks           do not look for leaked memory at the end (saves 8 seconds)
 #   --dir FOLDER         where log, leaks and status go; /vm/out in the guest
@@ -35,7 +35,7 @@ set -eu
 cd "$(dirname "$0")/../.."
 . tests/vm/lib.sh
 
-flavour=debug module='' params='' devices='' disks='' memory=768M seconds=300 nodes=1
+flavour=debug module='' params='' devices='' disks='' memory=768M seconds=900 nodes=1
 append='' platform='' reconnect='' allow='' leaks=yes dir='' remove='' mode=command
 see="$PWD ${LINNET_TEST_DATA:-$PWD/../shared/data}"
 while [ $# -gt 0 ]; do

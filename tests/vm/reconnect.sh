@@ -50,7 +50,7 @@ run='run -m tools/demo/linnet-demo.gguf -p Once --temp 0 -q'
 cat >"$dir/guest" <<END
 fail() { echo "round \$round: \$*" >&2; exit 1; }
 for round in $(seq -s ' ' $rounds); do
-	timeout -s KILL 100 $linnet $run -n -1 --ignore-eos -c 200000 --engine accel \
+	timeout -s KILL 300 $linnet $run -n -1 --ignore-eos -c 200000 --engine accel \
 		>/tmp/endless 2>/tmp/err & endless=\$!
 	until [ -s /tmp/endless ]; do
 		kill -0 \$endless || fail "\$(cat /tmp/err)"
@@ -64,7 +64,7 @@ for round in $(seq -s ' ' $rounds); do
 	until [ -e /vm/out/back.\$round ]; do sleep 0.1; done
 	# it may not be connected yet
 	for try in 1 2 3 4 5; do
-		timeout -s KILL 60 $linnet $run -n 40 --engine accel >/tmp/text 2>/tmp/err && break
+		timeout -s KILL 200 $linnet $run -n 40 --engine accel >/tmp/text 2>/tmp/err && break
 	done
 	cmp /tmp/text $dir/host || fail "the next program: \$(cat /tmp/err)"
 	rm /tmp/endless
@@ -77,7 +77,7 @@ END
 start
 status=0
 sh tests/vm/guest.sh --kernel "$flavour" --reconnect --module "$module" --params virtio_id=2 \
-	--device "$socket:$VM_DEVICE_ID" --dir "$dir/out" --see "$dir" --seconds 600 \
+	--device "$socket:$VM_DEVICE_ID" --dir "$dir/out" --see "$dir" --seconds 1800 \
 	". $dir/guest" >"$dir/said" 2>&1 &
 guest=$!
 for round in $(seq $rounds); do
