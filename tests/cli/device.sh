@@ -31,6 +31,12 @@ stderr_has "both are named" "socket-path, --fd"
 expect 2 "a descriptor that is not open" device --fd 99
 expect 1 "a descriptor that is no socket" device --fd 0
 stderr_has "it is named" "(--fd, 0)"
+expect 2 "a path without characters" device -s ''
+stderr_has "the option is named" "--socket-path"
+export LINNET_CPU=none
+expect 1 "a level of kernels that there is not" device -s "$socket"
+stderr_has "it is named" "(LINNET_CPU, none)"
+unset LINNET_CPU
 expect 2 "no threads" device -s "$socket" -t 0
 expect 1 "a folder that is not there" device -s "$tmp/none/socket"
 stderr_has "the path is named" "$tmp/none/socket"
@@ -70,6 +76,43 @@ stderr_has "it is in use" "in use"
 check "which is still there" test -S "$socket"
 check "SIGTERM ends it" stop TERM
 check "the socket is gone" test ! -e "$socket"
+
+start -s "$socket" --once
+expect 1 "a second one beside --once" device -s "$socket"
+sleep 0.3
+check "is no guest of the first, which is still there" kill -0 $pid
+stop TERM
+
+# connect SECONDS [BYTES]: be a front end of no manners for a while
+connect()
+{
+	"$python" -c 'import socket, sys, time
+s = socket.socket(socket.AF_UNIX)
+s.connect(sys.argv[1])
+s.sendall(b"".join(a.encode() for a in sys.argv[3:]))
+time.sleep(float(sys.argv[2]))' "$socket" "$@"
+}
+
+# soon WHAT TEXT: the daemon says it
+soon()
+{
+	n=0
+	while ! grep -q -e "$2" "$err" && [ $n -lt 100 ]; do
+		sleep 0.05
+		n=$((n + 1))
+	done
+	check "$1" grep -q -e "$2" "$err"
+}
+
+start -s "$socket" --max-guests 1
+connect 0.5 &
+soon "a guest at the last place" "others wait until one of these 1 has left (--max-guests)"
+connect 0.1 'GET / HTTP/1.0 and so on'
+wait $!
+soon "another comes when it has left" "guest 2: connected"
+soon "one that speaks something else is told apart" "guest 2: .*no message of the vhost-user"
+soon "and is seen off" "guest 2: left, with a failure"
+stop TERM
 
 start -q -s "$socket"
 check "nothing is said with -q" test ! -s "$err"

@@ -128,6 +128,8 @@ int device_connection(struct device *d, int fd)
 			continue;
 		memset(&m, 0, sizeof(m));
 		ret = receive(fd, &m, fds, &n_fds);
+		if (ret == -EPROTO)
+			device_say(d, "what came is no message of the vhost-user protocol");
 		if (ret <= 0)
 			break;
 		ret = device_message(d, &m, fds, n_fds);

@@ -127,6 +127,9 @@ static void accept_guest(struct server *s)
 		g->pid = pid;
 		s->n_guests++;
 		say(s->opts, 0, "guest %u: connected (process %d)", g->number, (int)pid);
+		if (s->n_guests == s->opts->max_guests && !s->opts->once)
+			say(s->opts, 0, "others wait until one of these %u has left (--max-guests)",
+			    s->n_guests);
 	}
 	close(fd);
 }
@@ -165,11 +168,14 @@ static int remove_stale(const struct serve_options *opts, const struct sockaddr_
 	if (!S_ISSOCK(st.st_mode))
 		return say(opts, -EEXIST, "%s: it exists and is not a socket (--socket-path)",
 			   opts->path);
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	/* of another kind than who listens there, who is not to see it: EPROTOTYPE then */
+	fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	if (fd < 0)
 		return say(opts, -errno, "cannot make a socket: %s", strerror(errno));
 	ret = connect(fd, (const void *)a, sizeof(*a)) ? -errno : -EADDRINUSE;
 	close(fd);
+	if (ret == -EACCES)
+		return say(opts, ret, "%s: it is another user's (--socket-path)", opts->path);
 	if (ret != -ECONNREFUSED)
 		return say(opts, ret, "%s: it is in use (--socket-path)", opts->path);
 	if (unlink(a->sun_path))
@@ -246,14 +252,31 @@ static void end_guests(struct server *s)
 	}
 }
 
+/* What would fail for each guest fails at the start. */
+static int check_level(const struct serve_options *opts, struct linnet_kernels *k)
+{
+	const char *level = opts->device.level;
+	int ret = linnet_kernels_init(k, level);
+
+	if (!ret)
+		return 0;
+	return say(opts, ret, ret == -EINVAL ? "no such level of kernels (LINNET_CPU, %s)" :
+		   "this CPU lacks the level of kernels (LINNET_CPU, %s)", level ? level : "");
+}
+
 int device_serve(const struct serve_options *opts)
 {
+	const unsigned threads = opts->device.n_threads;
+	struct linnet_kernels kernels;
 	struct signalfd_siginfo info;
 	struct server *s;
 	sigset_t mask;
 	bool end = false;
 	int ret;
 
+	ret = check_level(opts, &kernels);
+	if (ret)
+		return ret;
 	s = calloc(1, sizeof(*s) + opts->max_guests * sizeof(s->guest[0]));
 	if (!s)
 		return say(opts, -ENOMEM, "out of memory");
@@ -277,7 +300,8 @@ int device_serve(const struct serve_options *opts)
 	if (ret)
 		end = true;
 	else if (opts->path)
-		say(opts, 0, "waiting for guests at %s", opts->path);
+		say(opts, 0, "waiting for guests at %s (%s, threads for each: %u)", opts->path,
+		    kernels.isa, threads ? threads : linnet_pool_cores());
 	while (!end) {
 		struct pollfd p[2] = { { s->signals, POLLIN, 0 }, { s->listener, POLLIN, 0 } };
 		const bool room = s->n_guests < opts->max_guests && !(opts->once && s->n_served);

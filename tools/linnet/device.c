@@ -76,6 +76,8 @@ int cmd_device(int argc, char **argv)
 	if (!opts.path == (fd < 0))
 		return cli_wrong("device", opts.path ? "a socket from both" : "a socket is needed",
 				 "--socket-path, --fd", NULL);
+	if (opts.path && !*opts.path)
+		return cli_wrong("device", "an empty path", "--socket-path", NULL);
 	if (fd >= 0 && fcntl((int)fd, F_GETFD) < 0)
 		return cli_wrong("device", "not an open descriptor", "--fd", NULL);
 	opts.fd = (int)fd;
