@@ -267,23 +267,24 @@ struct tile_out {
 	size_t n_tok;
 	__mmask16 rows[2];
 	bool first, last;	/* chain */
-	const uint8_t *ahead;	/* fetched meanwhile: so many bytes for each block */
-	size_t ahead_step;
+	const struct linnet_q32_tile *ahead;	/* fetched meanwhile, by */
+	size_t ahead_step;			/* 1 for each block, or 0: nothing new */
 };
+
+#define AHEAD_LINES	((int)(sizeof(struct linnet_q32_tile) + 63) / 64)
 
 /* One chain of a panel times n_tok (a constant, even) tokens of a tile */
 ALWAYS_INLINE void tile(const struct tile_out *o, const struct panel_block *w,
 			const struct linnet_q32_tile *a, size_t len, const int n_tok)
 {
 	const int part = n_tok > 4 ? n_tok / 2 : n_tok;	/* whose int sums fit in registers */
-	const size_t step = o->ahead_step;
-	const uint8_t *ahead = o->ahead;
+	const struct linnet_q32_tile *ahead = o->ahead;
 	__m512 acc[LINNET_Q32_TILE][2];
 
 	UNROLL
 	for (int j = 0; j < n_tok; j++)
 		acc[j][0] = acc[j][1] = _mm512_setzero_ps();
-	for (; len; len--, w++, a++, ahead += step) {
+	for (; len; len--, w++, a++, ahead += o->ahead_step) {
 		int32_t init[LINNET_Q32_TILE] __attribute__((aligned(32)));
 
 #if !HAS_MIN
@@ -292,8 +293,6 @@ ALWAYS_INLINE void tile(const struct tile_out *o, const struct panel_block *w,
 #else
 		memset(init, 0, sizeof(init));
 #endif
-		for (size_t l = 0; l < step; l += 64)
-			prefetch_t1(ahead + l);
 		UNROLL
 		for (int j0 = 0; j0 < n_tok; j0 += part) {
 			__m512i s[4][2];
@@ -305,6 +304,10 @@ ALWAYS_INLINE void tile(const struct tile_out *o, const struct panel_block *w,
 				s[j][0] = s[j][1] = _mm512_set1_epi32(init[j0 + j]);
 			UNROLL
 			for (int k = 0; k < 8; k++) {
+				/* in a burst they would cost the tile 2 % */
+				if (k < AHEAD_LINES && k % 2)
+					prefetch_t1((const uint8_t *)ahead + (j0 / part *
+						    AHEAD_LINES + k) / 2 * 64);
 				UNROLL
 				for (int j = 0; j < part; j++) {
 					int32_t x;
@@ -381,7 +384,7 @@ static __mmask16 row_mask(size_t n)
 
 /*
  * Chain s of n panels from row on, tile t of the tokens: blocks [b0, b0 + len). The
- * activations that come next, which no cache of this core has, are prefetched in n parts.
+ * activations that come next, which no cache of this core has, are prefetched.
  */
 static void panels_tile(const struct linnet_matmul *mm, const struct panel_block *panels,
 			struct tile_sums *sums, size_t row, size_t n, size_t t, size_t s,
@@ -394,7 +397,6 @@ static void panels_tile(const struct linnet_matmul *mm, const struct panel_block
 	/* a block may be missing at the end of that chain: no harm is done */
 	const struct linnet_q32_tile *next = s + 1 < LINNET_Q32_CHAINS ?
 		first + (b0 + len) * tiles + t * len : first + (t + 1) % tiles * len;
-	const size_t step = (sizeof(*a) / n + 63) / 64 * 64;
 
 	for (size_t i = 0; i < n; i++) {
 		const size_t r = row + i * PANEL_ROWS, left = mm->row1 - r;
@@ -407,8 +409,8 @@ static void panels_tile(const struct linnet_matmul *mm, const struct panel_block
 			.rows = { row_mask(left), row_mask(left > 16 ? left - 16 : 0) },
 			.first = s == 0,
 			.last = s == LINNET_Q32_CHAINS - 1,
-			.ahead = (const uint8_t *)next + i * len * step,
-			.ahead_step = i * step < sizeof(*a) ? step : 0,
+			.ahead = i ? a : next,
+			.ahead_step = i == 0,
 		};
 
 		run_tile(&o, panels + i * n_blocks + b0, a, len);
