@@ -262,8 +262,9 @@ static int open_file(struct linnet_weights *w, size_t i, struct linnet_error *er
 		return linnet_err(err, -errno, "%s: %s", path, strerror(errno));
 	if (file_changed(w, i, &st, err))
 		return -ESTALE;
+	/* requests are large, and what lies behind one may not be wanted */
 	if (!w->direct[i])
-		posix_fadvise(w->fd[i], 0, 0, POSIX_FADV_SEQUENTIAL);
+		posix_fadvise(w->fd[i], 0, 0, POSIX_FADV_RANDOM);
 	return 0;
 }
 

@@ -5,6 +5,7 @@
 #include "runtime/util/error.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -30,6 +31,8 @@ static bool of_disk(int error)
 	       error == -EILSEQ;
 }
 
+#define CACHE_PAGE ((uint64_t)4096)
+
 /* Of a rate that was not used, so much may be caught up with. */
 #define BURST_NS 5000000u
 /* A wait for the time to read returns at least so often. */
@@ -45,7 +48,7 @@ struct linnet_queue {
 	void *run_ctx;
 	void (*tick)(void *ctx);
 	void *tick_ctx;
-	bool is_uring, delivering;
+	bool is_uring, delivering, leave_cache;
 	int refused;
 	uint64_t rate, next_ns;		/* bytes per second; when the next read may start */
 	_Atomic uint64_t retries;
@@ -71,6 +74,7 @@ int linnet_queue_create(struct linnet_queue **out, const struct linnet_queue_opt
 	q->room = q->depth;
 	q->last = &q->first;
 	q->rate = opts->bytes_per_second;
+	q->leave_cache = opts->leave_cache;
 	if (!opts->no_io_uring) {
 		ret = linnet_queue_uring(&q->backend, &q->ops, q->depth);
 		q->refused = ret;
@@ -237,6 +241,15 @@ static bool finish(struct linnet_queue *q, struct linnet_read *r, int *result)
 	return false;
 }
 
+/* Only whole pages go: those at both ends are no more needed for what lies beyond. */
+static void leave_cache(const struct linnet_read *r)
+{
+	const uint64_t from = r->offset & ~(CACHE_PAGE - 1);
+	const uint64_t to = (r->offset + r->bytes + CACHE_PAGE - 1) & ~(CACHE_PAGE - 1);
+
+	posix_fadvise(r->fd, (off_t)from, (off_t)(to - from), POSIX_FADV_DONTNEED);
+}
+
 /* Deliver one end, if there is one; with n, wait for it, or until there are n. */
 static bool deliver(struct linnet_queue *q, unsigned n)
 {
@@ -252,6 +265,8 @@ static bool deliver(struct linnet_queue *q, unsigned n)
 	}
 	q->in_flight--;
 	if (finish(q, r, &result)) {
+		if (q->leave_cache && r->align == 1 && !r->write)
+			leave_cache(r);
 		r->done(r, result);
 	} else {
 		/* before all others, when its time comes */

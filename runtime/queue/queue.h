@@ -57,6 +57,8 @@ struct linnet_queue_options {
 	unsigned depth;		/* reads in flight at once; 0: 12 */
 	bool no_io_uring;
 	uint64_t bytes_per_second;	/* of reads and writes, evenly paced; 0: no bound */
+	/* What is read through the page cache leaves it at once: it counts as ours. */
+	bool leave_cache;
 };
 
 int linnet_queue_create(struct linnet_queue **out, const struct linnet_queue_options *opts,

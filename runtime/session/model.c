@@ -11,6 +11,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Reads in flight that go through the page cache. */
+#define BUFFERED_DEPTH 2
+
 /* Copy of a string in the file, or of "" when there is none. */
 static char *copy_str(const struct linnet_gguf *g, const char *key)
 {
@@ -75,9 +78,13 @@ static void count_token(struct linnet_model *m)
 static int open_weights(struct linnet_model *m, struct linnet_error *err)
 {
 	const struct linnet_engine_ops *ops = linnet_engine_find(m->opts.engine);
+	const bool bounded = m->opts.memory_bytes != LINNET_MEMORY_UNLIMITED;
 	struct linnet_queue_options queue = {
 		.no_io_uring = m->opts.no_io_uring,
 		.bytes_per_second = m->opts.read_bandwidth,
+		.leave_cache = bounded,
+		/* what is in flight is in the page cache, too */
+		.depth = m->opts.no_direct_io && bounded ? BUFFERED_DEPTH : 0,
 	};
 	struct linnet_engine_options engine = {
 		.n_threads = m->opts.n_threads,

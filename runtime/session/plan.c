@@ -64,7 +64,7 @@ static int measure_kv(struct linnet_session_plan *p, const struct linnet_model *
 }
 
 /* Code and libraries of a process that does nothing but this. */
-#define PROCESS_BYTES (6u << 20)
+#define PROCESS_BYTES (7u << 20)
 
 static struct linnet_graph_config graph_config(const struct linnet_session_plan *p,
 					       const struct linnet_model *m)

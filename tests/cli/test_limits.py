@@ -181,6 +181,21 @@ def check_bf16():
            "--type", "bf16")
 
 
+def check_buffered():
+    """Reads through the page cache, which counts as the process's: it is left at once."""
+    sanitized()
+    model = make("buffered", "--layers", "12", "--embd", "512", "--ff", "1536", "--heads", "8",
+                 "--kv-heads", "2", "--type", "q8_0")
+    args = ["-c", "256", "-b", "64"]
+    whole = plan(model, "none", *args)
+    text = linnet("run", "-m", model, *args, "-p", PROMPT, "-n", "16", "--temp", "0",
+                  "--ignore-eos", "-q", "--memory", "none")
+    for budget in (whole["least"], whole["total"]):
+        for reading in (["--no-direct-io"], ["--no-direct-io", "--no-io-uring"]):
+            hold(model, budget, text, args, limited=False, reading=reading)
+    os.unlink(model)
+
+
 def check_phi3():
     """Phi 3, whose matrices are fused."""
     family("phi3", "--preset", "phi3", "--layers", "6", "--embd", "512", "--ff", "1536",
