@@ -27,6 +27,7 @@
 
 #define MAX_PEERS 64
 #define CHUNK ((size_t)2 << 20)
+#define HUGE_PAGE ((uintptr_t)2 << 20)
 #define FIRST_MS 2000		/* for what the server has when we come */
 #define RETRY_MS 20
 #define GRACE_MS 1000		/* for those whose server is gone to come to the next one */
@@ -296,6 +297,29 @@ void linnet_share_give(struct linnet_share *s, size_t unit)
 		return;		/* the counter is full: the thread is awake */
 }
 
+/*
+ * Huge pages where they lie in the unit as a whole. One that two units have a part of would be
+ * ours until both are given away, beside the copy of the first.
+ */
+static void advise(const struct linnet_share_unit *u)
+{
+	const uintptr_t from = (uintptr_t)u->addr, to = from + u->bytes;
+	const uintptr_t first = (from + HUGE_PAGE - 1) & ~(HUGE_PAGE - 1);
+	const uintptr_t last = to & ~(HUGE_PAGE - 1);
+
+	if (!u->bytes)
+		return;
+	if (first >= last) {
+		madvise(u->addr, u->bytes, MADV_NOHUGEPAGE);
+		return;
+	}
+	if (first > from)
+		madvise(u->addr, first - from, MADV_NOHUGEPAGE);
+	madvise((void *)first, last - first, MADV_HUGEPAGE);
+	if (to > last)
+		madvise((void *)last, to - last, MADV_NOHUGEPAGE);
+}
+
 void linnet_share_drop(struct linnet_share *s, size_t unit)
 {
 	struct unit *u = &s->unit[unit];
@@ -306,7 +330,7 @@ void linnet_share_drop(struct linnet_share *s, size_t unit)
 			       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
 
 		if (p != MAP_FAILED)
-			madvise(p, u->u.bytes, MADV_HUGEPAGE);
+			advise(&u->u);
 		u->mapped = u->ours = false;
 		close(u->fd);
 		u->fd = -1;
@@ -579,8 +603,10 @@ int linnet_share_open(struct linnet_share **out, const char *dir, struct linnet_
 	if (ret)
 		goto err_close;
 	s->n_units = n_units;
-	for (size_t i = 0; i < n_units; i++)
+	for (size_t i = 0; i < n_units; i++) {
 		s->unit[i] = (struct unit){ .u = unit[i], .fd = -1 };
+		advise(&unit[i]);
+	}
 	ret = start_thread(s);
 	if (ret) {
 		linnet_err(err, ret, "%s: cannot start a thread: %s", dir, strerror(-ret));

@@ -347,7 +347,8 @@ static void set_border(const struct linnet_weights *w)
 	struct linnet_engine *e = w->opts.engine;
 	uint64_t end = 0;
 
-	if (!w->resident || !e->ops->region_border)
+	/* units that may be shared have their own borders */
+	if (!w->resident || !e->ops->region_border || w->opts.share_dir)
 		return;
 	for (size_t i = 0; i < w->n_units; i++) {
 		const struct unit *u = &w->unit[i];

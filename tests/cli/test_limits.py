@@ -181,19 +181,30 @@ def check_bf16():
            "--type", "bf16")
 
 
-def check_buffered():
-    """Reads through the page cache, which counts as the process's: it is left at once."""
+def ways(name, *readings):
+    """Ways of reading that have no limit but the budget itself."""
     sanitized()
-    model = make("buffered", "--layers", "12", "--embd", "512", "--ff", "1536", "--heads", "8",
+    model = make(name, "--layers", "12", "--embd", "512", "--ff", "1536", "--heads", "8",
                  "--kv-heads", "2", "--type", "q8_0")
     args = ["-c", "256", "-b", "64"]
     whole = plan(model, "none", *args)
     text = linnet("run", "-m", model, *args, "-p", PROMPT, "-n", "16", "--temp", "0",
                   "--ignore-eos", "-q", "--memory", "none")
     for budget in (whole["least"], whole["total"]):
-        for reading in (["--no-direct-io"], ["--no-direct-io", "--no-io-uring"]):
+        for reading in readings:
             hold(model, budget, text, args, limited=False, reading=reading)
     os.unlink(model)
+
+
+def check_buffered():
+    """Reads through the page cache, which counts as the process's: it is left at once."""
+    ways("buffered", ["--no-direct-io"], ["--no-direct-io", "--no-io-uring"])
+
+
+def check_shared():
+    """Weights that are shared are not there twice while they are given away."""
+    os.environ["XDG_RUNTIME_DIR"] = TMP.name
+    ways("shared", ["--share"])
 
 
 def check_phi3():
