@@ -26,12 +26,6 @@
 /* How long jobs that were asked to end may take before they are stopped. */
 #define LINNET_CLOSE_GRACE	msecs_to_jiffies(500)
 
-unsigned int linnet_attachment_segments(const struct linnet_attachment *att,
-					struct linnet_segment *out, unsigned int n)
-{
-	return linnet_sg_segments(att->sgt, att->dma, out, n);
-}
-
 static_assert(!offsetof(struct linnet_attachment, base) && !offsetof(struct linnet_stream, base));
 
 static void linnet_object_release(struct kref *refs)
@@ -60,10 +54,7 @@ struct linnet_object *linnet_object_use(struct linnet_ctx *ctx, enum linnet_kind
 
 static void linnet_file_release(struct kref *refs)
 {
-	struct linnet_file *lfile = container_of(refs, struct linnet_file, refs);
-
-	xa_destroy(&lfile->ctxs);
-	kfree(lfile);
+	kfree(container_of(refs, struct linnet_file, refs));
 }
 
 /* The last reference may be dropped by the scheduler, which this may destroy. */
@@ -74,8 +65,6 @@ static void linnet_ctx_free_work(struct work_struct *work)
 
 	ida_free(&ldev->ctx_ids, ctx->id);
 	kref_put(&ctx->owner->refs, linnet_file_release);
-	for (int kind = 0; kind < LINNET_KINDS; kind++)
-		xa_destroy(&ctx->objects[kind]);
 	mutex_destroy(&ctx->lock);
 	mutex_destroy(&ctx->submit_lock);
 	kfree(ctx);
@@ -350,8 +339,10 @@ static int linnet_ctx_create(struct linnet_device *ldev, struct drm_file *file, 
 	if (!ctx)
 		return -ENOMEM;
 	ret = ida_alloc_min(&ldev->ctx_ids, 1, GFP_KERNEL);
-	if (ret < 0)
-		goto err_free;
+	if (ret < 0) {
+		kfree(ctx);
+		return ret;
+	}
 	ctx->id = ret;
 	ctx->ldev = ldev;
 	ctx->owner = lfile;
@@ -371,30 +362,24 @@ static int linnet_ctx_create(struct linnet_device *ldev, struct drm_file *file, 
 	scoped_guard(spinlock_irq, &ldev->queue_lock)
 		ctx->generation = ldev->generation;
 
-	ret = drm_sched_entity_init(&ctx->entity, linnet_priorities[priority], &sched, 1, NULL);
-	if (ret)
-		goto err_id;
-	ret = ldev->ops->ctx_create(ldev, ctx);
-	if (ret)
-		goto err_entity;
-	ctx->live = true;
-
 	kref_get(&lfile->refs);
 	drm_dev_get(&ldev->drm);
+
+	ret = drm_sched_entity_init(&ctx->entity, linnet_priorities[priority], &sched, 1, NULL);
+	if (!ret) {
+		ret = ldev->ops->ctx_create(ldev, ctx);
+		if (ret)
+			drm_sched_entity_fini(&ctx->entity);
+	}
+	if (ret) {
+		linnet_ctx_put(ctx);
+		return ret;
+	}
+	ctx->live = true;
 	scoped_guard(mutex, &ldev->ctx_lock)
 		list_add_tail(&ctx->node, &ldev->ctxs);
 	*out = ctx;
 	return 0;
-
-err_entity:
-	drm_sched_entity_fini(&ctx->entity);
-err_id:
-	ida_free(&ldev->ctx_ids, ctx->id);
-	mutex_destroy(&ctx->lock);
-	mutex_destroy(&ctx->submit_lock);
-err_free:
-	kfree(ctx);
-	return ret;
 }
 
 int linnet_ioctl_ctx_create(struct drm_device *drm, void *data, struct drm_file *file)

@@ -172,12 +172,6 @@ struct linnet_file {
 	atomic64_t jobs;
 };
 
-/*
- * For transports: the memory of @att as the device sees it, in pieces of at most U32_MAX
- * bytes. Puts at most @n of them to @out (NULL: none) and returns their number.
- */
-unsigned int linnet_attachment_segments(const struct linnet_attachment *att,
-					struct linnet_segment *out, unsigned int n);
 /* For transports: the device has forgotten the context, or was told to stop it. */
 bool linnet_ctx_lost(const struct linnet_ctx *ctx);
 

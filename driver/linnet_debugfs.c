@@ -7,42 +7,51 @@
 
 #include <drm/drm_debugfs.h>
 #include <drm/drm_file.h>
+#include <drm/drm_print.h>
 
 #include "linnet_drv.h"
 #include "linnet_gem.h"
 #include "linnet_job.h"
 
+void linnet_print_ctx_locked(struct drm_printer *p, struct linnet_ctx *ctx)
+{
+	static const char * const state[] = { "waiting", "queued", "done" };
+	struct linnet_job *job;
+
+	drm_printf(p, "context %u client %llu priority %u error %d jobs %u\n", ctx->id,
+		   ctx->client, ctx->priority, ctx->error, ctx->n_jobs);
+	list_for_each_entry(job, &ctx->jobs, ctx_node)
+		drm_printf(p, "  job %llu user_data 0x%llx stream %u %s%s\n", job->id,
+			   job->user_data, job->stream->base.id, state[job->state],
+			   job->cancelled ? " cancelled" : "");
+}
+
+void linnet_print_device_locked(struct drm_printer *p, struct linnet_device *ldev)
+{
+	struct linnet_attachment *att;
+	unsigned long leaked = 0;
+
+	list_for_each_entry(att, &ldev->leaked, node)
+		leaked += att->size;
+	drm_printf(p, "transport %s\nresets %u\ngone %d\nheld by the device %lu\n",
+		   ldev->ops->name, ldev->generation, ldev->gone, leaked);
+}
+
 static int linnet_debugfs_state(struct seq_file *m, void *unused)
 {
 	struct drm_debugfs_entry *entry = m->private;
 	struct linnet_device *ldev = to_linnet_device(entry->dev);
-	static const char * const state[] = { "waiting", "queued", "done" };
-	unsigned long leaked = 0;
-	struct linnet_attachment *att;
+	struct drm_printer p = drm_seq_file_printer(m);
 	struct linnet_ctx *ctx;
-	struct linnet_job *job;
 
 	mutex_lock(&ldev->ctx_lock);
-	list_for_each_entry(ctx, &ldev->ctxs, node) {
-		spin_lock_irq(&ldev->queue_lock);
-		seq_printf(m, "context %u client %llu priority %u error %d jobs %u\n", ctx->id,
-			   ctx->client, ctx->priority, ctx->error, ctx->n_jobs);
-		list_for_each_entry(job, &ctx->jobs, ctx_node)
-			seq_printf(m, "  job %llu user_data 0x%llx stream %u %s%s\n", job->id,
-				   job->user_data, job->stream->base.id, state[job->state],
-				   job->cancelled ? " cancelled" : "");
-		spin_unlock_irq(&ldev->queue_lock);
-	}
+	list_for_each_entry(ctx, &ldev->ctxs, node)
+		scoped_guard(spinlock_irq, &ldev->queue_lock)
+			linnet_print_ctx_locked(&p, ctx);
 	mutex_unlock(&ldev->ctx_lock);
-
-	spin_lock_irq(&ldev->queue_lock);
-	list_for_each_entry(att, &ldev->leaked, node)
-		leaked += att->size;
-	seq_printf(m, "transport %s\nresets %u\ngone %d\nheld by the device %lu\n",
-		   ldev->ops->name, ldev->generation, ldev->gone, leaked);
-	spin_unlock_irq(&ldev->queue_lock);
-
-	seq_printf(m, "purgeable pages %lu\npurged bytes %llu\n", linnet_gem_purgeable(ldev),
+	scoped_guard(spinlock_irq, &ldev->queue_lock)
+		linnet_print_device_locked(&p, ldev);
+	drm_printf(&p, "purgeable pages %lu\npurged bytes %llu\n", linnet_gem_purgeable(ldev),
 		   (u64)atomic64_read(&ldev->purged));
 	return 0;
 }

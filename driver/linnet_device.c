@@ -88,7 +88,7 @@ static void linnet_device_reset(struct linnet_device *ldev, struct linnet_job *g
 void linnet_device_stop_ctx(struct linnet_ctx *ctx, struct linnet_job *guilty, int error)
 {
 	struct linnet_device *ldev = ctx->ldev;
-	int ret = -EOPNOTSUPP;
+	int ret;
 
 	lockdep_assert_held(&ldev->reset_lock);
 	spin_lock_irq(&ldev->queue_lock);
@@ -98,8 +98,7 @@ void linnet_device_stop_ctx(struct linnet_ctx *ctx, struct linnet_job *guilty, i
 	wake_up_all(&ctx->room);
 
 	trace_linnet_ctx_ban(ctx, error);
-	if (ldev->ops->ctx_reset)
-		ret = ldev->ops->ctx_reset(ldev, ctx);
+	ret = ldev->ops->ctx_reset(ldev, ctx);
 	if (ret) {
 		linnet_device_reset(ldev, guilty, false);
 		return;
@@ -127,6 +126,7 @@ static void linnet_device_watchdog(struct work_struct *work)
 	} else if (job) {
 		kref_get(&job->refs);
 		trace_linnet_job_timeout(job);
+		linnet_dump_locked(job);
 	}
 	spin_unlock_irq(&ldev->queue_lock);
 
@@ -203,26 +203,18 @@ static void linnet_device_fini_wq(struct drm_device *drm, void *wq)
 	destroy_workqueue(wq);
 }
 
-static void linnet_device_fini(struct drm_device *drm, void *data)
-{
-	ida_destroy(&to_linnet_device(drm)->ctx_ids);
-}
-
 static void linnet_device_fini_sched(struct drm_device *drm, void *data)
 {
 	drm_sched_fini(&to_linnet_device(drm)->sched);
 }
 
-static struct workqueue_struct *linnet_device_wq(struct linnet_device *ldev, const char *name)
+static int linnet_device_wq(struct linnet_device *ldev, const char *name,
+			    struct workqueue_struct **out)
 {
-	struct workqueue_struct *wq;
-	int ret;
-
-	wq = alloc_ordered_workqueue("linnet-%s", WQ_MEM_RECLAIM | WQ_HIGHPRI, name);
-	if (!wq)
-		return ERR_PTR(-ENOMEM);
-	ret = drmm_add_action_or_reset(&ldev->drm, linnet_device_fini_wq, wq);
-	return ret ? ERR_PTR(ret) : wq;
+	*out = alloc_ordered_workqueue("linnet-%s", WQ_MEM_RECLAIM | WQ_HIGHPRI, name);
+	if (!*out)
+		return -ENOMEM;
+	return drmm_add_action_or_reset(&ldev->drm, linnet_device_fini_wq, *out);
 }
 
 /**
@@ -255,23 +247,18 @@ struct linnet_device *linnet_device_alloc(struct device *parent,
 	INIT_DELAYED_WORK(&ldev->watchdog, linnet_device_watchdog);
 	INIT_WORK(&ldev->reset_work, linnet_device_reset_work);
 	INIT_WORK(&ldev->reap_work, linnet_device_reap_work);
-	ret = drmm_add_action_or_reset(&ldev->drm, linnet_device_fini, NULL) ?:
-	      drmm_mutex_init(&ldev->drm, &ldev->ctx_lock) ?:
-	      drmm_mutex_init(&ldev->drm, &ldev->reset_lock);
+	ret = drmm_mutex_init(&ldev->drm, &ldev->ctx_lock) ?:
+	      drmm_mutex_init(&ldev->drm, &ldev->reset_lock) ?:
+	      linnet_dump_init(ldev) ?:
+	      linnet_device_wq(ldev, "submit", &ldev->submit_wq) ?:
+	      linnet_device_wq(ldev, "reset", &ldev->reset_wq);
 	if (ret)
 		return ERR_PTR(ret);
-	ldev->submit_wq = linnet_device_wq(ldev, "submit");
-	if (IS_ERR(ldev->submit_wq))
-		return ERR_CAST(ldev->submit_wq);
-	ldev->reset_wq = linnet_device_wq(ldev, "reset");
-	if (IS_ERR(ldev->reset_wq))
-		return ERR_CAST(ldev->reset_wq);
 
-	ldev->info.features = DRM_LINNET_FEATURE_PURGE | DRM_LINNET_FEATURE_IMPORT;
+	ldev->info.features = DRM_LINNET_FEATURE_PURGE | DRM_LINNET_FEATURE_IMPORT |
+			      DRM_LINNET_FEATURE_CTX_RESET;
 	if (IS_ENABLED(CONFIG_IO_URING))
 		ldev->info.features |= DRM_LINNET_FEATURE_URING;
-	if (ops->ctx_reset)
-		ldev->info.features |= DRM_LINNET_FEATURE_CTX_RESET;
 	/* A buffer is pinned as a whole: its list of pages alone must not eat the memory. */
 	ldev->info.max_bo_bytes = min_t(u64, 1ull << 40, (u64)totalram_pages() << PAGE_SHIFT);
 	ldev->info.max_contexts = 64;
@@ -352,6 +339,7 @@ void linnet_device_unplug(struct linnet_device *ldev)
 	cancel_delayed_work_sync(&ldev->watchdog);
 	cancel_work_sync(&ldev->reset_work);
 	cancel_work_sync(&ldev->reap_work);
+	flush_work(&ldev->dump_work);
 	if (!ldev->stuck)
 		linnet_device_reap(ldev);
 	linnet_shrinker_fini(ldev);

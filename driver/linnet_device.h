@@ -13,6 +13,7 @@
 #include <linux/idr.h>
 #include <linux/list.h>
 #include <linux/mutex.h>
+#include <linux/seq_buf.h>
 #include <linux/spinlock.h>
 #include <linux/types.h>
 #include <linux/wait.h>
@@ -24,6 +25,7 @@
 
 #include <drm/linnet_accel.h>
 
+struct drm_printer;
 struct linnet_attachment;
 struct linnet_ctx;
 struct linnet_device;
@@ -73,7 +75,7 @@ struct linnet_transport_ops {
 
 	/**
 	 * @bo_attach: control. The device may access the segments of @att (see
-	 * linnet_attachment_segments()) for jobs of @ctx that name @att->id, from now
+	 * linnet_sg_segments()) for jobs of @ctx that name @att->id, from now
 	 * on; only read them if @att->read_only.
 	 */
 	int (*bo_attach)(struct linnet_device *ldev, struct linnet_ctx *ctx,
@@ -100,15 +102,14 @@ struct linnet_transport_ops {
 			       struct linnet_stream *stream);
 
 	/**
-	 * @job_init: control, optional. Allocate all that @job_queue and @job_cancel
+	 * @job_init: control. Allocate all that @job_queue and @job_cancel
 	 * need, to @job->transport. Everything in @job is final but for its id.
 	 */
 	int (*job_init)(struct linnet_device *ldev, struct linnet_job *job);
 
 	/**
-	 * @job_fini: any context, also with spinlocks held; optional. Undo @job_init.
-	 * The job has ended or was never queued. This may come after the context's
-	 * @ctx_destroy.
+	 * @job_fini: any context, also with spinlocks held. Undo @job_init. The job has
+	 * ended or was never queued. This may come after the context's @ctx_destroy.
 	 */
 	void (*job_fini)(struct linnet_device *ldev, struct linnet_job *job);
 
@@ -121,14 +122,14 @@ struct linnet_transport_ops {
 	int (*job_queue)(struct linnet_device *ldev, struct linnet_job *job);
 
 	/**
-	 * @job_cancel: signalling, atomic (a spinlock is held), optional. Ask the
-	 * device to end a queued job early. It still has to be ended by
-	 * linnet_job_done(). May be called more than once.
+	 * @job_cancel: signalling, atomic (a spinlock is held). Ask the device to end a
+	 * queued job early. It still has to be ended by linnet_job_done(). May be called
+	 * more than once.
 	 */
 	void (*job_cancel)(struct linnet_device *ldev, struct linnet_job *job);
 
 	/**
-	 * @ctx_reset: signalling, may sleep, optional. Stop all jobs of @ctx. After
+	 * @ctx_reset: signalling, may sleep. Stop all jobs of @ctx. After
 	 * a return of 0 the device touches nothing for these jobs and linnet_job_done()
 	 * is not called for them; the other contexts have not noticed. Only @bo_detach,
 	 * @stream_destroy and @ctx_destroy follow for @ctx. An error makes the core call
@@ -145,6 +146,12 @@ struct linnet_transport_ops {
 	 * follow for objects that the device has forgotten.
 	 */
 	int (*reset)(struct linnet_device *ldev, bool final);
+
+	/**
+	 * @print: signalling, atomic (a spinlock is held), optional. Describe the state of
+	 * queues for the record of a job that @ldev does not end.
+	 */
+	void (*print)(struct linnet_device *ldev, struct drm_printer *p);
 };
 
 /**
@@ -246,6 +253,12 @@ struct linnet_device {
 
 	/** @reap_work: frees @leaked after a reset. */
 	struct work_struct reap_work;
+
+	/** @dump: text about a job that hung, if any; protected by @queue_lock. */
+	struct seq_buf dump;
+
+	/** @dump_work: hands it out, and empties @dump. */
+	struct work_struct dump_work;
 
 	/** @lru_lock: protects @purgeable. Taken while memory is reclaimed. */
 	spinlock_t lru_lock;

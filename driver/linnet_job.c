@@ -75,7 +75,7 @@ static void linnet_job_release(struct kref *refs)
 	struct linnet_ctx *ctx = job->ctx;
 	u32 i;
 
-	if (job->transport_init && ldev->ops->job_fini)
+	if (job->transport_init)
 		ldev->ops->job_fini(ldev, job);
 	for (i = 0; i < job->n_bindings; i++)
 		if (job->bindings[i].att)
@@ -186,7 +186,7 @@ void linnet_job_cancel_locked(struct linnet_job *job)
 	trace_linnet_job_cancel(job);
 	if (job->state == LINNET_JOB_WAITING)
 		linnet_job_finish_locked(job, -ECANCELED);
-	else if (ldev->ops->job_cancel)
+	else
 		ldev->ops->job_cancel(ldev, job);
 }
 
@@ -643,13 +643,9 @@ static int linnet_job_prepare(struct linnet_job *job, struct drm_file *file,
 		if (ret)
 			return ret;
 	}
-	if (ldev->ops->job_init) {
-		ret = ldev->ops->job_init(ldev, job);
-		if (ret)
-			return ret;
-	}
-	job->transport_init = true;
-	return 0;
+	ret = ldev->ops->job_init(ldev, job);
+	job->transport_init = !ret;
+	return ret;
 }
 
 /* Create a job in a context that has room for it. */

@@ -270,7 +270,6 @@ static void linnet_sim_work(struct work_struct *work)
 	struct linnet_sim *s = container_of(work, struct linnet_sim_engine, work)->sim;
 	struct linnet_sim_ctx *sc;
 	struct linnet_job *job;
-	bool report;
 	int ret;
 
 	spin_lock_irq(&s->lock);
@@ -278,11 +277,8 @@ static void linnet_sim_work(struct work_struct *work)
 		sc = job->ctx->transport;
 		spin_unlock_irq(&s->lock);
 		ret = linnet_sim_execute(s, job);
-		spin_lock_irq(&s->lock);
-		report = !s->stopping && !sc->dead;
-		spin_unlock_irq(&s->lock);
 		/* The context is busy until its end is known, so that a reset waits. */
-		if (report)
+		if (!linnet_sim_stopped(s, job))
 			linnet_job_done(job, ret);
 		spin_lock_irq(&s->lock);
 		/* pairs with the loads of who waits for the context */

@@ -25,6 +25,7 @@
 #include <linux/virtio_linnet.h>
 #include <linnet/stream.h>
 
+#include "linnet_check.h"
 #include "linnet_compat.h"
 #include "linnet_ctx.h"
 #include "linnet_drv.h"
@@ -272,7 +273,7 @@ static int linnet_vq_call(struct linnet_vq *lv, const void *head, size_t bytes, 
 	int ret = -EIO;
 	u32 resets;
 
-	mutex_lock(&lv->request_lock);
+	guard(mutex)(&lv->request_lock);
 	resets = READ_ONCE(lv->resets);
 	/*
 	 * Pairs with the release in linnet_vq_ctrl_done(): the buffer is ours, or with a
@@ -284,19 +285,15 @@ static int linnet_vq_call(struct linnet_vq *lv, const void *head, size_t bytes, 
 			memcpy(r->data + bytes, more, more_bytes);
 		ret = linnet_vq_send(lv, r, bytes + more_bytes);
 	}
-	if (ret) {
-		ret = READ_ONCE(lv->stopped) ?: -EIO;
-		goto out;
-	}
+	if (ret)
+		return READ_ONCE(lv->stopped) ?: -EIO;
 	ret = linnet_vq_wait(lv, r, LINNET_VQ_TIMEOUT, resets);
-	if (!ret) {
-		ret = linnet_vq_answer(lv, r, &response);
-	} else if (READ_ONCE(lv->resets) == resets) {
+	if (!ret)
+		return linnet_vq_answer(lv, r, &response);
+	if (READ_ONCE(lv->resets) == resets) {
 		drm_dbg(&lv->ldev->drm, "device did not answer\n");
 		linnet_vq_complain(lv);
 	}
-out:
-	mutex_unlock(&lv->request_lock);
 	return ret;
 }
 
@@ -396,13 +393,13 @@ static struct virtio_linnet_entry *linnet_vq_entries(const struct linnet_attachm
 	struct virtio_linnet_entry *e;
 	struct linnet_segment *seg;
 
-	*n = linnet_attachment_segments(att, NULL, 0);
+	*n = linnet_sg_segments(att->sgt, att->dma, NULL, 0);
 	/* An entry replaces its segment. */
 	BUILD_BUG_ON(sizeof(*e) != sizeof(*seg));
 	seg = kvmalloc_array(*n, sizeof(*seg), GFP_KERNEL);
 	if (!seg)
 		return ERR_PTR(-ENOMEM);
-	linnet_attachment_segments(att, seg, *n);
+	linnet_sg_segments(att->sgt, att->dma, seg, *n);
 	e = (void *)seg;
 	for (unsigned int i = 0; i < *n; i++) {
 		const struct linnet_segment s = seg[i];
@@ -744,6 +741,17 @@ static int linnet_vq_reset(struct linnet_device *ldev, bool final)
 	return 0;
 }
 
+static void linnet_vq_print(struct linnet_device *ldev, struct drm_printer *p)
+{
+	struct linnet_vq *lv = to_linnet_vq(ldev);
+
+	drm_printf(p, "control queue: %u of %u descriptors free%s\n", lv->ctrl->num_free,
+		   virtqueue_get_vring_size(lv->ctrl),
+		   READ_ONCE(lv->request.queued) ? ", a request is pending" : "");
+	drm_printf(p, "job queue: %u of %u descriptors free%s\n", lv->jobq->num_free,
+		   virtqueue_get_vring_size(lv->jobq), linnet_vq_broken(lv) ? ", broken" : "");
+}
+
 static const struct linnet_transport_ops linnet_vq_ops = {
 	.name = "virtio",
 	.ctx_create = linnet_vq_ctx_create,
@@ -758,6 +766,7 @@ static const struct linnet_transport_ops linnet_vq_ops = {
 	.job_cancel = linnet_vq_job_cancel,
 	.ctx_reset = linnet_vq_ctx_reset,
 	.reset = linnet_vq_reset,
+	.print = linnet_vq_print,
 };
 
 /* ------------------------------------------------------------- coming and going */
@@ -869,16 +878,12 @@ static int linnet_vq_probe(struct virtio_device *vdev)
 	ldev->info.queue_depth = min(virtqueue_get_vring_size(lv->jobq) / 2,
 				     virtqueue_get_vring_size(lv->ctrl) / 2 - 2);
 	ret = -EOPNOTSUPP;
-	if (virtqueue_get_vring_size(lv->ctrl) < 8 || !ldev->info.queue_depth)
-		goto err_queues;
-	virtio_device_ready(vdev);
-	ret = linnet_device_register(ldev);
+	if (virtqueue_get_vring_size(lv->ctrl) >= 8 && ldev->info.queue_depth) {
+		virtio_device_ready(vdev);
+		ret = linnet_device_register(ldev);
+	}
 	if (ret)
-		goto err_queues;
-	return 0;
-
-err_queues:
-	linnet_vq_take_down(lv);
+		linnet_vq_take_down(lv);
 	return ret;
 }
 

@@ -9,6 +9,7 @@
 #include <liburing.h>
 #include <poll.h>
 #include <sys/socket.h>
+#include <sys/utsname.h>
 
 static struct io_uring ring;
 
@@ -75,6 +76,100 @@ TEST(timeout_bans_the_guilty)
 	guilty = dev_ctx(fd);
 	sub_init(&j, guilty, sim_simple(fd, guilty, DRM_LINNET_SIM_DELAY, 1));
 	CHECK_EQ(sub_run(fd, &j), 0);
+}
+
+/* Forget the record of a time limit, if there is one. */
+static void dump_discard(const char *path)
+{
+	int i;
+
+	if (dev_write(path, "1"))
+		return;
+	for (i = 0; i < 1000 && !access(path, F_OK); i++)
+		usleep(10000);
+	CHECK(access(path, F_OK));
+}
+
+/* A job that hangs; the dump, or what is there of it, to text. Its number. */
+static uint64_t dump_of_hang(const char *path, char *text, size_t size, uint32_t *attachment)
+{
+	uint32_t ctx, bo, stream, sync;
+	struct sim s;
+	struct sub j;
+	FILE *f;
+	int fd = dev_open(), i;
+
+	ctx = dev_ctx(fd);
+	bo = dev_bo(fd, 8192);
+	*attachment = dev_attach(fd, ctx, bo);
+	sim_init(&s, 3);
+	sim_fill(&s, 2, 1, 16);
+	sim_op(&s, DRM_LINNET_SIM_HANG);
+	stream = sim_create(fd, ctx, &s);
+	sync = dev_syncobj(fd);
+	sub_init(&j, ctx, stream);
+	sub_bind(&j, 2, *attachment, 64, 128);
+	sub_sync(&j, DRM_LINNET_SYNC_SIGNAL, sync, 0);
+	j.args.user_data = 0xfeedf00d;
+	CHECK_EQ(dev_submit_(fd, &j.args), 0);
+	CHECK_EQ(dev_sync_result(fd, sync), -ETIMEDOUT);
+	/* A worker hands it out. */
+	for (i = 0; i < 1000 && access(path, F_OK); i++)
+		usleep(10000);
+	f = fopen(path, "r");
+	CHECK(f);
+	text[fread(text, 1, size - 1, f)] = '\0';
+	fclose(f);
+	CHECK_EQ(dev_ctx_destroy_(fd, ctx), 0);
+	close(fd);
+	return j.args.job;
+}
+
+/* What is left of a job that hung says what it was, where, and who waited. */
+TEST(core_dump)
+{
+	static char text[32768], again[32768];
+	char node[64], path[160], want[160];
+	uint32_t attachment, other;
+	struct utsname uts;
+	uint64_t job;
+
+	limit(dev_open());
+	if (access("/sys/class/devcoredump", F_OK))
+		SKIP("the kernel keeps no device core dumps (CONFIG_DEV_COREDUMP)");
+	close(dev_open_nth(0, node, sizeof(node)));
+	snprintf(path, sizeof(path), "/sys/class/accel/%s/device/devcoredump/data",
+		 strrchr(node, '/') + 1);
+	if (!access(path, F_OK) && access(path, W_OK))
+		SKIP("%s cannot be written (not root)", path);
+	dump_discard(path);
+	job = dump_of_hang(path, text, sizeof(text), &attachment);
+
+	CHECK_EQ(uname(&uts), 0);
+	snprintf(want, sizeof(want), "linnet %d.%d on Linux %s\n", DRM_LINNET_MAJOR,
+		 DRM_LINNET_MINOR, uts.release);
+	CHECK(!strncmp(text, want, strlen(want)));
+	snprintf(want, sizeof(want), "\njob %llu of context ", (unsigned long long)job);
+	CHECK(strstr(text, want));
+	CHECK(strstr(text, "timed out: user_data 0xfeedf00d, fence "));
+	snprintf(want, sizeof(want), "\nslot 2: attachment %u, offset 64, length 128 of 8192\n",
+		 attachment);
+	CHECK(strstr(text, want));
+	snprintf(want, sizeof(want), "\nin the device: job %llu of ", (unsigned long long)job);
+	CHECK(strstr(text, want));
+	snprintf(want, sizeof(want), "\n  job %llu user_data 0xfeedf00d stream ",
+		 (unsigned long long)job);
+	CHECK(strstr(text, want));
+	CHECK(strstr(text, "\ntransport sim\n"));
+
+	/* The next is not kept until this one is gone. */
+	CHECK(dump_of_hang(path, again, sizeof(again), &other) != job);
+	CHECK(!strcmp(text, again));
+	dump_discard(path);
+	job = dump_of_hang(path, again, sizeof(again), &other);
+	snprintf(want, sizeof(want), "\njob %llu of context ", (unsigned long long)job);
+	CHECK(strstr(again, want));
+	dump_discard(path);
 }
 
 /* All engines hang; who waits behind them is innocent. */

@@ -54,6 +54,7 @@ fi
 
 fragments=tests/vm/config/base.config
 [ "$flavour" = "${sid}base" ] || fragments="$fragments tests/vm/config/debug.config"
+[ "$flavour" != debug ] || fragments="$fragments tests/vm/config/coredump.config"
 [ -z "$sid" ] || fragments="$fragments tests/vm/config/sid.config"
 # shellcheck disable=SC2086
 key=$({ ${CC:-gcc} --version | head -n 1; cat $fragments; } | sha256sum | cut -c 1-12)
