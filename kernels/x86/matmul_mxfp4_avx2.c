@@ -23,11 +23,13 @@ ALWAYS_INLINE __m256i values(__m256i nibbles)
 	return _mm256_shuffle_epi8(table, nibbles);
 }
 
-ALWAYS_INLINE void load2(const uint8_t *p, __m256i *lo, __m256i *hi)
+ALWAYS_INLINE void load1(__m256i w[2], const uint8_t *p0, const uint8_t *p1, const int b,
+			 __m256i bits)
 {
-	nibbles_of_blocks(lo, hi, p + 1, BLOCK_BYTES);
-	*lo = values(*lo);
-	*hi = values(*hi);
+	(void)bits;
+	nibbles_of_block(w, p0 + b * BLOCK_BYTES + 1, p1 + b * BLOCK_BYTES + 1);
+	w[0] = values(w[0]);
+	w[1] = values(w[1]);
 }
 
 /* 2^(e - 128): exponent e - 1, and a subnormal for e < 2 */
@@ -40,13 +42,18 @@ ALWAYS_INLINE __m256 e8m0_floats(__m256i e)
 		normal, small, _mm256_cmpgt_epi32(_mm256_set1_epi32(2), e)));
 }
 
-ALWAYS_INLINE void scales4(const uint8_t *p, __m128 *d, __m128 *m)
+/* Bytes that are step apart, four of them, as the low ones */
+ALWAYS_INLINE __m128i bytes4(const uint8_t *p, size_t step)
 {
-	const __m128i e = _mm_setr_epi32(p[0], p[BLOCK_BYTES], p[2 * BLOCK_BYTES],
-					 p[3 * BLOCK_BYTES]);
+	return _mm_unpacklo_epi16(_mm_unpacklo_epi8(load128(p), load128(p + step)),
+				  _mm_unpacklo_epi8(load128(p + 2 * step), load128(p + 3 * step)));
+}
 
-	*d = _mm256_castps256_ps128(e8m0_floats(_mm256_castsi128_si256(e)));
-	*m = _mm_setzero_ps();
+ALWAYS_INLINE void scales4(const uint8_t *p0, const uint8_t *p1, __m256 *d, __m256 *m)
+{
+	*d = e8m0_floats(_mm256_cvtepu8_epi32(_mm_unpacklo_epi32(bytes4(p0, BLOCK_BYTES),
+								 bytes4(p1, BLOCK_BYTES))));
+	*m = _mm256_setzero_ps();
 }
 
 ALWAYS_INLINE void unpack8(__m256i q[8], __m256 *d, __m256 *m, const uint8_t *const *p, size_t at)

@@ -7,12 +7,13 @@
  *	HAS_MIN		they are unsigned without a bias, and the type has a minimum; or
  *	SIGNED		they are signed
  *	SUMS16		how many sums of two products fit 16 bits together (1 for SIGNED)
- *	load2(p, &lo, &hi)		2 blocks, first form of q32_avx2.h
- *	scales4(p, &d, &m)		scales (minima) of 4 blocks at p
+ *	load1(w, p0, p1, b, bits)	blocks b from p0 and p1 on, first form of q32_avx2.h
+ *	scales4(p0, p1, &d, &m)		scales (minima) of 4 blocks each
+ *	BITS_AT				where fifth bits are, if they are apart: dword b of bits
  *	unpack8(q, &d, &m, p, at)	8 rows of a block
  *
  * includes this file and calls matmul_q32(). See matmul_q32_avx512.h for the plan:
- * few tokens go over rows as they lie, here 4 blocks of a row a step; many go over
+ * few tokens go over rows as they lie, here 4 blocks of two rows a step; many go over
  * panels of 16 rows in tiles of 4 tokens. With VNNI signed weights become unsigned with a
  * bias, too, and SUMS16 means nothing; without, their panels hold 16 bits of each.
  */
@@ -27,6 +28,27 @@
 #ifndef SIGNED
 #define SIGNED		0
 #endif
+
+/* The fifth bits of 4 blocks each, and of one */
+ALWAYS_INLINE __m256i bits4(const uint8_t *p0, const uint8_t *p1)
+{
+#ifdef BITS_AT
+	return dwords4(p0 + BITS_AT, p1 + BITS_AT, BLOCK_BYTES);
+#else
+	(void)p0;
+	(void)p1;
+	return _mm256_setzero_si256();
+#endif
+}
+
+ALWAYS_INLINE __m256i bits1(const uint8_t *p0, const uint8_t *p1)
+{
+#ifdef BITS_AT
+	return lanes(p0 + BITS_AT, p1 + BITS_AT);
+#else
+	return bits4(p0, p1);
+#endif
+}
 
 #if LINNET_VNNI
 #if SIGNED
@@ -74,62 +96,109 @@ ALWAYS_INLINE int32_t dword(const int8_t *q)
 #define STEP_AHEAD	2560
 #define ROWS_SKEW	3
 
-/* Unpacked, 4 blocks of a row */
-struct step {
-	__m256i w[4];
-	__m128 d, m;
-};
-
-ALWAYS_INLINE struct step load4(const uint8_t *p)
+/* Products of a block of two rows with halves of a token's block: sums of 16 or 32 bits */
+ALWAYS_INLINE __m256i products(const __m256i w[2], __m256i lo, __m256i hi)
 {
-	struct step s;
-
-	load2(p, &s.w[0], &s.w[1]);
-	load2(p + 2 * BLOCK_BYTES, &s.w[2], &s.w[3]);
-	scales4(p, &s.d, &s.m);
-	UNROLL
-	for (int i = 0; i < 4; i++)
-		s.w[i] = unsigned_weights(s.w[i]);
-	return s;
+#if LINNET_VNNI
+	return VNNI_DPBUSD(VNNI_DPBUSD(_mm256_setzero_si256(), w[0], lo), w[1], hi);
+#else
+	if (SUMS16 > 1)
+		return _mm256_add_epi16(pairs(w[0], lo), pairs(w[1], hi));
+	return _mm256_add_epi32(widen_pairs(pairs(w[0], lo)), widen_pairs(pairs(w[1], hi)));
+#endif
 }
 
-/* Dot products of a row's 4 blocks, halves of them: of 0 2 0 2 in the lower lane, 1 3 1 3 above */
-ALWAYS_INLINE __m256i half_dots(const __m256i w[4], const struct linnet_q32_group *g)
+/* Sums of neighbours in two blocks' products, in turn */
+ALWAYS_INLINE __m256i add_two(__m256i a, __m256i b)
 {
-	__m256i s[4];
+	const __m256i x = _mm256_unpacklo_epi32(a, b), y = _mm256_unpackhi_epi32(a, b);
 
-#if LINNET_VNNI
-	UNROLL
-	for (int i = 0; i < 4; i++)
-		s[i] = VNNI_DPBUSD(i % 2 ? s[i - 1] : _mm256_setzero_si256(), w[i],
-				   _mm256_load_si256((const __m256i *)(g->q + i * 32)));
-	s[0] = s[1];
-	s[2] = s[3];
-#else
-	UNROLL
-	for (int i = 0; i < 4; i++)
-		s[i] = pairs(w[i], _mm256_load_si256((const __m256i *)(g->q + i * 32)));
-	if (SUMS16 >= 4) {
-		s[0] = _mm256_add_epi16(s[0], s[1]);
-		s[2] = _mm256_add_epi16(s[2], s[3]);
-		return widen_pairs(_mm256_add_epi16(_mm256_unpacklo_epi32(s[0], s[2]),
-						    _mm256_unpackhi_epi32(s[0], s[2])));
+#if !LINNET_VNNI
+	if (SUMS16 > 1) {
+		const __m256i sum = _mm256_add_epi16(x, y);
+
+		return SUMS16 >= 8 ? sum : widen_pairs(sum);
 	}
-	s[0] = _mm256_add_epi32(widen_pairs(s[0]), widen_pairs(s[1]));
-	s[2] = _mm256_add_epi32(widen_pairs(s[2]), widen_pairs(s[3]));
 #endif
-	return _mm256_add_epi32(_mm256_unpacklo_epi32(s[0], s[2]),
-				_mm256_unpackhi_epi32(s[0], s[2]));
+	return _mm256_add_epi32(x, y);
+}
+
+/* The same for four blocks, which are dot products then */
+ALWAYS_INLINE __m256i add_four(__m256i a, __m256i b)
+{
+	const __m256i x = _mm256_unpacklo_epi64(a, b), y = _mm256_unpackhi_epi64(a, b);
+
+#if !LINNET_VNNI
+	if (SUMS16 >= 8)
+		return widen_pairs(_mm256_add_epi16(x, y));
+#endif
+	return _mm256_add_epi32(x, y);
+}
+
+ALWAYS_INLINE void load_unsigned(__m256i w[2], const uint8_t *p0, const uint8_t *p1, int b,
+				 __m256i bits)
+{
+	load1(w, p0, p1, b, bits);
+	w[0] = unsigned_weights(w[0]);
+	w[1] = unsigned_weights(w[1]);
+}
+
+/* acc + dot products times scales, all that belongs to a token in their order */
+ALWAYS_INLINE __m256 scaled(__m256 acc, __m256i dots, __m256 d, __m256 m, __m256 nsum, __m256 d_a,
+			    __m256 dsum)
+{
+#ifdef BIAS_SHIFT
+	dots = _mm256_add_epi32(dots, _mm256_slli_epi32(_mm256_castps_si256(nsum), BIAS_SHIFT));
+#else
+	(void)nsum;
+#endif
+	acc = _mm256_fmadd_ps(_mm256_cvtepi32_ps(dots), _mm256_mul_ps(d, d_a), acc);
+	return HAS_MIN ? _mm256_fmadd_ps(m, dsum, acc) : acc;
 }
 
 /*
- * What belongs to 4 blocks of two rows, in the order of their sums: blocks 0 2 of the first and
- * of the second, then 1 3
+ * One token: acc[i] += 4 blocks of rows 2i and 2i + 1, a row in each lane. What is loaded of the
+ * token serves four rows.
  */
-ALWAYS_INLINE __m256 of_two(__m128 a, __m128 b)
+ALWAYS_INLINE void step4(__m256 acc[2], const uint8_t *const p[4],
+			 const struct linnet_q32_group *g)
 {
-	return _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_shuffle_ps(a, b, 0x88)),
-				    _mm_shuffle_ps(a, b, 0xdd), 1);
+	const __m256i bits[2] = { bits4(p[0], p[1]), bits4(p[2], p[3]) };
+	__m256i s[2][4];
+
+	UNROLL
+	for (int b = 0; b < 4; b++) {
+		const __m128i *q = (const __m128i *)(g->q + b / 2 * 64 + b % 2 * 16);
+		const __m256i lo = _mm256_broadcastsi128_si256(_mm_load_si128(q));
+		const __m256i hi = _mm256_broadcastsi128_si256(_mm_load_si128(q + 2));
+
+		UNROLL
+		for (int i = 0; i < 2; i++) {
+			__m256i w[2];
+
+			load_unsigned(w, p[2 * i], p[2 * i + 1], b, bits[i]);
+			s[i][b] = products(w, lo, hi);
+			KEEP(s[i][b]);
+			if (b % 2)
+				s[i][b] = add_two(s[i][b - 1], s[i][b]);
+		}
+	}
+	UNROLL
+	for (int i = 0; i < 2; i++) {
+		__m256 d, m;
+
+		scales4(p[2 * i], p[2 * i + 1], &d, &m);
+		acc[i] = scaled(acc[i], add_four(s[i][1], s[i][3]), d, m,
+				_mm256_broadcast_ps((const __m128 *)g->nsum),
+				_mm256_broadcast_ps((const __m128 *)g->d),
+				_mm256_broadcast_ps((const __m128 *)g->dsum));
+	}
+}
+
+/* Of two rows' blocks 0 1 2 3, in the lanes, to blocks 0 2 of both and 1 3 */
+ALWAYS_INLINE __m256 of_two(__m256 x)
+{
+	return _mm256_permutevar8x32_ps(x, _mm256_setr_epi32(0, 2, 4, 6, 1, 3, 5, 7));
 }
 
 ALWAYS_INLINE __m256 of_token(const void *four)
@@ -138,35 +207,45 @@ ALWAYS_INLINE __m256 of_token(const void *four)
 				    _mm256_setr_epi32(0, 2, 0, 2, 1, 3, 1, 3));
 }
 
-/* acc[t] += 4 blocks of two rows times the group of token t */
-ALWAYS_INLINE void step(__m256 *acc, const uint8_t *p0, const uint8_t *p1,
-			const struct linnet_q32_group *g, const int n_tok)
+/*
+ * More tokens: acc[t] += 4 blocks of two rows. Lanes are blocks 0 and 1, 2 and 3 of a row, so
+ * products take a token from memory.
+ */
+ALWAYS_INLINE void step2(__m256 *acc, const uint8_t *const p[2],
+			 const struct linnet_q32_group *g, const int n_tok)
 {
-	const struct step a = load4(p0), b = load4(p1);
-	const __m256 d = of_two(a.d, b.d);
-#if HAS_MIN
-	const __m256 m = of_two(a.m, b.m);
-#endif
+	__m256i w[2][2][2];
+	__m256 d, m;
 
 	UNROLL
-	for (int t = 0; t < n_tok; t++, g++) {
-		const __m256i x = half_dots(a.w, g), y = half_dots(b.w, g);
-		__m256i sum = _mm256_add_epi32(_mm256_unpacklo_epi64(x, y),
-					       _mm256_unpackhi_epi64(x, y));
+	for (int r = 0; r < 2; r++)
+		UNROLL
+		for (int i = 0; i < 2; i++) {
+			const uint8_t *at = p[r] + 2 * i * BLOCK_BYTES;
 
-#ifdef BIAS_SHIFT
-		sum = _mm256_add_epi32(sum, _mm256_slli_epi32(
-			_mm256_castps_si256(of_token(g->nsum)), BIAS_SHIFT));
-#endif
-		acc[t] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(sum),
-					 _mm256_mul_ps(d, of_token(g->d)), acc[t]);
-#if HAS_MIN
-		acc[t] = _mm256_fmadd_ps(m, of_token(g->dsum), acc[t]);
-#endif
+			load_unsigned(w[r][i], at, at + BLOCK_BYTES, 0,
+				      bits1(at, at + BLOCK_BYTES));
+		}
+	scales4(p[0], p[1], &d, &m);
+	d = of_two(d);
+	m = HAS_MIN ? of_two(m) : m;
+	UNROLL
+	for (int t = 0; t < n_tok; t++, g++) {
+		const __m256i *q = (const __m256i *)g->q;
+		__m256i s[2];
+
+		UNROLL
+		for (int r = 0; r < 2; r++)
+			s[r] = add_two(products(w[r][0], q[0], q[1]), products(w[r][1], q[2], q[3]));
+		acc[t] = scaled(acc[t], add_four(s[0], s[1]), d, m, of_token(g->nsum),
+				of_token(g->d), of_token(g->dsum));
 	}
 }
 
-/* n_rows at once, an even number, and n_tok are constants. The rows are far apart: long streams. */
+/*
+ * n_rows at once, 2, or 4 with one token, and n_tok are constants. The rows are far apart: long
+ * streams.
+ */
 ALWAYS_INLINE void few(const struct linnet_matmul *mm, const int n_rows, const int n_tok)
 {
 	const size_t n_blocks = mm->act->n_cols / 32, tail_blocks = n_blocks % 4;
@@ -178,15 +257,15 @@ ALWAYS_INLINE void few(const struct linnet_matmul *mm, const int n_rows, const i
 		const struct linnet_q32_group *g = mm->act->buf;
 		uint8_t tail[4][STEP_BYTES];
 		const uint8_t *p[4];
-		__m256 acc[2][LINNET_Q32_FEW];
+		__m256 acc[LINNET_Q32_FEW];	/* of tokens, or of pairs of rows */
 
 		UNROLL
 		for (int i = 0; i < n_rows; i++) {
 			p[i] = w + (r + i * apart < n ? r + i * apart : r) * mm->row_bytes;
-			UNROLL
-			for (int t = 0; t < n_tok; t++)
-				acc[i / 2][t] = _mm256_setzero_ps();
 		}
+		UNROLL
+		for (int i = 0; i < n_rows / 2 * n_tok; i++)
+			acc[i] = _mm256_setzero_ps();
 		for (size_t left = groups; left; left--, g += n_tok) {
 			if (left == 1 && tail_blocks) {
 				/* missing blocks: d and the activations are 0 */
@@ -202,12 +281,14 @@ ALWAYS_INLINE void few(const struct linnet_matmul *mm, const int n_rows, const i
 				UNROLL
 				for (int at = STEP_BYTES - 64; at > 0; at -= 64)
 					prefetch_t0(p[i] + STEP_AHEAD + at);
-				if (i % 2 == 0)
-					continue;
-				step(acc[i / 2], p[i - 1], p[i], g, n_tok);
-				p[i - 1] += STEP_BYTES;
-				p[i] += STEP_BYTES;
 			}
+			if (n_rows == 4)
+				step4(acc, p, g);
+			else
+				step2(acc, p, g, n_tok);
+			UNROLL
+			for (int i = 0; i < n_rows; i++)
+				p[i] += STEP_BYTES;
 		}
 		UNROLL
 		for (int i = 0; i < n_rows; i++) {
@@ -217,11 +298,13 @@ ALWAYS_INLINE void few(const struct linnet_matmul *mm, const int n_rows, const i
 				break;
 			UNROLL
 			for (int t = 0; t < n_tok; t++) {
-				const int at = i % 2 * 2;
+				/* step4 and step2 leave chains of a row in places of their own */
+				const int at = n_rows == 4 ? i % 2 * 4 : i * 2;
+				const int c1 = n_rows == 4 ? 1 : 4, c2 = n_rows == 4 ? 2 : 1;
 				float c[8], y;
 
-				_mm256_storeu_ps(c, acc[i / 2][t]);
-				y = ((c[at] + c[at + 4]) + c[at + 1]) + c[at + 5];
+				_mm256_storeu_ps(c, acc[i / 2 + t]);
+				y = ((c[at] + c[at + c1]) + c[at + c2]) + c[at + c1 + c2];
 				mm->y[t * mm->ldy + row] =
 					mm->bias ? y + mm->bias[mm->row0 + row] : y;
 			}

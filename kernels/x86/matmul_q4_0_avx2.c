@@ -10,15 +10,17 @@
 #define BIAS_SHIFT	3
 #define SUMS16		8
 
-ALWAYS_INLINE void load2(const uint8_t *p, __m256i *lo, __m256i *hi)
+ALWAYS_INLINE void load1(__m256i w[2], const uint8_t *p0, const uint8_t *p1, const int b,
+			 __m256i bits)
 {
-	nibbles_of_blocks(lo, hi, p + 2, BLOCK_BYTES);
+	(void)bits;
+	nibbles_of_block(w, p0 + b * BLOCK_BYTES + 2, p1 + b * BLOCK_BYTES + 2);
 }
 
-ALWAYS_INLINE void scales4(const uint8_t *p, __m128 *d, __m128 *m)
+ALWAYS_INLINE void scales4(const uint8_t *p0, const uint8_t *p1, __m256 *d, __m256 *m)
 {
-	*d = halves4(p, BLOCK_BYTES);
-	*m = _mm_setzero_ps();
+	*d = halves4(p0, p1, BLOCK_BYTES);
+	*m = _mm256_setzero_ps();
 }
 
 ALWAYS_INLINE void unpack8(__m256i q[8], __m256 *d, __m256 *m, const uint8_t *const *p, size_t at)

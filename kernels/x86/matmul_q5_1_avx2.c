@@ -9,17 +9,18 @@
 #define BLOCK_BYTES	sizeof(struct linnet_block_q5_1)
 #define HAS_MIN		1
 #define SUMS16		4
+#define BITS_AT		4
 
-ALWAYS_INLINE void load2(const uint8_t *p, __m256i *lo, __m256i *hi)
+ALWAYS_INLINE void load1(__m256i w[2], const uint8_t *p0, const uint8_t *p1, const int b,
+			 __m256i bits)
 {
-	nibbles_of_blocks(lo, hi, p + 8, BLOCK_BYTES);
-	fifth_bits_of_blocks(lo, hi, p + 4, BLOCK_BYTES);
+	nibbles_of_block(w, p0 + b * BLOCK_BYTES + 8, p1 + b * BLOCK_BYTES + 8);
+	fifth_bits_of_block(w, bits, b);
 }
 
-ALWAYS_INLINE void scales4(const uint8_t *p, __m128 *d, __m128 *m)
+ALWAYS_INLINE void scales4(const uint8_t *p0, const uint8_t *p1, __m256 *d, __m256 *m)
 {
-	*d = halves4(p, BLOCK_BYTES);
-	*m = halves4(p + 2, BLOCK_BYTES);
+	pairs_of_halves4(d, m, p0, p1, BLOCK_BYTES);
 }
 
 ALWAYS_INLINE void unpack8(__m256i q[8], __m256 *d, __m256 *m, const uint8_t *const *p, size_t at)

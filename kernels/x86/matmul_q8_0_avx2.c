@@ -10,16 +10,19 @@
 #define SIGNED		1
 #define SUMS16		1
 
-ALWAYS_INLINE void load2(const uint8_t *p, __m256i *lo, __m256i *hi)
+ALWAYS_INLINE void load1(__m256i w[2], const uint8_t *p0, const uint8_t *p1, const int b,
+			 __m256i bits)
 {
-	*lo = lanes(p + 2, BLOCK_BYTES);
-	*hi = lanes(p + 18, BLOCK_BYTES);
+	(void)bits;
+	UNROLL
+	for (int h = 0; h < 2; h++)
+		w[h] = lanes(p0 + b * BLOCK_BYTES + 2 + 16 * h, p1 + b * BLOCK_BYTES + 2 + 16 * h);
 }
 
-ALWAYS_INLINE void scales4(const uint8_t *p, __m128 *d, __m128 *m)
+ALWAYS_INLINE void scales4(const uint8_t *p0, const uint8_t *p1, __m256 *d, __m256 *m)
 {
-	*d = halves4(p, BLOCK_BYTES);
-	*m = _mm_setzero_ps();
+	*d = halves4(p0, p1, BLOCK_BYTES);
+	*m = _mm256_setzero_ps();
 }
 
 ALWAYS_INLINE void unpack8(__m256i q[8], __m256 *d, __m256 *m, const uint8_t *const *p, size_t at)
