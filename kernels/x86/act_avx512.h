@@ -17,7 +17,7 @@
  * little to gain from the panels then.
  */
 #define LINNET_Q32_PANEL_BLOCK	(20 * 64)	/* bytes of a block of a panel at most */
-#define LINNET_Q32_PANELS	8		/* at most */
+#define LINNET_Q32_PANELS	4		/* at most */
 
 static inline size_t linnet_q32_panels(size_t n_cols, size_t n_tokens)
 {

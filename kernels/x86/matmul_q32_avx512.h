@@ -210,13 +210,14 @@ struct panel_block {
 _Static_assert(sizeof(struct panel_block) <= LINNET_Q32_PANEL_BLOCK, "room in the scratch");
 
 /*
- * n_rows (at most 32) at w, all blocks, chain after chain. The rows that will be
- * packed next lie behind these in one piece and are prefetched as such: 32 streams
- * side by side would take twice the time. Only the first panel of a call has to.
+ * n_rows (at most 32) at w, all blocks, chain after chain. Rows come from the second cache
+ * to the first a little ahead; into the second they came while the panels before were
+ * multiplied. Only those of a call's first panels are fetched here, each panel's while the
+ * one before is packed, in one piece: 32 streams side by side would take twice the time.
  */
 static __attribute__((noinline))
 void pack_panel(struct panel_block *dst, const uint8_t *w, size_t row_bytes, size_t n_rows,
-		size_t n_blocks, bool first, bool more)
+		size_t n_blocks, bool more)
 {
 	const size_t span = n_blocks ? PANEL_ROWS * row_bytes / n_blocks : 0;
 	const uint8_t *next = w + PANEL_ROWS * row_bytes;
@@ -234,7 +235,7 @@ void pack_panel(struct panel_block *dst, const uint8_t *w, size_t row_bytes, siz
 		if (more)
 			for (size_t at = 0; at < span; at += 64)
 				prefetch_t1(next + at);
-		if (first && b % (64 / BLOCK_BYTES) == 0)
+		if (b % (64 / BLOCK_BYTES) == 0)
 			for (int r = 0; r < PANEL_ROWS; r++)
 				prefetch_t0(p[r] + b * BLOCK_BYTES + PACK_AHEAD);
 		for (int h = 0; h < 2; h++) {
@@ -269,9 +270,12 @@ struct tile_out {
 	bool first, last;	/* chain */
 	const struct linnet_q32_tile *ahead;	/* fetched meanwhile, by */
 	size_t ahead_step;			/* 1 for each block, or 0: nothing new */
+	const uint8_t *weights;			/* fetched meanwhile, by */
+	size_t weights_step;			/* WEIGHTS_AHEAD, or 0: nothing new */
 };
 
 #define AHEAD_LINES	((int)(sizeof(struct linnet_q32_tile) + 63) / 64)
+#define WEIGHTS_AHEAD	128
 
 /* One chain of a panel times n_tok (a constant, even) tokens of a tile */
 ALWAYS_INLINE void tile(const struct tile_out *o, const struct panel_block *w,
@@ -279,12 +283,13 @@ ALWAYS_INLINE void tile(const struct tile_out *o, const struct panel_block *w,
 {
 	const int part = n_tok > 4 ? n_tok / 2 : n_tok;	/* whose int sums fit in registers */
 	const struct linnet_q32_tile *ahead = o->ahead;
+	const uint8_t *weights = o->weights;
 	__m512 acc[LINNET_Q32_TILE][2];
 
 	UNROLL
 	for (int j = 0; j < n_tok; j++)
 		acc[j][0] = acc[j][1] = _mm512_setzero_ps();
-	for (; len; len--, w++, a++, ahead += o->ahead_step) {
+	for (; len; len--, w++, a++, ahead += o->ahead_step, weights += o->weights_step) {
 		int32_t init[LINNET_Q32_TILE] __attribute__((aligned(32)));
 
 #if !HAS_MIN
@@ -304,10 +309,16 @@ ALWAYS_INLINE void tile(const struct tile_out *o, const struct panel_block *w,
 				s[j][0] = s[j][1] = _mm512_set1_epi32(init[j0 + j]);
 			UNROLL
 			for (int k = 0; k < 8; k++) {
+				__m512i q0 = w->q[k][0], q1 = w->q[k][1];
+
+				/* gcc may read them again for each token otherwise */
+				__asm__("" : "+v"(q0), "+v"(q1));
 				/* in a burst they would cost the tile 2 % */
 				if (k < AHEAD_LINES && k % 2)
 					prefetch_t1((const uint8_t *)ahead + (j0 / part *
 						    AHEAD_LINES + k) / 2 * 64);
+				if (k == 6)
+					prefetch_t1(weights + j0 / part * 64);
 				UNROLL
 				for (int j = 0; j < part; j++) {
 					int32_t x;
@@ -315,8 +326,8 @@ ALWAYS_INLINE void tile(const struct tile_out *o, const struct panel_block *w,
 
 					memcpy(&x, a->q[j0 + j] + k * 4, 4);
 					b = _mm512_set1_epi32(x);
-					s[j][0] = _mm512_dpbusd_epi32(s[j][0], w->q[k][0], b);
-					s[j][1] = _mm512_dpbusd_epi32(s[j][1], w->q[k][1], b);
+					s[j][0] = _mm512_dpbusd_epi32(s[j][0], q0, b);
+					s[j][1] = _mm512_dpbusd_epi32(s[j][1], q1, b);
 				}
 			}
 			UNROLL
@@ -382,12 +393,21 @@ static __mmask16 row_mask(size_t n)
 	return (__mmask16)(n >= 16 ? 0xffff : (1u << n) - 1);
 }
 
+/* Panels that take turns, and the rows of those after them */
+struct turn {
+	size_t row, n;
+	size_t calls;		/* of tile() that are left */
+	const uint8_t *next;
+	size_t next_bytes;
+};
+
 /*
- * Chain s of n panels from row on, tile t of the tokens: blocks [b0, b0 + len). The
- * activations that come next, which no cache of this core has, are prefetched.
+ * Chain s of the panels, tile t of the tokens: blocks [b0, b0 + len). The activations that
+ * come next, which no cache of this core has, are prefetched, and in the last calls the
+ * next panels' rows, which packing would have to wait for.
  */
 static void panels_tile(const struct linnet_matmul *mm, const struct panel_block *panels,
-			struct tile_sums *sums, size_t row, size_t n, size_t t, size_t s,
+			struct tile_sums *sums, struct turn *turn, size_t t, size_t s,
 			size_t b0, size_t len)
 {
 	const size_t n_blocks = mm->act->n_cols / 32, t0 = t * LINNET_Q32_TILE;
@@ -398,8 +418,11 @@ static void panels_tile(const struct linnet_matmul *mm, const struct panel_block
 	const struct linnet_q32_tile *next = s + 1 < LINNET_Q32_CHAINS ?
 		first + (b0 + len) * tiles + t * len : first + (t + 1) % tiles * len;
 
-	for (size_t i = 0; i < n; i++) {
-		const size_t r = row + i * PANEL_ROWS, left = mm->row1 - r;
+	for (size_t i = 0; i < turn->n; i++) {
+		const size_t r = turn->row + i * PANEL_ROWS, left = mm->row1 - r;
+		/* what the calls that are left can fetch, this one the first part */
+		const size_t share = len * WEIGHTS_AHEAD, all = turn->calls-- * share;
+		const bool fetch = turn->next_bytes && all < turn->next_bytes + share;
 		const struct tile_out o = {
 			.sums = &sums[i],
 			.y = mm->y + t0 * mm->ldy + (r - mm->row0),
@@ -411,6 +434,9 @@ static void panels_tile(const struct linnet_matmul *mm, const struct panel_block
 			.last = s == LINNET_Q32_CHAINS - 1,
 			.ahead = i ? a : next,
 			.ahead_step = i == 0,
+			.weights = fetch ? turn->next + turn->next_bytes -
+				(all < turn->next_bytes ? all : turn->next_bytes) : turn->next,
+			.weights_step = fetch ? WEIGHTS_AHEAD : 0,
 		};
 
 		run_tile(&o, panels + i * n_blocks + b0, a, len);
@@ -426,23 +452,31 @@ static void many(const struct linnet_matmul *mm)
 	struct tile_sums sums[LINNET_Q32_PANELS];
 
 	for (size_t row = mm->row0; row < mm->row1; row += at_once * PANEL_ROWS) {
-		size_t n = (mm->row1 - row + PANEL_ROWS - 1) / PANEL_ROWS;
+		const size_t rows = mm->row1 - row, most = at_once * PANEL_ROWS;
+		const size_t n = rows < most ? (rows + PANEL_ROWS - 1) / PANEL_ROWS : at_once;
+		const size_t next = rows < 2 * most ? rows - (rows < most ? rows : most) : most;
+		struct turn turn = {
+			.row = row,
+			.n = n,
+			.calls = tiles * LINNET_Q32_CHAINS * n,
+			.next = (const uint8_t *)mm->w + (row + most) * mm->row_bytes,
+			.next_bytes = next * mm->row_bytes,
+		};
 
-		n = n < at_once ? n : at_once;
 		for (size_t i = 0; i < n; i++) {
 			size_t r = row + i * PANEL_ROWS, left = mm->row1 - r;
 
 			pack_panel(panels + i * n_blocks,
 				   (const uint8_t *)mm->w + r * mm->row_bytes, mm->row_bytes,
 				   left < PANEL_ROWS ? left : PANEL_ROWS, n_blocks,
-				   r == mm->row0, left > PANEL_ROWS);
+				   row == mm->row0 && i + 1 < n);
 		}
 		for (size_t t = 0; t < tiles; t++)
 			for (size_t s = 0; s < LINNET_Q32_CHAINS; s++) {
 				const size_t b0 = linnet_q32_chain(n_blocks, s);
 				const size_t len = linnet_q32_chain(n_blocks, s + 1) - b0;
 
-				panels_tile(mm, panels, sums, row, n, t, s, b0, len);
+				panels_tile(mm, panels, sums, &turn, t, s, b0, len);
 			}
 	}
 }
