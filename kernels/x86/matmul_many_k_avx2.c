@@ -2,9 +2,8 @@
 /*
  * Products of the super-block types on AVX2 with many tokens. One super-block of two times
  * 16 rows is unpacked into panels that stay in L1, and all tokens meet them, a few at a
- * time; their chains wait in the scratch for the next super-block. Weights with a sign become
- * unsigned ones, whose products are too large for vpmaddubsw: it multiplies their halves of
- * four bits apart.
+ * time; their chains wait in the scratch for the next super-block. Products of weights with a
+ * sign do not fit vpmaddubsw: they become half as many of 16 bits, see matmul_q32_avx2.h.
  */
 #include "kernels/x86/rows_k_avx2.h"
 
@@ -14,12 +13,13 @@
 #define TILE	4			/* tokens */
 
 struct panel {
-	__m256i w[64][GROUPS];		/* elements 4k..4k + 3 */
+	__m256i w[64][GROUPS];		/* elements 4k..4k + 3; with a sign 4k and 4k + 2 as int16 */
 	__m256i scale[16][GROUPS];	/* of sub-blocks; with VNNI as dwords, else as in the head */
 	__m256i min[8][GROUPS];		/* times the offset, where a type has one */
 	__m256 d[GROUPS], dmin[GROUPS];
-	__m256i high[64][GROUPS];	/* the high halves of weights with a sign, whose w are the */
-	__m256i high_scale[8][GROUPS];	/* low ones; 16 times the scale */
+	/* of weights with a sign, whose scales are dwords */
+	__m256i odd[64][GROUPS];	/* elements 4k + 1 and 4k + 3 */
+	__m256i npairs[GROUPS];		/* -(sum of scales times w0 w1 + w2 w3 + ..) */
 };
 
 struct chains {
@@ -32,15 +32,77 @@ _Static_assert(sizeof(struct chains) == LINNET_Q256_CHAINS, "room in the scratch
 /* The order of sums keeps few of them alive; gcc would change it. */
 #define KEEP(v)	__asm__("" : "+x"(v))
 
-/* Traits of what a panel has */
-ALWAYS_INLINE struct traits in_panel(struct traits t)
+/* A tile's tokens for weights with a sign: even[t] has elements 0 2, 4 6, .. of token t */
+struct wide_tokens {
+	int32_t even[TILE][64], odd[TILE][64];
+	int32_t npairs[TILE][8];	/* of sub-blocks: -(x0 x1 + x2 x3 + ..) */
+} __attribute__((aligned(32)));
+
+/* Bytes 0 and 2, 1 and 3 of dwords as int16 */
+ALWAYS_INLINE __m256i even_bytes(__m256i q)
 {
-	if (t.is_signed) {
-		t.offset = -128;
-		t.fit = 8;
-	}
-	return t;
+	return _mm256_srai_epi16(_mm256_slli_epi16(q, 8), 8);
 }
+
+ALWAYS_INLINE __m256i odd_bytes(__m256i q)
+{
+	return _mm256_srai_epi16(q, 8);
+}
+
+#if !LINNET_VNNI
+static void widen_tokens(struct wide_tokens *x, const struct linnet_act256 *a, int n)
+{
+	for (int t = 0; t < n; t++, a++)
+		for (int j = 0; j < 8; j++) {
+			const __m256i q = _mm256_load_si256((const __m256i *)(a->q + 8 * j));
+			const __m256i even = even_bytes(q), odd = odd_bytes(q);
+			__m256i pairs = _mm256_madd_epi16(even, odd);
+			__m128i sum = _mm_add_epi32(_mm256_castsi256_si128(pairs),
+						    _mm256_extracti128_si256(pairs, 1));
+
+			_mm256_store_si256((__m256i *)(x->even[t] + 8 * j), even);
+			_mm256_store_si256((__m256i *)(x->odd[t] + 8 * j), odd);
+			sum = _mm_add_epi32(sum, _mm_shuffle_epi32(sum, 0x4e));
+			sum = _mm_add_epi32(sum, _mm_shuffle_epi32(sum, 0xb1));
+			x->npairs[t][j] = -_mm_cvtsi128_si32(sum);
+		}
+}
+
+/* isum += the weights with a sign of sub-block j times n tokens */
+ALWAYS_INLINE void wide_sub_block(__m256i isum[TILE][GROUPS], const struct panel *p,
+				  const struct wide_tokens *x, int j, const int n)
+{
+	__m256i sum[TILE][GROUPS];
+
+	UNROLL
+	for (int t = 0; t < n; t++)
+		UNROLL
+		for (int m = 0; m < GROUPS; m++)
+			sum[t][m] = _mm256_set1_epi32(x->npairs[t][j]);
+	UNROLL
+	for (int k = 0; k < 8; k++) {
+		UNROLL
+		for (int t = 0; t < n; t++) {
+			const __m256i even = _mm256_set1_epi32(x->even[t][8 * j + k]);
+			const __m256i odd = _mm256_set1_epi32(x->odd[t][8 * j + k]);
+
+			UNROLL
+			for (int m = 0; m < GROUPS; m++) {
+				sum[t][m] = _mm256_add_epi32(sum[t][m], _mm256_madd_epi16(
+					_mm256_add_epi16(p->w[8 * j + k][m], odd),
+					_mm256_add_epi16(p->odd[8 * j + k][m], even)));
+				KEEP(sum[t][m]);
+			}
+		}
+	}
+	UNROLL
+	for (int t = 0; t < n; t++)
+		UNROLL
+		for (int m = 0; m < GROUPS; m++)
+			isum[t][m] = _mm256_add_epi32(isum[t][m], _mm256_mullo_epi32(
+				sum[t][m], p->scale[j][m]));
+}
+#endif
 
 /* isum += the weights of a sub-block times n tokens, from dword q0 of theirs on */
 ALWAYS_INLINE void sub_block(__m256i isum[TILE][GROUPS], const __m256i (*w)[GROUPS],
@@ -50,9 +112,6 @@ ALWAYS_INLINE void sub_block(__m256i isum[TILE][GROUPS], const __m256i (*w)[GROU
 	const int len = traits.sub / 4;
 	__m256i sum[TILE][GROUPS];
 
-	/* gcc would keep the activations of the low halves for the high ones, and spill */
-	if (traits.is_signed)
-		__asm__ volatile("" : "+r"(a));
 	UNROLL
 	for (int k = 0; k < len; k++) {
 		UNROLL
@@ -90,9 +149,9 @@ ALWAYS_INLINE void sub_block(__m256i isum[TILE][GROUPS], const __m256i (*w)[GROU
 #endif
 }
 
-/* A panel and n tokens */
+/* A panel and n tokens, which x has as well where weights have a sign */
 ALWAYS_INLINE void tile(struct chains *c, const struct panel *p, const struct linnet_act256 *a,
-			const int n, const struct traits traits)
+			const struct wide_tokens *x, const int n, const struct traits traits)
 {
 	__m256i isum[TILE][GROUPS];
 
@@ -104,14 +163,19 @@ ALWAYS_INLINE void tile(struct chains *c, const struct panel *p, const struct li
 		for (int m = 0; m < GROUPS; m++)
 			isum[t][m] = traits.offset ?
 				min_sum(&p->min[0][m], GROUPS, a + t, traits.sub) :
-				_mm256_setzero_si256();
+				traits.is_signed ? p->npairs[m] : _mm256_setzero_si256();
 	for (int j = 0; j < 256 / traits.sub; j++) {
 		const int q0 = j * traits.sub / 4;
 
+#if !LINNET_VNNI
+		if (traits.is_signed) {
+			wide_sub_block(isum, p, x, j, n);
+			continue;
+		}
+#endif
 		sub_block(isum, p->w + q0, p->scale[j], a, q0, n, traits);
-		if (traits.is_signed)
-			sub_block(isum, p->high + q0, p->high_scale[j], a, q0, n, traits);
 	}
+	(void)x;
 	UNROLL
 	for (int t = 0; t < n; t++)
 		UNROLL
@@ -127,8 +191,14 @@ ALWAYS_INLINE void tiles(struct chains *c, const struct panel *p, size_t panels,
 			 const struct linnet_act256 *a, size_t n_tokens, const int n,
 			 const struct traits traits)
 {
+	struct wide_tokens x;
+
+#if !LINNET_VNNI
+	if (traits.is_signed)
+		widen_tokens(&x, a, n);
+#endif
 	for (size_t i = 0; i < panels; i++)
-		tile(c + i * n_tokens, p + i, a, n, traits);
+		tile(c + i * n_tokens, p + i, a, &x, n, traits);
 }
 
 ALWAYS_INLINE void all_tiles(struct chains *c, const struct panel *p, size_t panels,
@@ -161,15 +231,22 @@ struct put_panel {
 ALWAYS_INLINE void put_panel(void *ctx, int j, const __m256i w[4])
 {
 	const struct put_panel *to = ctx;
+	__m256i pairs = _mm256_setzero_si256();
 
 	UNROLL
 	for (int i = 0; i < 4; i++) {
-		const __m256i u = _mm256_xor_si256(w[i], _mm256_set1_epi8(-128));
-
-		to->p->w[4 * j + i][to->m] = to->is_signed ? and8(u, 15) : w[i];
-		if (to->is_signed)
-			to->p->high[4 * j + i][to->m] = move_bits(u, 4, 0, 4);
+		if (!to->is_signed) {
+			to->p->w[4 * j + i][to->m] = w[i];
+			continue;
+		}
+		to->p->w[4 * j + i][to->m] = even_bytes(w[i]);
+		to->p->odd[4 * j + i][to->m] = odd_bytes(w[i]);
+		pairs = _mm256_add_epi32(pairs, _mm256_madd_epi16(even_bytes(w[i]),
+								  odd_bytes(w[i])));
 	}
+	if (to->is_signed)
+		to->p->npairs[to->m] = _mm256_sub_epi32(to->p->npairs[to->m], _mm256_mullo_epi32(
+			pairs, to->p->scale[j / 2][to->m]));
 }
 
 /* 8 rows of a super-block, as group m */
@@ -182,10 +259,11 @@ ALWAYS_INLINE void pack(struct panel *p, int m, struct rows *r, const struct tra
 	head(&h, r);
 	UNROLL
 	for (int j = 0; j < 256 / traits.sub; j++) {
-		p->scale[j][m] = LINNET_VNNI ? _mm256_srai_epi32(h.scale[j], 16) : h.scale[j];
-		if (traits.is_signed)
-			p->high_scale[j][m] = _mm256_slli_epi16(h.scale[j], 4);
+		p->scale[j][m] = LINNET_VNNI || traits.is_signed ?
+			_mm256_srai_epi32(h.scale[j], 16) : h.scale[j];
 	}
+	if (traits.is_signed)
+		p->npairs[m] = _mm256_setzero_si256();
 	UNROLL
 	for (int i = 0; i < 128 / traits.sub; i++) {
 		if (traits.offset)
@@ -263,14 +341,14 @@ static void product(const struct linnet_matmul *mm, size_t block_bytes, pack_fn 
 __attribute__((noinline))							\
 static void pack_##type(struct panel *p, int m, struct rows *r)			\
 {										\
-	pack(p, m, r, in_panel(traits_##type), head_##type, weights_##type);		\
+	pack(p, m, r, traits_##type, head_##type, weights_##type);		\
 }										\
 										\
 __attribute__((noinline))							\
 static void tiles_##type(struct chains *c, const struct panel *p, size_t panels, \
 			 const struct linnet_act256 *a, size_t n_tokens)	\
 {										\
-	all_tiles(c, p, panels, a, n_tokens, in_panel(traits_##type));			\
+	all_tiles(c, p, panels, a, n_tokens, traits_##type);			\
 }										\
 										\
 void LEVEL(linnet_many_##type)(const struct linnet_matmul *mm)			\
