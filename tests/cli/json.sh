@@ -32,6 +32,17 @@ check "info --tensors: a row for each" grep -q "token_embd.weight" "$out"
 expect 0 "info with a longer context" info -m "$demo" --json -c 8192
 holds "info with a longer context: n_ctx" "d['memory']['n_ctx'] == 8192"
 
+# The man page names each key, and no other.
+sed -n '/^\.SH JSON/,/^\.SH EXIT/p' Documentation/man/linnet-plan.1 | sed 's/\\//g' >"$tmp/keys"
+expect 0 "plan --json" plan "$demo" --json
+check "plan --json: the keys of its man page" "$python" -c "
+import json, re
+lines = open('$tmp/keys').read().split('\n')
+named = {l[3:] for before, l in zip(lines, lines[1:]) if before == '.TP' and l[:3] == '.B '}
+d = json.load(open('$out'))
+assert named == set(d), named ^ set(d)
+assert all(set(u) == {'name', 'layer', 'bytes', 'streamed', 'cached'} for u in d['units'])"
+
 expect 0 "bench -o json" bench -m "$demo" -p 16,32 -n 4 -d 0,8 -t 1,2 -r 3 -o json
 holds "bench json: one object for each test" "len(d) == 12"
 holds "bench json: llama-bench's keys" \
