@@ -7,13 +7,17 @@ VM_DEVICE_ID=63
 # goes to $VM_DEVICE_LOG. A socket's path must be short, so it lives in a folder of its own.
 vm_device_start()
 {
+	# the default goes with the folder of each
+	case ${VM_DEVICE_LOG:-} in
+	"${VM_DEVICE_DIR:-none}"/*) VM_DEVICE_LOG= ;;
+	esac
 	VM_DEVICE_DIR=$(mktemp -d "${TMPDIR:-/tmp}/linnet-vm.XXXXXX")
 	VM_DEVICE_SOCKET=$VM_DEVICE_DIR/device
 	VM_DEVICE_LOG=${VM_DEVICE_LOG:-$VM_DEVICE_DIR/log}
 	"${LINNET_BUILD:-${O:-build}}/linnet" device -s "$VM_DEVICE_SOCKET" "$@" \
 		</dev/null >"$VM_DEVICE_LOG" 2>&1 &
 	VM_DEVICE_PID=$!
-	for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
+	for _ in $(seq 300); do
 		[ ! -S "$VM_DEVICE_SOCKET" ] || return 0
 		kill -0 $VM_DEVICE_PID 2>/dev/null || break
 		sleep 0.2

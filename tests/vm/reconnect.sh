@@ -37,7 +37,7 @@ start()
 {
 	"$linnet" device -s "$socket" >>"$dir/log" 2>&1 </dev/null &
 	device=$!
-	for _ in 1 2 3 4 5 6 7 8 9 10; do
+	for _ in $(seq 300); do
 		[ ! -S "$socket" ] || return 0
 		sleep 0.2
 	done

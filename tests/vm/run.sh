@@ -336,7 +336,7 @@ bounce()
 	place=$(mktemp -d "${TMPDIR:-/tmp}/linnet-vm.XXXXXX")
 	"${O:-build}/tests/vm/liar" "$place/device" platform 1 2>"$logs/$1.device" &
 	device=$!
-	for _ in 1 2 3 4 5 6 7 8 9 10; do
+	for _ in $(seq 300); do
 		[ ! -S "$place/device" ] || break
 		sleep 0.2
 	done

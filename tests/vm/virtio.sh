@@ -121,7 +121,7 @@ lie()
 	shift 3
 	"$build/tests/vm/liar" "$dir/socket" "$told" "$number" 2>"$dir/liar" &
 	liar=$!
-	for _ in 1 2 3 4 5 6 7 8 9 10; do
+	for _ in $(seq 300); do
 		[ ! -S "$dir/socket" ] || break
 		sleep 0.2
 	done
