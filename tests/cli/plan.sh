@@ -78,7 +78,7 @@ holds "plan with a bound on reading" \
 	ulimit -s 65536
 	long=$(head -c 130000 /dev/zero | tr '\0' x)
 	i=0
-	while [ $i -lt 40 ]; do
+	while [ $i -lt 90 ]; do
 		export "LONG$i=$long"
 		i=$((i + 1))
 	done
