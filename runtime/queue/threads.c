@@ -12,6 +12,9 @@
 #include <sys/uio.h>
 
 #define THREADS 4
+/* Of a thread that makes one system call: where address space is limited, the usual 8 MiB of
+ * each would be missing elsewhere. */
+#define STACK_BYTES ((size_t)256 << 10)
 
 struct list {
 	struct linnet_read *first, **last;
@@ -133,6 +136,7 @@ int linnet_queue_threads(void **out, const struct linnet_queue_backend **ops, un
 {
 	struct threads *t = calloc(1, sizeof(*t));
 	sigset_t all, old;
+	pthread_attr_t attr;
 	int ret = 0;
 
 	if (!t)
@@ -145,10 +149,13 @@ int linnet_queue_threads(void **out, const struct linnet_queue_backend **ops, un
 	/* signals are the program's affair */
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &old);
+	pthread_attr_init(&attr);
+	pthread_attr_setstacksize(&attr, STACK_BYTES);
 	while (t->n < THREADS && t->n < depth && !ret) {
-		ret = pthread_create(&t->thread[t->n], NULL, worker, t);
+		ret = pthread_create(&t->thread[t->n], &attr, worker, t);
 		t->n += !ret;
 	}
+	pthread_attr_destroy(&attr);
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	if (!t->n) {
 		threads_destroy(t);

@@ -201,6 +201,18 @@ def check_buffered():
     ways("buffered", ["--no-direct-io"], ["--no-direct-io", "--no-io-uring"])
 
 
+def check_address_space():
+    """Little address space, as by ulimit -v: both back ends have room in it."""
+    sanitized()
+    demo = os.path.join(tap.ROOT, "tools", "demo", "linnet-demo.gguf")
+    args = ["run", "-m", demo, "-p", "Once", "-n", "8", "-c", "64", "--temp", "0", "-q", "-t", "2"]
+    text = linnet(*args)
+    for reading in ([], ["--no-io-uring"]):
+        p = subprocess.run(["prlimit", "--as=48000000", LINNET, *args, *reading],
+                           stdin=subprocess.DEVNULL, capture_output=True, timeout=100)
+        assert (p.returncode, p.stdout) == (0, text), (reading, p.returncode, p.stderr[-300:])
+
+
 def check_shared():
     """Weights that are shared are not there twice while they are given away."""
     os.environ["XDG_RUNTIME_DIR"] = TMP.name
