@@ -39,7 +39,7 @@ def check_run_allocations_from_one_on():
 
 def check_run_allocations_in_a_small_budget():
     """Streamed weights, drafts, reads by threads."""
-    hold("alloc", RUN + ["--memory", "8000000", "-c", "64", "-b", "8", "--no-io-uring"])
+    hold("alloc", RUN + ["--memory", "8600000", "-c", "64", "-b", "8", "--no-io-uring"])
 
 
 def check_tokenize_allocations():
