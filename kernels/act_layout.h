@@ -16,6 +16,8 @@
 
 #include "kernels/kernels.h"
 
+#include <stdbool.h>
+
 #define LINNET_Q32_TILE		8
 #define LINNET_Q32_CHAINS	4
 
@@ -34,6 +36,11 @@ struct linnet_q32_tile {
 	int32_t nsum[LINNET_Q32_TILE];
 	float dsum[LINNET_Q32_TILE];
 };
+
+static inline bool linnet_is_q32(enum linnet_act act)
+{
+	return act == LINNET_ACT_Q32 || act == LINNET_ACT_Q32_POW2;
+}
 
 static inline size_t linnet_q32_groups(size_t n_cols)
 {

@@ -1,41 +1,42 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Packing of the layouts in act_layout.h, written once for all levels. The file of a
- * level defines quantize4(group, x), which quantizes 128 floats as the 4 blocks of a
- * group, and group_q(group, b, half), where it put 16 elements of block b, and
- * includes this file.
+ * level defines quantize4(group, x, pow2), which quantizes 128 floats as the 4 blocks of a
+ * group, with pow2 as LINNET_ACT_Q32_POW2 and else as LINNET_ACT_Q32, and
+ * group_q(group, b, half), where it put 16 elements of block b, and includes this file.
  */
 #ifndef LINNET_KERNELS_ACT_PACK_H
 #define LINNET_KERNELS_ACT_PACK_H
 
 #include "kernels/act_layout.h"
 
+#include <stdbool.h>
 #include <string.h>
 
 /* Group g of a row of n_cols */
 static inline void quantize_group(struct linnet_q32_group *dst, const float *x, size_t n_cols,
-				  size_t g)
+				  size_t g, bool pow2)
 {
 	float tail[128];
 
 	if ((g + 1) * 128 <= n_cols) {
-		quantize4(dst, x + g * 128);
+		quantize4(dst, x + g * 128, pow2);
 		return;
 	}
 	memset(tail, 0, sizeof(tail));
 	memcpy(tail, x + g * 128, (n_cols - g * 128) * sizeof(*x));
-	quantize4(dst, tail);
+	quantize4(dst, tail, pow2);
 }
 
 static void pack_q32_few(const struct linnet_act_buf *dst, const float *x, size_t ldx,
-			 size_t t0, size_t t1)
+			 size_t t0, size_t t1, bool pow2)
 {
 	size_t n = linnet_q32_groups(dst->n_cols);
 
 	for (size_t t = t0; t < t1; t++)
 		for (size_t g = 0; g < n; g++)
 			quantize_group((struct linnet_q32_group *)dst->buf + g * dst->n_tokens + t,
-				       x + t * ldx, dst->n_cols, g);
+				       x + t * ldx, dst->n_cols, g, pow2);
 }
 
 /*
@@ -43,7 +44,7 @@ static void pack_q32_few(const struct linnet_act_buf *dst, const float *x, size_
  * packs the last token clears what is left of its tile.
  */
 static void pack_q32_many(const struct linnet_act_buf *dst, const float *x, size_t ldx,
-			  size_t t0, size_t t1)
+			  size_t t0, size_t t1, bool pow2)
 {
 	const size_t n = dst->n_cols / 32, tiles = linnet_q32_tiles(dst->n_tokens);
 	const size_t end = t1 < dst->n_tokens ? t1 : tiles * LINNET_Q32_TILE;
@@ -66,7 +67,7 @@ static void pack_q32_many(const struct linnet_act_buf *dst, const float *x, size
 
 			for (size_t c = c0; c < c1; c++) {
 				if (t + c < t1)
-					quantize_group(&g, x + (t + c) * ldx, dst->n_cols, b / 4);
+					quantize_group(&g, x + (t + c) * ldx, dst->n_cols, b / 4, pow2);
 				else
 					memset(&g, 0, sizeof(g));
 				for (size_t s = 0; s < blocks; s++) {
@@ -97,12 +98,12 @@ static size_t q32_bytes(size_t n_cols, size_t n_tokens, size_t few)
 }
 
 static void pack_q32(const struct linnet_act_buf *dst, const float *x, size_t ldx,
-		     size_t t0, size_t t1, size_t few)
+		     size_t t0, size_t t1, size_t few, bool pow2)
 {
 	if (dst->n_tokens <= few)
-		pack_q32_few(dst, x, ldx, t0, t1);
+		pack_q32_few(dst, x, ldx, t0, t1, pow2);
 	else
-		pack_q32_many(dst, x, ldx, t0, t1);
+		pack_q32_many(dst, x, ldx, t0, t1, pow2);
 }
 
 static size_t f32_bytes(size_t n_cols, size_t n_tokens)

@@ -81,6 +81,15 @@ static inline uint16_t linnet_f32_to_bf16(float x)
 	return (uint16_t)((u + 0x7fff + (u >> 16 & 1)) >> 16);
 }
 
+/*
+ * The step of a block of 32 activations, by the bits of the largest magnitude (1e-30 at least,
+ * and finite): the smallest power of two of which 127 reach it. 0x7e0000 is 127/64's mantissa.
+ */
+static inline float linnet_q32_step(uint32_t top)
+{
+	return linnet_f32_from_bits(((top + 0x1ffff) & 0x7f800000) - (6u << 23));
+}
+
 /* Half of an E8M0 scale: 2^(e - 128), as MXFP4's doubled values take it. */
 static inline float linnet_e8m0_half_to_f32(uint8_t e)
 {

@@ -15,18 +15,24 @@
  * exp, exp2 and tanh. NaN payloads are the one exception.
  *
  * Activations are quantized for integer products, by the weights' type:
- *   LINNET_ACT_F32   none               F32, F16, BF16 weights
- *   LINNET_ACT_Q32   blocks of 32       Q4_0 Q4_1 Q5_0 Q5_1 Q8_0 IQ4_NL MXFP4
- *   LINNET_ACT_Q256  blocks of 256      Q2_K Q3_K Q4_K Q5_K Q6_K IQ4_XS
+ *   LINNET_ACT_F32       none               F32, F16, BF16 weights
+ *   LINNET_ACT_Q32       blocks of 32       Q8_0
+ *   LINNET_ACT_Q32_POW2  blocks of 32       Q4_0 Q4_1 Q5_0 Q5_1 IQ4_NL MXFP4
+ *   LINNET_ACT_Q256      blocks of 256      Q2_K Q3_K Q4_K Q5_K Q6_K IQ4_XS
  * A block with largest magnitude a: d = a / 127, q = round_to_even(x * (127 / a)),
- * |q| <= 127. When a < 1e-30, d and q are 0. When an element is infinite or not a
- * number, q is 0 and d is the largest of them / 127 (infinity, or NaN above it), so
- * that every product of the block is NaN.
+ * |q| <= 127. Q32_POW2: d is the smallest power of two with a <= 127 d, and q =
+ * round_to_even(x / d). When a < 1e-30, d and q are 0. When an element is infinite or not
+ * a number, q is 0 and d is NaN, so that every product of the block is NaN.
+ *
+ * A power of two costs up to one bit of the activations, which is little beside what the
+ * weights of 4 and 5 bits have lost (Documentation/kernels.rst has figures), and processors
+ * that multiply integers and floats in the same place, one after the other, scale by it in
+ * another.
  *
  * Order of a product y = sum_k w[k] x[k]:
  *   F32 act:  16 chains, chain c owns k = c mod 16: acc_c = fma(w, x, acc_c);
  *             then acc_c += acc_{c+8} (c < 8), += acc_{c+4}, += acc_{c+2}, += acc_{c+1}
- *   Q32 act:  4 chains, chain s owns blocks b = s mod 4: isum exact int32 of 32
+ *   Q32 acts: 4 chains, chain s owns blocks b = s mod 4: isum exact int32 of 32
  *             products; c_s = fma((float)isum, d_w * d_a, c_s); types with a minimum
  *             then c_s = fma(m_w, d_a * (float)asum, c_s), asum the sum of the
  *             block's q; y = ((c_0 + c_1) + c_2) + c_3
@@ -50,6 +56,7 @@
 enum linnet_act {
 	LINNET_ACT_F32,
 	LINNET_ACT_Q32,
+	LINNET_ACT_Q32_POW2,
 	LINNET_ACT_Q256,
 	LINNET_ACT_COUNT,
 };

@@ -8,10 +8,11 @@
 
 #define F32_INF_BITS	0x7f800000u
 
-float linnet_ref_quantize(int8_t *q, const float *x, size_t n)
+float linnet_ref_quantize(enum linnet_act act, int8_t *q, const float *x)
 {
+	const size_t n = linnet_ref_block(act);
 	uint32_t top = 0;
-	float a, r;
+	float a, d, r;
 
 	/* Bits of magnitudes order like the magnitudes, with NaN above infinity. */
 	for (size_t i = 0; i < n; i++) {
@@ -22,12 +23,13 @@ float linnet_ref_quantize(int8_t *q, const float *x, size_t n)
 	a = linnet_f32_from_bits(top);
 	if (a < 1e-30f || top >= F32_INF_BITS) {
 		memset(q, 0, n);
-		return top >= F32_INF_BITS ? a / 127.0f : 0.0f;
+		return top >= F32_INF_BITS ? NAN : 0.0f;
 	}
-	r = 127.0f / a;
+	d = act == LINNET_ACT_Q32_POW2 ? linnet_q32_step(top) : a / 127.0f;
+	r = act == LINNET_ACT_Q32_POW2 ? 1.0f / d : 127.0f / a;
 	for (size_t i = 0; i < n; i++)
 		q[i] = (int8_t)rintf(x[i] * r);
-	return a / 127.0f;
+	return d;
 }
 
 size_t linnet_ref_act_bytes(enum linnet_act act, size_t n_cols, size_t n_tokens)
@@ -35,11 +37,13 @@ size_t linnet_ref_act_bytes(enum linnet_act act, size_t n_cols, size_t n_tokens)
 	return linnet_ref_token_bytes(act, n_cols) * n_tokens;
 }
 
-static void pack_blocks(const struct linnet_ref_token *dst, const float *x, size_t n,
-			size_t block, size_t sum)
+static void pack_blocks(enum linnet_act act, const struct linnet_ref_token *dst, const float *x,
+			size_t n)
 {
+	const size_t block = linnet_ref_block(act), sum = act == LINNET_ACT_Q256 ? 16 : 32;
+
 	for (size_t i = 0; i < n; i += block)
-		dst->d[i / block] = linnet_ref_quantize(dst->q + i, x + i, block);
+		dst->d[i / block] = linnet_ref_quantize(act, dst->q + i, x + i);
 	for (size_t i = 0; i < n; i += sum) {
 		int32_t s = 0;
 
@@ -57,9 +61,7 @@ void linnet_ref_act_pack(enum linnet_act act, const struct linnet_act_buf *dst,
 
 		if (act == LINNET_ACT_F32)
 			memcpy(tok.x, x + t * ldx, dst->n_cols * sizeof(float));
-		else if (act == LINNET_ACT_Q32)
-			pack_blocks(&tok, x + t * ldx, dst->n_cols, 32, 32);
 		else
-			pack_blocks(&tok, x + t * ldx, dst->n_cols, 256, 16);
+			pack_blocks(act, &tok, x + t * ldx, dst->n_cols);
 	}
 }

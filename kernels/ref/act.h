@@ -6,7 +6,7 @@
  *	Q32:  int8 q[n_cols], float d[n_cols / 32],  int32 asum[n_cols / 32]
  *	Q256: int8 q[n_cols], float d[n_cols / 256], int32 asum[n_cols / 16]
  *
- * asum is the sum of the q of 32 (Q32) or 16 (Q256) elements.
+ * asum is the sum of the q of 32 (Q32) or 16 (Q256) elements. Q32 stands for Q32_POW2, too.
  */
 #ifndef LINNET_KERNELS_REF_ACT_H
 #define LINNET_KERNELS_REF_ACT_H
@@ -29,6 +29,7 @@ static inline size_t linnet_ref_token_bytes(enum linnet_act act, size_t n_cols)
 		bytes = n_cols * 4;
 		break;
 	case LINNET_ACT_Q32:
+	case LINNET_ACT_Q32_POW2:
 		bytes = n_cols + n_cols / 32 * 8;
 		break;
 	case LINNET_ACT_Q256:
@@ -38,6 +39,12 @@ static inline size_t linnet_ref_token_bytes(enum linnet_act act, size_t n_cols)
 		break;
 	}
 	return (bytes + 63) / 64 * 64;
+}
+
+/* Elements of a block of quantized activations */
+static inline size_t linnet_ref_block(enum linnet_act act)
+{
+	return act == LINNET_ACT_Q256 ? 256 : 32;
 }
 
 static inline struct linnet_ref_token linnet_ref_token(enum linnet_act act,
@@ -52,15 +59,15 @@ static inline struct linnet_ref_token linnet_ref_token(enum linnet_act act,
 	}
 	v.q = (int8_t *)p;
 	v.d = (float *)(p + a->n_cols);
-	v.asum = (int32_t *)(v.d + a->n_cols / (act == LINNET_ACT_Q32 ? 32 : 256));
+	v.asum = (int32_t *)(v.d + a->n_cols / linnet_ref_block(act));
 	return v;
 }
 
 /*
- * Quantize n elements as one block, by the rule of kernels.h; returns d. The
+ * Quantize the elements of a block, by the rule of kernels.h; returns d. The
  * definition for every level.
  */
-float linnet_ref_quantize(int8_t *q, const float *x, size_t n);
+float linnet_ref_quantize(enum linnet_act act, int8_t *q, const float *x);
 
 size_t linnet_ref_act_bytes(enum linnet_act act, size_t n_cols, size_t n_tokens);
 void linnet_ref_act_pack(enum linnet_act act, const struct linnet_act_buf *dst,

@@ -4,10 +4,12 @@
  * kernels.h for all types. Layouts in act_avx2.h.
  */
 #include "kernels/x86/act_avx2.h"
+#include "kernels/half.h"
 #include "kernels/x86/k_avx2.h"
 #include "kernels/x86/mat_avx2.h"
 
 #include <immintrin.h>
+#include <math.h>
 #include <string.h>
 
 static inline int8_t *group_q(struct linnet_q32_group *g, size_t b, size_t half)
@@ -26,7 +28,7 @@ static inline uint32_t top_of(__m256i v)
 }
 
 /* Quantize 32 floats as block b of a group, by linnet_ref_quantize()'s rule. */
-static inline void quantize_block(struct linnet_q32_group *g, size_t b, const float *x)
+static inline void quantize_block(struct linnet_q32_group *g, size_t b, const float *x, bool pow2)
 {
 	const __m256i magnitude = _mm256_set1_epi32(0x7fffffff);
 	/* packs work within lanes: dwords 0 4 1 5 2 6 3 7 put them in order */
@@ -45,12 +47,12 @@ static inline void quantize_block(struct linnet_q32_group *g, size_t b, const fl
 		memset(group_q(g, b, 0), 0, 16);
 		memset(group_q(g, b, 1), 0, 16);
 		g->nsum[b] = 0;
-		g->d[b] = bits >= 0x7f800000 ? a / 127.0f : 0.0f;
+		g->d[b] = bits >= 0x7f800000 ? NAN : 0.0f;
 		g->dsum[b] = g->d[b] * 0.0f;
 		return;
 	}
-	d = a / 127.0f;
-	r = 127.0f / a;
+	d = pow2 ? linnet_q32_step(bits) : a / 127.0f;
+	r = pow2 ? 1.0f / d : 127.0f / a;
 	for (int i = 0; i < 4; i++)
 		q[i] = _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_loadu_ps(x + i * 8),
 							_mm256_set1_ps(r)));
@@ -67,10 +69,10 @@ static inline void quantize_block(struct linnet_q32_group *g, size_t b, const fl
 	g->dsum[b] = d * (float)_mm_cvtsi128_si32(t);
 }
 
-static inline void quantize4(struct linnet_q32_group *g, const float *x)
+static inline void quantize4(struct linnet_q32_group *g, const float *x, bool pow2)
 {
 	for (size_t b = 0; b < 4; b++)
-		quantize_block(g, b, x + b * 32);
+		quantize_block(g, b, x + b * 32, pow2);
 	memset(g->pad, 0, sizeof(g->pad));
 }
 
@@ -82,6 +84,7 @@ size_t linnet_act_bytes_avx2(enum linnet_act act, size_t n_cols, size_t n_tokens
 	case LINNET_ACT_F32:
 		return f32_bytes(n_cols, n_tokens);
 	case LINNET_ACT_Q32:
+	case LINNET_ACT_Q32_POW2:
 		return q32_bytes(n_cols, n_tokens, LINNET_Q32_FEW);
 	case LINNET_ACT_Q256:
 		return linnet_q256_bytes(n_cols, n_tokens);
@@ -99,7 +102,8 @@ void linnet_act_pack_avx2(enum linnet_act act, const struct linnet_act_buf *dst,
 		pack_f32(dst, x, ldx, t0, t1);
 		break;
 	case LINNET_ACT_Q32:
-		pack_q32(dst, x, ldx, t0, t1, LINNET_Q32_FEW);
+	case LINNET_ACT_Q32_POW2:
+		pack_q32(dst, x, ldx, t0, t1, LINNET_Q32_FEW, act == LINNET_ACT_Q32_POW2);
 		break;
 	case LINNET_ACT_Q256:
 		linnet_q256_pack_avx2(dst, x, ldx, t0, t1);
@@ -115,7 +119,7 @@ size_t linnet_matmul_scratch_avx2(uint32_t type, size_t n_cols, size_t n_tokens)
 
 	if (t && t->act == LINNET_ACT_Q256 && n_tokens > LINNET_Q256_FEW)
 		return linnet_q256_scratch(n_tokens);
-	if (!t || t->act != LINNET_ACT_Q32 || n_tokens <= LINNET_Q32_FEW)
+	if (!t || !linnet_is_q32(t->act) || n_tokens <= LINNET_Q32_FEW)
 		return 0;
 	return linnet_q32_scratch(n_cols, n_tokens);
 }

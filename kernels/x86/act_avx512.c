@@ -8,6 +8,7 @@
 #include "kernels/x86/k_avx512.h"
 
 #include <immintrin.h>
+#include <math.h>
 #include <string.h>
 
 static inline __m128i lane(__m512i v, int i)
@@ -30,7 +31,7 @@ static inline int8_t *group_q(struct linnet_q32_group *g, size_t b, size_t half)
 }
 
 /* Quantize 128 floats as the 4 blocks of a group, by linnet_ref_quantize()'s rule. */
-static inline void quantize4(struct linnet_q32_group *g, const float *x)
+static inline void quantize4(struct linnet_q32_group *g, const float *x, bool pow2)
 {
 	const __m512i magnitude = _mm512_set1_epi32(0x7fffffff), ones = _mm512_set1_epi8(1);
 	const __m128i inf = _mm_set1_epi32(0x7f800000);
@@ -54,8 +55,16 @@ static inline void quantize4(struct linnet_q32_group *g, const float *x)
 	a = _mm_castsi128_ps(top);
 	wild = _mm_cmpge_epu32_mask(top, inf);
 	tiny = _mm_cmp_ps_mask(a, _mm_set1_ps(1e-30f), _CMP_LT_OQ);
-	d = _mm_maskz_div_ps((__mmask8)~tiny, a, _mm_set1_ps(127.0f));
-	r = _mm_maskz_div_ps((__mmask8)~(tiny | wild), _mm_set1_ps(127.0f), a);
+	if (pow2) {	/* linnet_q32_step() */
+		d = _mm_castsi128_ps(_mm_sub_epi32(_mm_and_si128(
+			_mm_add_epi32(top, _mm_set1_epi32(0x1ffff)), inf), _mm_set1_epi32(6 << 23)));
+		r = _mm_div_ps(_mm_set1_ps(1.0f), d);
+	} else {
+		d = _mm_div_ps(a, _mm_set1_ps(127.0f));
+		r = _mm_div_ps(_mm_set1_ps(127.0f), a);
+	}
+	d = _mm_mask_mov_ps(_mm_maskz_mov_ps((__mmask8)~tiny, d), wild, _mm_set1_ps(NAN));
+	r = _mm_maskz_mov_ps((__mmask8)~(tiny | wild), r);
 
 	for (int b = 0; b < 4; b++) {
 		const __m512 scale = _mm512_permutexvar_ps(_mm512_set1_epi32(b),
@@ -98,6 +107,7 @@ size_t linnet_act_bytes_avx512(enum linnet_act act, size_t n_cols, size_t n_toke
 	case LINNET_ACT_F32:
 		return f32_bytes(n_cols, n_tokens);
 	case LINNET_ACT_Q32:
+	case LINNET_ACT_Q32_POW2:
 		return q32_bytes(n_cols, n_tokens, LINNET_Q32_FEW);
 	case LINNET_ACT_Q256:
 		return linnet_q256_bytes(n_cols, n_tokens);
@@ -115,7 +125,8 @@ void linnet_act_pack_avx512(enum linnet_act act, const struct linnet_act_buf *ds
 		pack_f32(dst, x, ldx, t0, t1);
 		break;
 	case LINNET_ACT_Q32:
-		pack_q32(dst, x, ldx, t0, t1, LINNET_Q32_FEW);
+	case LINNET_ACT_Q32_POW2:
+		pack_q32(dst, x, ldx, t0, t1, LINNET_Q32_FEW, act == LINNET_ACT_Q32_POW2);
 		break;
 	case LINNET_ACT_Q256:
 		linnet_q256_pack_avx512(dst, x, ldx, t0, t1);
@@ -131,6 +142,7 @@ size_t linnet_matmul_scratch_avx512(uint32_t type, size_t n_cols, size_t n_token
 
 	switch (t ? t->act : LINNET_ACT_COUNT) {
 	case LINNET_ACT_Q32:
+	case LINNET_ACT_Q32_POW2:
 		return linnet_q32_scratch(n_cols, n_tokens);
 	case LINNET_ACT_Q256:
 		return linnet_q256_scratch_avx512(n_tokens);

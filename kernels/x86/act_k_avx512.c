@@ -3,6 +3,7 @@
 #include "kernels/x86/k_avx512.h"
 
 #include <immintrin.h>
+#include <math.h>
 #include <string.h>
 
 #define F32_INF_BITS	0x7f800000u
@@ -23,7 +24,7 @@ static float quantize(int8_t q[256], const float *x)
 	memcpy(&a, &bits, sizeof(a));
 	if (bits >= F32_INF_BITS || a < 1e-30f) {
 		memset(q, 0, 256);
-		return bits >= F32_INF_BITS ? a / 127.0f : 0.0f;
+		return bits >= F32_INF_BITS ? NAN : 0.0f;
 	}
 	r = _mm512_set1_ps(127.0f / a);
 	for (int i = 0; i < 16; i++) {

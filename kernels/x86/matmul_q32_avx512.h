@@ -5,6 +5,7 @@
  *	BLOCK_BYTES
  *	BIAS_SHIFT	the weights' bias is 1 << BIAS_SHIFT; or
  *	HAS_MIN		the type has a minimum, and no bias
+ *	HAS_FINE_STEP	its activations are LINNET_ACT_Q32, not LINNET_ACT_Q32_POW2
  *	load4(p, &lo, &hi)		see one_q32_avx512.h
  *	load4x4(q, p)			4 blocks at p[0] to p[3], second form of q32_avx512.h
  *	scales4(sc, p, row)		sc with the scales of 4 blocks at p merged in
@@ -39,6 +40,9 @@
 
 #ifndef HAS_MIN
 #define HAS_MIN		0
+#endif
+#ifndef HAS_FINE_STEP
+#define HAS_FINE_STEP	0
 #endif
 
 #include "kernels/x86/one_q32_avx512.h"
@@ -274,6 +278,30 @@ struct tile_out {
 	size_t weights_step;			/* WEIGHTS_AHEAD, or 0: nothing new */
 };
 
+#if HAS_FINE_STEP
+ALWAYS_INLINE __m256 scale_of(__m256 da)
+{
+	return da;
+}
+
+ALWAYS_INLINE __m512 scaled(__m512 d, __m512 scale)
+{
+	return _mm512_mul_ps(d, scale);
+}
+#else
+/* log2(da). Of 0, whose sums are 0, any number: a NaN of the weights has to stay one. */
+ALWAYS_INLINE __m256 scale_of(__m256 da)
+{
+	return _mm256_max_ps(_mm256_set1_ps(-200), _mm256_getexp_ps(da));
+}
+
+/* d * da, which leaves the units of the integer products to them */
+ALWAYS_INLINE __m512 scaled(__m512 d, __m512 scale)
+{
+	return _mm512_scalef_ps(d, scale);
+}
+#endif
+
 #define AHEAD_LINES	((int)(sizeof(struct linnet_q32_tile) + 63) / 64)
 #define WEIGHTS_AHEAD	128
 
@@ -291,6 +319,7 @@ ALWAYS_INLINE void tile(const struct tile_out *o, const struct panel_block *w,
 		acc[j][0] = acc[j][1] = _mm512_setzero_ps();
 	for (; len; len--, w++, a++, ahead += o->ahead_step, weights += o->weights_step) {
 		int32_t init[LINNET_Q32_TILE] __attribute__((aligned(32)));
+		float scale[LINNET_Q32_TILE] __attribute__((aligned(32)));
 
 #if !HAS_MIN
 		_mm256_store_si256((__m256i *)init, _mm256_slli_epi32(
@@ -298,6 +327,7 @@ ALWAYS_INLINE void tile(const struct tile_out *o, const struct panel_block *w,
 #else
 		memset(init, 0, sizeof(init));
 #endif
+		_mm256_store_ps(scale, scale_of(_mm256_loadu_ps(a->d)));
 		UNROLL
 		for (int j0 = 0; j0 < n_tok; j0 += part) {
 			__m512i s[4][2];
@@ -332,14 +362,14 @@ ALWAYS_INLINE void tile(const struct tile_out *o, const struct panel_block *w,
 			}
 			UNROLL
 			for (int j = 0; j < part; j++) {
-				const __m512 da = _mm512_set1_ps(a->d[j0 + j]);
+				const __m512 sa = _mm512_set1_ps(scale[j0 + j]);
 
 				UNROLL
 				for (int h = 0; h < 2; h++) {
 					__m512 *c = &acc[j0 + j][h];
 
 					*c = _mm512_fmadd_ps(_mm512_cvtepi32_ps(s[j][h]),
-							     _mm512_mul_ps(w->d[h], da), *c);
+							     scaled(w->d[h], sa), *c);
 #if HAS_MIN
 					*c = _mm512_fmadd_ps(w->m[h],
 							     _mm512_set1_ps(a->dsum[j0 + j]), *c);

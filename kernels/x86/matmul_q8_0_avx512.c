@@ -8,6 +8,7 @@
 
 #define BLOCK_BYTES	sizeof(struct linnet_block_q8_0)
 #define BIAS_SHIFT	7
+#define HAS_FINE_STEP	1
 /* there is little to compute, so these streams run as fast as a plain read does */
 #define ONE_PREFETCH	0
 

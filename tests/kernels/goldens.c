@@ -169,6 +169,14 @@ static void check_slices(const struct linnet_kernels *k)
 	closedir(d);
 }
 
+/* The step d of a block of activations with this largest magnitude, by kernels.h. */
+static double step_of(enum linnet_act act, double top)
+{
+	if (act == LINNET_ACT_F32 || !top)
+		return 0;
+	return act == LINNET_ACT_Q32_POW2 ? exp2(ceil(log2(top / 127))) : top / 127;
+}
+
 /*
  * y against sum w x in double: each x may be off by half a step d, and the float sums
  * by a few units of the sum of magnitudes.
@@ -185,7 +193,7 @@ static void check_product(const struct linnet_kernels *k, uint32_t type)
 		.y = y[0], .ldy = ROWS, .w = w, .row_bytes = row_bytes, .n_rows = ROWS,
 		.row1 = ROWS, .bias = bias, .act = &act,
 	};
-	size_t block = t->act == LINNET_ACT_Q32 ? 32 : 256, scratch;
+	size_t block = t->act == LINNET_ACT_Q256 ? 256 : 32, scratch;
 	double worst = 0;
 	uint32_t r = type + 1;
 
@@ -230,8 +238,7 @@ static void check_product(const struct linnet_kernels *k, uint32_t type)
 				for (size_t e = c; c % block == 0 && e < c + block; e++)
 					top = fmax(top, fabs((double)x[j][e]));
 				want += (double)row[c] * (double)x[j][c];
-				room += fabs((double)row[c]) *
-					((t->act == LINNET_ACT_F32 ? 0 : top / 127 / 2) + 1e-6);
+				room += fabs((double)row[c]) * (step_of(t->act, top) / 2 + 1e-6);
 			}
 			worst = fmax(worst, fabs((double)y[j][i] - want) / room);
 			if (isnan(y[j][i]))

@@ -153,14 +153,16 @@ def family(name):
 
 class Rounding(reference.Model):
     """The reference with the activations of integer products rounded to eight bits: blocks as
-    long as the weights', steps of 1/127 of the largest."""
+    long as the weights', steps of 1/127 of the largest, or of the power of two above that."""
 
     def operand(self, x, name):
-        n = {32: 32, 256: 256}.get(self.gguf.tensors[name].type.values)
-        if not n:
+        t = self.gguf.tensors[name].type
+        if t.values not in (32, 256):
             return x
-        block = x.reshape(-1, n)
+        block = x.reshape(-1, t.values)
         step = np.abs(block).max(axis=1, keepdims=True) / 127
+        if t.values == 32 and t.name != "q8_0":
+            step = np.exp2(np.ceil(np.log2(np.where(step, step, 1)))) * (step > 0)
         return (np.rint(block / np.where(step, step, 1)) * step).reshape(x.shape)
 
 
