@@ -16,8 +16,6 @@
 
 #include "kernels/kernels.h"
 
-#include <stdbool.h>
-
 #define LINNET_Q32_TILE		8
 #define LINNET_Q32_CHAINS	4
 
@@ -37,9 +35,20 @@ struct linnet_q32_tile {
 	float dsum[LINNET_Q32_TILE];
 };
 
-static inline bool linnet_is_q32(enum linnet_act act)
+/* The entries of the table that follow from a level's layouts: act_pack.h makes them. */
+struct linnet_act_ops {
+	size_t (*bytes)(enum linnet_act act, size_t n_cols, size_t n_tokens);
+	void (*pack)(enum linnet_act act, const struct linnet_act_buf *dst, const float *x,
+		     size_t ldx, size_t t0, size_t t1);
+	size_t (*scratch)(uint32_t type, size_t n_cols, size_t n_tokens);
+};
+
+static inline void linnet_fill_act(struct linnet_kernels *k, const struct linnet_act_ops *ops)
 {
-	return act == LINNET_ACT_Q32 || act == LINNET_ACT_Q32_POW2;
+	k->act_bytes = ops->bytes;
+	k->act_pack = ops->pack;
+	k->act_granule = LINNET_Q32_TILE;
+	k->matmul_scratch = ops->scratch;
 }
 
 static inline size_t linnet_q32_groups(size_t n_cols)

@@ -81,13 +81,14 @@ static inline uint16_t linnet_f32_to_bf16(float x)
 	return (uint16_t)((u + 0x7fff + (u >> 16 & 1)) >> 16);
 }
 
-/*
- * The step of a block of 32 activations, by the bits of the largest magnitude (1e-30 at least,
- * and finite): the smallest power of two of which 127 reach it. 0x7e0000 is 127/64's mantissa.
- */
-static inline float linnet_q32_step(uint32_t top)
+/* The bits of a mantissa that are 0 in the steps of blocks of 32 activations */
+#define LINNET_Q32_ZERO_BITS		0x1fffffu
+#define LINNET_Q32_POW2_ZERO_BITS	0x7fffffu
+
+/* d, a positive number, rounded up to one that has these bits 0 */
+static inline float linnet_q32_step(float d, uint32_t zero_bits)
 {
-	return linnet_f32_from_bits(((top + 0x1ffff) & 0x7f800000) - (6u << 23));
+	return linnet_f32_from_bits((linnet_f32_bits(d) + zero_bits) & ~zero_bits);
 }
 
 /* Half of an E8M0 scale: 2^(e - 128), as MXFP4's doubled values take it. */

@@ -20,14 +20,15 @@
  *   LINNET_ACT_Q32_POW2  blocks of 32       Q4_0 Q4_1 Q5_0 Q5_1 IQ4_NL MXFP4
  *   LINNET_ACT_Q256      blocks of 256      Q2_K Q3_K Q4_K Q5_K Q6_K IQ4_XS
  * A block with largest magnitude a: d = a / 127, q = round_to_even(x * (127 / a)),
- * |q| <= 127. Q32_POW2: d is the smallest power of two with a <= 127 d, and q =
- * round_to_even(x / d). When a < 1e-30, d and q are 0. When an element is infinite or not
- * a number, q is 0 and d is NaN, so that every product of the block is NaN.
+ * |q| <= 127. Blocks of 32 round this d up, Q32 to 1, 1.25, 1.5 or 1.75 times a power of two,
+ * Q32_POW2 to a power of two, and q = round_to_even(x * (1 / d)). When a < 1e-30, d and q are 0.
+ * When an element is infinite or not a number, q is 0 and d is NaN, so that every product of
+ * the block is NaN.
  *
- * A power of two costs up to one bit of the activations, which is little beside what the
- * weights of 4 and 5 bits have lost (Documentation/kernels.rst has figures), and processors
- * that multiply integers and floats in the same place, one after the other, scale by it in
- * another.
+ * Processors that multiply integers and floats in the same place, one after the other, make
+ * the product of two scales elsewhere when d has so few bits. A power of two costs up to one
+ * bit of the activations, which is little beside what the weights of 4 and 5 bits have lost;
+ * Q8_0 has more to lose, and keeps four steps (Documentation/kernels.rst has figures).
  *
  * Order of a product y = sum_k w[k] x[k]:
  *   F32 act:  16 chains, chain c owns k = c mod 16: acc_c = fma(w, x, acc_c);

@@ -11,7 +11,7 @@ result()
 	else
 		failed=1
 		echo "not ok $n - $2"
-		[ ! -s "${3:-}" ] || tail -n 60 "$3" | sed 's/^/# /'
+		[ ! -s "${3:-}" ] || tail -n 60 "$3" | awk '{ print "# " $0 }'
 	fi
 }
 

@@ -1,32 +1,26 @@
 /* SPDX-License-Identifier: MIT */
-/* Activations of the AArch64 levels: act_bytes() and act_pack() of kernels.h. */
+/* Activations of the AArch64 levels. Layouts in act.h. */
 #include "kernels/arm/act.h"
+#include "kernels/act_pack.h"
 #include "kernels/arm/arm.h"
 #include "kernels/arm/neon.h"
-#include "kernels/half.h"
 
-#include <math.h>
-#include <string.h>
+#include <stdbool.h>
 
-#define F32_INF_BITS	0x7f800000u
-
-/* Quantize n (a multiple of 32) floats by linnet_ref_quantize()'s rule. */
-static float quantize(int8_t *q, const float *x, size_t n, bool pow2)
+/* Quantize a block of floats by linnet_ref_quantize()'s rule. */
+static float quantize(enum linnet_act act, int8_t *q, const float *x)
 {
+	const size_t n = act == LINNET_ACT_Q256 ? 256 : 32;
 	uint32x4_t top = vdupq_n_u32(0);
-	uint32_t bits;
-	float a, d, r;
+	float d, r;
 
 	for (size_t i = 0; i < n; i += 4)
 		top = vmaxq_u32(top, vreinterpretq_u32_f32(vabsq_f32(vld1q_f32(x + i))));
-	bits = vmaxvq_u32(top);
-	memcpy(&a, &bits, sizeof(a));
-	if (a < 1e-30f || bits >= F32_INF_BITS) {
+	d = step_of(act, vmaxvq_u32(top), &r);
+	if (r == 0.0f) {	/* zero times infinity is not zero */
 		memset(q, 0, n);
-		return bits >= F32_INF_BITS ? NAN : 0.0f;
+		return d;
 	}
-	d = pow2 ? linnet_q32_step(bits) : a / 127.0f;
-	r = pow2 ? 1.0f / d : 127.0f / a;
 	for (size_t i = 0; i < n; i += 16) {
 		float32x4_t v[4];
 
@@ -43,12 +37,12 @@ static inline int8_t *group_q(struct linnet_q32_group *g, size_t b, size_t half)
 	return g->q + b * 32 + half * 16;
 }
 
-static inline void quantize4(struct linnet_q32_group *g, const float *x, bool pow2)
+static inline void quantize4(enum linnet_act act, struct linnet_q32_group *g, const float *x)
 {
 	for (size_t b = 0; b < 4; b++) {
 		int32_t sum;
 
-		g->d[b] = quantize(g->q + b * 32, x + b * 32, 32, pow2);
+		g->d[b] = quantize(act, g->q + b * 32, x + b * 32);
 		sum = vaddvq_s16(vpaddlq_s8(vld1q_s8(g->q + b * 32))) +
 		      vaddvq_s16(vpaddlq_s8(vld1q_s8(g->q + b * 32 + 16)));
 		g->nsum[b] = -sum;
@@ -57,73 +51,102 @@ static inline void quantize4(struct linnet_q32_group *g, const float *x, bool po
 	memset(g->pad, 0, sizeof(g->pad));
 }
 
-#include "kernels/act_pack.h"
-
-static void pack_q256(const struct linnet_act_buf *dst, const float *x, size_t ldx,
-		      size_t t0, size_t t1)
+static inline void quantize256(struct linnet_act256 *dst, const float *x)
 {
-	for (size_t t = t0; t < t1; t++)
-		for (size_t b = 0; b < dst->n_cols / 256; b++) {
-			struct linnet_arm_act256 *a =
-				(struct linnet_arm_act256 *)dst->buf + b * dst->n_tokens + t;
+	dst->d = quantize(LINNET_ACT_Q256, dst->q, x);
+	for (int j = 0; j < 16; j++)
+		dst->sum[j] = vaddvq_s16(vpaddlq_s8(vld1q_s8(dst->q + 16 * j)));
+	memset(dst->pad, 0, sizeof(dst->pad));
+}
 
-			a->d = quantize(a->q, x + t * ldx + b * 256, 256, false);
-			for (int j = 0; j < 16; j++)
-				a->sum[j] = vaddvq_s16(vpaddlq_s8(vld1q_s8(a->q + 16 * j)));
-			memset(a->pad, 0, sizeof(a->pad));
+/* -- levels with products of bytes, where Q256 has panels --------------------------- */
+
+/* Token t of a super-block, into its tile */
+static void put_token(struct linnet_arm_tile256 *a, size_t t, const struct linnet_act256 *x)
+{
+	const size_t p = t % LINNET_ARM_Q256_TILE / 2, at = 8 * (t % 2);
+
+	a += t / LINNET_ARM_Q256_TILE;
+	for (size_t k = 0; k < 32; k++)
+		memcpy(a->q[k][p] + at, x->q + 8 * k, 8);
+	for (size_t j = 0; j < 16; j++) {
+		a->sum16[0][j / 8][p][at + j % 8] = (int8_t)(x->sum[j] >> 7);
+		a->sum16[1][j / 8][p][at + j % 8] = (int8_t)(x->sum[j] & 127);
+	}
+	for (size_t j = 0; j < 8; j++) {
+		const int s = x->sum[2 * j] + x->sum[2 * j + 1];
+
+		a->sum32[0][p][at + j] = (int8_t)(s >> 7);
+		a->sum32[1][p][at + j] = (int8_t)(s & 127);
+	}
+	a->d[t % LINNET_ARM_Q256_TILE] = x->d;
+}
+
+/* Who packs the last token clears what is left of its tile. */
+static void pack_q256_tiles(const struct linnet_act_buf *dst, const float *x, size_t ldx,
+			    size_t t0, size_t t1)
+{
+	const size_t tiles = linnet_arm_tiles256(dst->n_tokens);
+	const size_t end = t1 < dst->n_tokens ? t1 : tiles * LINNET_ARM_Q256_TILE;
+	struct linnet_arm_tile256 *a = dst->buf;
+	struct linnet_act256 s;
+
+	for (size_t b = 0; b < dst->n_cols / 256; b++, a += tiles) {
+		for (size_t t = t0; t < t1; t++) {
+			quantize256(&s, x + t * ldx + b * 256);
+			put_token(a, t, &s);
 		}
-}
-
-static size_t act_bytes(enum linnet_act act, size_t n_cols, size_t n_tokens)
-{
-	switch (act) {
-	case LINNET_ACT_F32:
-		return f32_bytes(n_cols, n_tokens);
-	case LINNET_ACT_Q32:
-	case LINNET_ACT_Q32_POW2:
-		return q32_bytes(n_cols, n_tokens, LINNET_Q32_FEW);
-	case LINNET_ACT_Q256:
-		return n_cols / 256 * n_tokens * sizeof(struct linnet_arm_act256);
-	case LINNET_ACT_COUNT:
-		break;
-	}
-	return 0;
-}
-
-static void act_pack(enum linnet_act act, const struct linnet_act_buf *dst,
-		     const float *x, size_t ldx, size_t t0, size_t t1)
-{
-	switch (act) {
-	case LINNET_ACT_F32:
-		pack_f32(dst, x, ldx, t0, t1);
-		break;
-	case LINNET_ACT_Q32:
-	case LINNET_ACT_Q32_POW2:
-		pack_q32(dst, x, ldx, t0, t1, LINNET_Q32_FEW, act == LINNET_ACT_Q32_POW2);
-		break;
-	case LINNET_ACT_Q256:
-		pack_q256(dst, x, ldx, t0, t1);
-		break;
-	case LINNET_ACT_COUNT:
-		break;
+		memset(&s, 0, sizeof(s));
+		for (size_t t = t1; t < end; t++)
+			put_token(a, t, &s);
 	}
 }
 
-static size_t matmul_scratch(uint32_t type, size_t n_cols, size_t n_tokens)
+static bool in_tiles(enum linnet_act act, size_t n_tokens)
+{
+	return act == LINNET_ACT_Q256 && n_tokens > LINNET_ARM_Q256_FEW;
+}
+
+static size_t act_bytes_dot(enum linnet_act act, size_t n_cols, size_t n_tokens)
+{
+	if (!in_tiles(act, n_tokens))
+		return act_bytes(act, n_cols, n_tokens);
+	return n_cols / 256 * linnet_arm_tiles256(n_tokens) * sizeof(struct linnet_arm_tile256);
+}
+
+static void act_pack_dot(enum linnet_act act, const struct linnet_act_buf *dst,
+			 const float *x, size_t ldx, size_t t0, size_t t1)
+{
+	if (in_tiles(act, dst->n_tokens))
+		pack_q256_tiles(dst, x, ldx, t0, t1);
+	else
+		act_pack(act, dst, x, ldx, t0, t1);
+}
+
+static size_t matmul_scratch_dot(uint32_t type, size_t n_cols, size_t n_tokens)
 {
 	const struct linnet_type_info *t = linnet_type_info(type);
 
-	if (!t || !linnet_is_q32(t->act) || n_tokens <= LINNET_Q32_FEW)
-		return 0;
-	return linnet_arm_panels(n_cols) * (n_cols / 32) * sizeof(struct linnet_arm_panel_block);
+	if (!t || !in_tiles(t->act, n_tokens))
+		return matmul_scratch(type, n_cols, n_tokens);
+	return LINNET_ARM_Q256_PANELS *
+	       (LINNET_ARM_Q256_PANEL + linnet_arm_tiles256(n_tokens) * LINNET_ARM_Q256_CHAINS);
 }
 
 void linnet_arm_act(struct linnet_kernels *k)
 {
-	k->act_bytes = act_bytes;
-	k->act_pack = act_pack;
-	k->act_granule = LINNET_Q32_TILE;
-	k->matmul_scratch = matmul_scratch;
+	static const struct linnet_act_ops ops = { act_bytes, act_pack, matmul_scratch };
+
+	linnet_fill_act(k, &ops);
 	k->row_granule = LINNET_ARM_PANEL_ROWS;
 	k->piece_work = 128 << 20;
+}
+
+void linnet_arm_act_dot(struct linnet_kernels *k)
+{
+	static const struct linnet_act_ops ops = {
+		act_bytes_dot, act_pack_dot, matmul_scratch_dot,
+	};
+
+	linnet_fill_act(k, &ops);
 }

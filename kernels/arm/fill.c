@@ -15,6 +15,7 @@ void linnet_kernels_neon(struct linnet_kernels *k)
 
 void linnet_kernels_dotprod(struct linnet_kernels *k)
 {
+	linnet_arm_act_dot(k);
 	linnet_arm_q32_dotprod(k);
 	linnet_arm_k_dotprod(k);
 	linnet_arm_limits_dotprod(k);
@@ -24,5 +25,6 @@ void linnet_kernels_dotprod(struct linnet_kernels *k)
 void linnet_kernels_i8mm(struct linnet_kernels *k)
 {
 	linnet_arm_q32_i8mm(k);
+	linnet_arm_k_i8mm(k);
 	linnet_arm_limits_i8mm(k);
 }

@@ -283,29 +283,6 @@ ALWAYS_INLINE void tile_dots(const struct type *ty, int32x4_t s[TILE_TOKENS][2],
 	}
 }
 #else
-/* Element group k (4 bytes of 8 rows) times that of a token: lane k % 4 of a */
-ALWAYS_INLINE int32x4_t dot_lane(int32x4_t acc, int8x16_t w, int8x16_t a, const int lane)
-{
-#ifdef __ARM_FEATURE_DOTPROD
-	switch (lane) {
-	case 0: return vdotq_laneq_s32(acc, w, a, 0);
-	case 1: return vdotq_laneq_s32(acc, w, a, 1);
-	case 2: return vdotq_laneq_s32(acc, w, a, 2);
-	default: return vdotq_laneq_s32(acc, w, a, 3);
-	}
-#else
-	int32x4_t x = vreinterpretq_s32_s8(a);
-
-	switch (lane) {
-	case 0: x = vdupq_laneq_s32(x, 0); break;
-	case 1: x = vdupq_laneq_s32(x, 1); break;
-	case 2: x = vdupq_laneq_s32(x, 2); break;
-	default: x = vdupq_laneq_s32(x, 3); break;
-	}
-	return dot4(acc, w, vreinterpretq_s8_s32(x));
-#endif
-}
-
 ALWAYS_INLINE void tile_dots(const struct type *ty, int32x4_t s[TILE_TOKENS][2],
 			     const struct linnet_arm_panel_block *w,
 			     const struct linnet_q32_tile *a, size_t j0)

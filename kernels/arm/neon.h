@@ -28,6 +28,29 @@ ALWAYS_INLINE int32x4_t dot4(int32x4_t acc, int8x16_t a, int8x16_t b)
 #endif
 }
 
+/* acc[i] += the product of bytes 4i..4i+3 of w and bytes 4 * lane.. of a; limits of dot4() */
+ALWAYS_INLINE int32x4_t dot_lane(int32x4_t acc, int8x16_t w, int8x16_t a, const int lane)
+{
+#ifdef __ARM_FEATURE_DOTPROD
+	switch (lane) {
+	case 0: return vdotq_laneq_s32(acc, w, a, 0);
+	case 1: return vdotq_laneq_s32(acc, w, a, 1);
+	case 2: return vdotq_laneq_s32(acc, w, a, 2);
+	default: return vdotq_laneq_s32(acc, w, a, 3);
+	}
+#else
+	int32x4_t x = vreinterpretq_s32_s8(a);
+
+	switch (lane) {
+	case 0: x = vdupq_laneq_s32(x, 0); break;
+	case 1: x = vdupq_laneq_s32(x, 1); break;
+	case 2: x = vdupq_laneq_s32(x, 2); break;
+	default: x = vdupq_laneq_s32(x, 3); break;
+	}
+	return dot4(acc, w, vreinterpretq_s8_s32(x));
+#endif
+}
+
 /*
  * acc += the product of 16 bytes, in any lanes: two products of a pair stay below 2^15,
  * as |a| <= 128 and |b| <= 127.

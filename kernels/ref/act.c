@@ -25,8 +25,11 @@ float linnet_ref_quantize(enum linnet_act act, int8_t *q, const float *x)
 		memset(q, 0, n);
 		return top >= F32_INF_BITS ? NAN : 0.0f;
 	}
-	d = act == LINNET_ACT_Q32_POW2 ? linnet_q32_step(top) : a / 127.0f;
-	r = act == LINNET_ACT_Q32_POW2 ? 1.0f / d : 127.0f / a;
+	d = a / 127.0f;
+	if (act != LINNET_ACT_Q256)
+		d = linnet_q32_step(d, act == LINNET_ACT_Q32 ? LINNET_Q32_ZERO_BITS :
+							       LINNET_Q32_POW2_ZERO_BITS);
+	r = act == LINNET_ACT_Q256 ? 127.0f / a : 1.0f / d;
 	for (size_t i = 0; i < n; i++)
 		q[i] = (int8_t)rintf(x[i] * r);
 	return d;

@@ -21,9 +21,4 @@ struct linnet_act256 {
 	uint32_t pad[10];
 } __attribute__((aligned(64)));
 
-static inline size_t linnet_q256_bytes(size_t n_cols, size_t n_tokens)
-{
-	return n_cols / 256 * n_tokens * sizeof(struct linnet_act256);
-}
-
 #endif

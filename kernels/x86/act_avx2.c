@@ -1,125 +1,87 @@
 /* SPDX-License-Identifier: MIT */
-/*
- * Activations of the AVX2 level: act_bytes(), act_pack() and matmul_scratch() of
- * kernels.h for all types. Layouts in act_avx2.h.
- */
+/* Activations of the AVX2 level. Layouts in act_avx2.h and act256.h. */
 #include "kernels/x86/act_avx2.h"
-#include "kernels/half.h"
 #include "kernels/x86/k_avx2.h"
+#include "kernels/act_pack.h"
 #include "kernels/x86/mat_avx2.h"
 
 #include <immintrin.h>
-#include <math.h>
-#include <string.h>
 
 static inline int8_t *group_q(struct linnet_q32_group *g, size_t b, size_t half)
 {
 	return g->q + b / 2 * 64 + half * 32 + b % 2 * 16;
 }
 
-/* Largest of 8 dwords, unsigned */
-static inline uint32_t top_of(__m256i v)
+/* Bits of the largest magnitude of n (a multiple of 8) floats */
+static inline uint32_t top_of(const float *x, size_t n)
 {
-	__m128i t = _mm_max_epu32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
+	const __m256i magnitude = _mm256_set1_epi32(0x7fffffff);
+	__m256i top = _mm256_setzero_si256();
+	__m128i t;
 
+	for (size_t i = 0; i < n; i += 8)
+		top = _mm256_max_epu32(top, _mm256_and_si256(magnitude,
+			_mm256_loadu_si256((const __m256i *)(x + i))));
+	t = _mm_max_epu32(_mm256_castsi256_si128(top), _mm256_extracti128_si256(top, 1));
 	t = _mm_max_epu32(t, _mm_shuffle_epi32(t, 0x4e));
 	t = _mm_max_epu32(t, _mm_shuffle_epi32(t, 0xb1));
 	return (uint32_t)_mm_cvtsi128_si32(t);
 }
 
-/* Quantize 32 floats as block b of a group, by linnet_ref_quantize()'s rule. */
-static inline void quantize_block(struct linnet_q32_group *g, size_t b, const float *x, bool pow2)
+/* 32 floats times r, unless that is 0, as bytes; a sum of 16 in dword 0 of each lane of *sums */
+static inline __m256i bytes_of_floats(const float *x, float r, __m256i *sums)
 {
-	const __m256i magnitude = _mm256_set1_epi32(0x7fffffff);
 	/* packs work within lanes: dwords 0 4 1 5 2 6 3 7 put them in order */
 	const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
-	__m256i top = _mm256_setzero_si256(), q[4], s;
-	uint32_t bits;
-	float a, d, r;
-	__m128i t;
+	__m256i q[4], s;
 
-	for (int i = 0; i < 4; i++)
-		top = _mm256_max_epu32(top, _mm256_and_si256(magnitude,
-			_mm256_loadu_si256((const __m256i *)(x + i * 8))));
-	bits = top_of(top);
-	memcpy(&a, &bits, sizeof(a));
-	if (a < 1e-30f || bits >= 0x7f800000) {
-		memset(group_q(g, b, 0), 0, 16);
-		memset(group_q(g, b, 1), 0, 16);
-		g->nsum[b] = 0;
-		g->d[b] = bits >= 0x7f800000 ? NAN : 0.0f;
-		g->dsum[b] = g->d[b] * 0.0f;
-		return;
-	}
-	d = pow2 ? linnet_q32_step(bits) : a / 127.0f;
-	r = pow2 ? 1.0f / d : 127.0f / a;
+	*sums = _mm256_setzero_si256();
+	if (r == 0.0f)	/* zero times infinity is not zero */
+		return *sums;
 	for (int i = 0; i < 4; i++)
 		q[i] = _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_loadu_ps(x + i * 8),
 							_mm256_set1_ps(r)));
-	s = _mm256_add_epi32(_mm256_add_epi32(q[0], q[1]), _mm256_add_epi32(q[2], q[3]));
-	t = _mm_add_epi32(_mm256_castsi256_si128(s), _mm256_extracti128_si256(s, 1));
-	t = _mm_add_epi32(t, _mm_shuffle_epi32(t, 0x4e));
-	t = _mm_add_epi32(t, _mm_shuffle_epi32(t, 0xb1));
 	q[0] = _mm256_packs_epi16(_mm256_packs_epi32(q[0], q[1]), _mm256_packs_epi32(q[2], q[3]));
 	q[0] = _mm256_permutevar8x32_epi32(q[0], order);
-	_mm_store_si128((__m128i *)group_q(g, b, 0), _mm256_castsi256_si128(q[0]));
-	_mm_store_si128((__m128i *)group_q(g, b, 1), _mm256_extracti128_si256(q[0], 1));
-	g->nsum[b] = -_mm_cvtsi128_si32(t);
-	g->d[b] = d;
-	g->dsum[b] = d * (float)_mm_cvtsi128_si32(t);
+	s = _mm256_madd_epi16(_mm256_maddubs_epi16(_mm256_set1_epi8(1), q[0]),
+			      _mm256_set1_epi16(1));
+	s = _mm256_add_epi32(s, _mm256_shuffle_epi32(s, 0x4e));
+	*sums = _mm256_add_epi32(s, _mm256_shuffle_epi32(s, 0xb1));
+	return q[0];
 }
 
-static inline void quantize4(struct linnet_q32_group *g, const float *x, bool pow2)
+static inline void quantize4(enum linnet_act act, struct linnet_q32_group *g, const float *x)
 {
-	for (size_t b = 0; b < 4; b++)
-		quantize_block(g, b, x + b * 32, pow2);
+	for (size_t b = 0; b < 4; b++, x += 32) {
+		__m256i q, sums;
+		int32_t sum;
+		float r;
+
+		g->d[b] = step_of(act, top_of(x, 32), &r);
+		q = bytes_of_floats(x, r, &sums);
+		_mm_store_si128((__m128i *)group_q(g, b, 0), _mm256_castsi256_si128(q));
+		_mm_store_si128((__m128i *)group_q(g, b, 1), _mm256_extracti128_si256(q, 1));
+		sum = _mm256_extract_epi32(sums, 0) + _mm256_extract_epi32(sums, 4);
+		g->nsum[b] = -sum;
+		g->dsum[b] = g->d[b] * (float)sum;
+	}
 	memset(g->pad, 0, sizeof(g->pad));
 }
 
-#include "kernels/act_pack.h"
-
-size_t linnet_act_bytes_avx2(enum linnet_act act, size_t n_cols, size_t n_tokens)
+static inline void quantize256(struct linnet_act256 *dst, const float *x)
 {
-	switch (act) {
-	case LINNET_ACT_F32:
-		return f32_bytes(n_cols, n_tokens);
-	case LINNET_ACT_Q32:
-	case LINNET_ACT_Q32_POW2:
-		return q32_bytes(n_cols, n_tokens, LINNET_Q32_FEW);
-	case LINNET_ACT_Q256:
-		return linnet_q256_bytes(n_cols, n_tokens);
-	case LINNET_ACT_COUNT:
-		break;
-	}
-	return 0;
-}
+	float r;
 
-void linnet_act_pack_avx2(enum linnet_act act, const struct linnet_act_buf *dst,
-			  const float *x, size_t ldx, size_t t0, size_t t1)
-{
-	switch (act) {
-	case LINNET_ACT_F32:
-		pack_f32(dst, x, ldx, t0, t1);
-		break;
-	case LINNET_ACT_Q32:
-	case LINNET_ACT_Q32_POW2:
-		pack_q32(dst, x, ldx, t0, t1, LINNET_Q32_FEW, act == LINNET_ACT_Q32_POW2);
-		break;
-	case LINNET_ACT_Q256:
-		linnet_q256_pack_avx2(dst, x, ldx, t0, t1);
-		break;
-	case LINNET_ACT_COUNT:
-		break;
+	dst->d = step_of(LINNET_ACT_Q256, top_of(x, 256), &r);
+	for (int j = 0; j < 8; j++) {
+		int16_t *s = dst->sum16 + 2 * j;
+		__m256i sums;
+
+		_mm256_store_si256((__m256i *)dst->q + j, bytes_of_floats(x + 32 * j, r, &sums));
+		s[0] = (int16_t)_mm256_extract_epi32(sums, 0);
+		s[1] = (int16_t)_mm256_extract_epi32(sums, 4);
+		dst->sum32[j] = (int16_t)(s[0] + s[1]);
 	}
 }
 
-size_t linnet_matmul_scratch_avx2(uint32_t type, size_t n_cols, size_t n_tokens)
-{
-	const struct linnet_type_info *t = linnet_type_info(type);
-
-	if (t && t->act == LINNET_ACT_Q256 && n_tokens > LINNET_Q256_FEW)
-		return linnet_q256_scratch(n_tokens);
-	if (!t || !linnet_is_q32(t->act) || n_tokens <= LINNET_Q32_FEW)
-		return 0;
-	return linnet_q32_scratch(n_cols, n_tokens);
-}
+const struct linnet_act_ops linnet_act_avx2 = { act_bytes, act_pack, matmul_scratch };

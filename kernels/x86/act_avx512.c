@@ -1,15 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/*
- * Activations of the AVX-512 level: act_bytes(), act_pack() and matmul_scratch() of
- * kernels.h for all types. Layouts in act_avx512.h.
- */
+/* Activations of the AVX-512 level. Layouts in act_avx512.h and act256.h. */
 #include "kernels/x86/act_avx512.h"
-#include "kernels/x86/mat_avx512.h"
 #include "kernels/x86/k_avx512.h"
+#include "kernels/act_pack.h"
+#include "kernels/x86/mat_avx512.h"
 
 #include <immintrin.h>
-#include <math.h>
-#include <string.h>
 
 static inline __m128i lane(__m512i v, int i)
 {
@@ -30,11 +26,11 @@ static inline int8_t *group_q(struct linnet_q32_group *g, size_t b, size_t half)
 	return g->q + half * 64 + b * 16;
 }
 
-/* Quantize 128 floats as the 4 blocks of a group, by linnet_ref_quantize()'s rule. */
-static inline void quantize4(struct linnet_q32_group *g, const float *x, bool pow2)
+static inline void quantize4(enum linnet_act act, struct linnet_q32_group *g, const float *x)
 {
 	const __m512i magnitude = _mm512_set1_epi32(0x7fffffff), ones = _mm512_set1_epi8(1);
-	const __m128i inf = _mm_set1_epi32(0x7f800000);
+	const __m128i inf = _mm_set1_epi32(F32_INF_BITS);
+	const __m128i low = _mm_set1_epi32((int)zero_bits(act));
 	__m512i m[4], t01, t23, t, lo, hi, s;
 	__m128i top, sum;
 	__m128 a, d, r;
@@ -55,14 +51,10 @@ static inline void quantize4(struct linnet_q32_group *g, const float *x, bool po
 	a = _mm_castsi128_ps(top);
 	wild = _mm_cmpge_epu32_mask(top, inf);
 	tiny = _mm_cmp_ps_mask(a, _mm_set1_ps(1e-30f), _CMP_LT_OQ);
-	if (pow2) {	/* linnet_q32_step() */
-		d = _mm_castsi128_ps(_mm_sub_epi32(_mm_and_si128(
-			_mm_add_epi32(top, _mm_set1_epi32(0x1ffff)), inf), _mm_set1_epi32(6 << 23)));
-		r = _mm_div_ps(_mm_set1_ps(1.0f), d);
-	} else {
-		d = _mm_div_ps(a, _mm_set1_ps(127.0f));
-		r = _mm_div_ps(_mm_set1_ps(127.0f), a);
-	}
+	/* linnet_q32_step() */
+	d = _mm_castsi128_ps(_mm_andnot_si128(low, _mm_add_epi32(
+		_mm_castps_si128(_mm_div_ps(a, _mm_set1_ps(127.0f))), low)));
+	r = _mm_div_ps(_mm_set1_ps(1.0f), d);
 	d = _mm_mask_mov_ps(_mm_maskz_mov_ps((__mmask8)~tiny, d), wild, _mm_set1_ps(NAN));
 	r = _mm_maskz_mov_ps((__mmask8)~(tiny | wild), r);
 
@@ -99,56 +91,54 @@ static inline void quantize4(struct linnet_q32_group *g, const float *x, bool po
 	_mm_store_ps(g->pad, _mm_setzero_ps());
 }
 
-#include "kernels/act_pack.h"
-
-size_t linnet_act_bytes_avx512(enum linnet_act act, size_t n_cols, size_t n_tokens)
+/* Sums of 16, in order */
+static __m512i sums16(const int8_t q[256])
 {
-	switch (act) {
-	case LINNET_ACT_F32:
-		return f32_bytes(n_cols, n_tokens);
-	case LINNET_ACT_Q32:
-	case LINNET_ACT_Q32_POW2:
-		return q32_bytes(n_cols, n_tokens, LINNET_Q32_FEW);
-	case LINNET_ACT_Q256:
-		return linnet_q256_bytes(n_cols, n_tokens);
-	case LINNET_ACT_COUNT:
-		break;
-	}
-	return 0;
+	const __m512i ones = _mm512_set1_epi8(1);
+	__m512i s[4], t01, t23, sum;
+
+	for (int v = 0; v < 4; v++)
+		s[v] = _mm512_dpbusd_epi32(_mm512_setzero_si512(), ones,
+					   _mm512_load_si512(q + 64 * v));
+	/* the lanes of s[v] are the sums 4v.. + 3; gather those of a lane number */
+	t01 = _mm512_add_epi32(_mm512_unpacklo_epi32(s[0], s[1]),
+			       _mm512_unpackhi_epi32(s[0], s[1]));
+	t23 = _mm512_add_epi32(_mm512_unpacklo_epi32(s[2], s[3]),
+			       _mm512_unpackhi_epi32(s[2], s[3]));
+	sum = _mm512_add_epi32(_mm512_unpacklo_epi64(t01, t23), _mm512_unpackhi_epi64(t01, t23));
+	return _mm512_permutexvar_epi32(_mm512_set_epi32(15, 11, 7, 3, 14, 10, 6, 2, 13, 9, 5, 1,
+							 12, 8, 4, 0), sum);
 }
 
-void linnet_act_pack_avx512(enum linnet_act act, const struct linnet_act_buf *dst,
-			    const float *x, size_t ldx, size_t t0, size_t t1)
+static inline void quantize256(struct linnet_act256 *dst, const float *x)
 {
-	switch (act) {
-	case LINNET_ACT_F32:
-		pack_f32(dst, x, ldx, t0, t1);
-		break;
-	case LINNET_ACT_Q32:
-	case LINNET_ACT_Q32_POW2:
-		pack_q32(dst, x, ldx, t0, t1, LINNET_Q32_FEW, act == LINNET_ACT_Q32_POW2);
-		break;
-	case LINNET_ACT_Q256:
-		linnet_q256_pack_avx512(dst, x, ldx, t0, t1);
-		break;
-	case LINNET_ACT_COUNT:
-		break;
-	}
+	int8_t *q = (int8_t *)dst->q;
+	__m512i top = _mm512_setzero_si512(), s;
+	__m256i s32;
+	float r;
+
+	for (int i = 0; i < 16; i++)
+		top = _mm512_max_epu32(top, _mm512_and_si512(_mm512_loadu_si512(x + 16 * i),
+							     _mm512_set1_epi32(0x7fffffff)));
+	dst->d = step_of(LINNET_ACT_Q256, _mm512_reduce_max_epu32(top), &r);
+	if (r == 0.0f)	/* zero times infinity is not zero */
+		memset(q, 0, 256);
+	else
+		for (int i = 0; i < 16; i++)
+			_mm_store_si128((__m128i *)(q + 16 * i), _mm512_cvtepi32_epi8(
+				_mm512_cvtps_epi32(_mm512_mul_ps(_mm512_loadu_ps(x + 16 * i),
+								 _mm512_set1_ps(r)))));
+	s = sums16(q);
+	s32 = _mm512_cvtepi64_epi32(_mm512_add_epi32(s, _mm512_srli_epi64(s, 32)));
+	_mm512_store_si512(dst->off16, _mm512_slli_epi32(_mm512_sub_epi32(
+		_mm512_setzero_si512(), s), 5));
+	_mm512_storeu_si512(dst->off4, _mm512_slli_epi32(_mm512_sub_epi32(
+		_mm512_setzero_si512(), s), 2));
+	_mm256_store_si256((__m256i *)dst->off32, _mm256_slli_epi32(_mm256_sub_epi32(
+		_mm256_setzero_si256(), s32), 7));
+	_mm256_store_si256((__m256i *)dst->sum16, _mm512_cvtepi32_epi16(s));
+	_mm_store_si128((__m128i *)dst->sum32, _mm256_cvtepi32_epi16(s32));
+	dst->sum256 = _mm512_reduce_add_epi32(s);
 }
 
-size_t linnet_matmul_scratch_avx512(uint32_t type, size_t n_cols, size_t n_tokens)
-{
-	const struct linnet_type_info *t = linnet_type_info(type);
-
-	switch (t ? t->act : LINNET_ACT_COUNT) {
-	case LINNET_ACT_Q32:
-	case LINNET_ACT_Q32_POW2:
-		return linnet_q32_scratch(n_cols, n_tokens);
-	case LINNET_ACT_Q256:
-		return linnet_q256_scratch_avx512(n_tokens);
-	case LINNET_ACT_F32:
-	case LINNET_ACT_COUNT:
-		break;
-	}
-	return 0;
-}
+const struct linnet_act_ops linnet_act_avx512 = { act_bytes, act_pack, matmul_scratch };

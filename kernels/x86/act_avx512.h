@@ -16,12 +16,12 @@
  * the second-level cache beside the activations; one for few tiles, since there is
  * little to gain from the panels then.
  */
-#define LINNET_Q32_PANEL_BLOCK	(20 * 64)	/* bytes of a block of a panel at most */
+#define LINNET_Q32_PANEL_BLOCK	(24 * 64)	/* bytes of a block of a panel at most */
 #define LINNET_Q32_PANELS	4		/* at most */
 
 static inline size_t linnet_q32_panels(size_t n_cols, size_t n_tokens)
 {
-	size_t n = n_cols ? (640u << 10) / (n_cols / 32 * LINNET_Q32_PANEL_BLOCK) : 1;
+	size_t n = n_cols ? (768u << 10) / (n_cols / 32 * LINNET_Q32_PANEL_BLOCK) : 1;
 
 	if (n < 1 || n_tokens <= 2 * LINNET_Q32_TILE)
 		return 1;
@@ -30,8 +30,6 @@ static inline size_t linnet_q32_panels(size_t n_cols, size_t n_tokens)
 
 static inline size_t linnet_q32_scratch(size_t n_cols, size_t n_tokens)
 {
-	if (n_tokens <= LINNET_Q32_FEW)
-		return 0;
 	return linnet_q32_panels(n_cols, n_tokens) * (n_cols / 32) * LINNET_Q32_PANEL_BLOCK;
 }
 

@@ -11,14 +11,15 @@
 #define LINNET_Q256_PANELS	2
 #define LINNET_Q256_PANEL	(324 * 32)
 #define LINNET_Q256_CHAINS	(2 * 32)	/* of a token */
+#define LINNET_Q256_ONE		608	/* a super-block of a single token */
 
-static inline size_t linnet_q256_scratch(size_t n_tokens)
+static inline size_t linnet_q256_scratch(size_t n_cols, size_t n_tokens)
 {
-	return LINNET_Q256_PANELS * (LINNET_Q256_PANEL + n_tokens * LINNET_Q256_CHAINS);
-}
+	const size_t one = n_cols / 256 * LINNET_Q256_ONE;
+	const size_t many = LINNET_Q256_PANELS * (LINNET_Q256_PANEL + n_tokens * LINNET_Q256_CHAINS);
 
-void linnet_q256_pack_avx2(const struct linnet_act_buf *dst, const float *x, size_t ldx,
-			   size_t t0, size_t t1);
+	return n_tokens <= LINNET_Q256_FEW || one > many ? one : many;
+}
 
 void linnet_matmul_q2_k_avx2(const struct linnet_matmul *mm);
 void linnet_matmul_q3_k_avx2(const struct linnet_matmul *mm);
@@ -27,17 +28,20 @@ void linnet_matmul_q5_k_avx2(const struct linnet_matmul *mm);
 void linnet_matmul_q6_k_avx2(const struct linnet_matmul *mm);
 void linnet_matmul_iq4_xs_avx2(const struct linnet_matmul *mm);
 
-/* More than LINNET_Q256_FEW tokens */
-#define LINNET_Q256_DECLARE_MANY(type)						\
+/* One token, and more than LINNET_Q256_FEW */
+#define LINNET_Q256_DECLARE(type)						\
+	void linnet_one_##type##_avx2(const struct linnet_matmul *mm);		\
+	void linnet_one_##type##_avxvnni(const struct linnet_matmul *mm);	\
+	void linnet_one_##type##_evexvnni(const struct linnet_matmul *mm);	\
 	void linnet_many_##type##_avx2(const struct linnet_matmul *mm);		\
 	void linnet_many_##type##_avxvnni(const struct linnet_matmul *mm);	\
 	void linnet_many_##type##_evexvnni(const struct linnet_matmul *mm);
 
-LINNET_Q256_DECLARE_MANY(q2_k)
-LINNET_Q256_DECLARE_MANY(q3_k)
-LINNET_Q256_DECLARE_MANY(q4_k)
-LINNET_Q256_DECLARE_MANY(q5_k)
-LINNET_Q256_DECLARE_MANY(q6_k)
-LINNET_Q256_DECLARE_MANY(iq4_xs)
+LINNET_Q256_DECLARE(q2_k)
+LINNET_Q256_DECLARE(q3_k)
+LINNET_Q256_DECLARE(q4_k)
+LINNET_Q256_DECLARE(q5_k)
+LINNET_Q256_DECLARE(q6_k)
+LINNET_Q256_DECLARE(iq4_xs)
 
 #endif

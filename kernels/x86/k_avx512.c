@@ -19,11 +19,6 @@ MATMUL(q5_k)
 MATMUL(q6_k)
 MATMUL(iq4_xs)
 
-size_t linnet_q256_scratch_avx512(size_t n_tokens)
-{
-	return n_tokens <= LINNET_Q256_FEW ? 0 : linnet_many_k_scratch_avx512(n_tokens);
-}
-
 void linnet_kernels_avx512_k(struct linnet_kernels *k)
 {
 	k->matmul[LINNET_TYPE_Q2_K] = matmul_q2_k;

@@ -10,10 +10,6 @@
 
 #define LINNET_Q256_FEW	16	/* tokens that products from registers are made for */
 
-void linnet_q256_pack_avx512(const struct linnet_act_buf *dst, const float *x, size_t ldx,
-			     size_t t0, size_t t1);
-size_t linnet_q256_scratch_avx512(size_t n_tokens);
-
 /* Up to LINNET_Q256_FEW tokens; no scratch */
 void linnet_few_q2_k_avx512(const struct linnet_matmul *mm);
 void linnet_few_q3_k_avx512(const struct linnet_matmul *mm);
@@ -30,5 +26,10 @@ void linnet_many_q4_k_avx512(const struct linnet_matmul *mm);
 void linnet_many_q5_k_avx512(const struct linnet_matmul *mm);
 void linnet_many_q6_k_avx512(const struct linnet_matmul *mm);
 void linnet_many_iq4_xs_avx512(const struct linnet_matmul *mm);
+
+static inline size_t linnet_q256_scratch(size_t n_cols, size_t n_tokens)
+{
+	return n_tokens <= LINNET_Q256_FEW ? 0 : linnet_many_k_scratch_avx512(n_tokens);
+}
 
 #endif

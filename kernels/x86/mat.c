@@ -4,17 +4,13 @@
  * addresses alone.
  */
 #include "kernels/fill.h"
-#include "kernels/act_layout.h"
 #include "kernels/x86/k_avx2.h"
 #include "kernels/x86/mat_avx2.h"
 #include "kernels/x86/mat_avx512.h"
 
 void linnet_kernels_avx2_mat(struct linnet_kernels *k)
 {
-	k->act_bytes = linnet_act_bytes_avx2;
-	k->act_pack = linnet_act_pack_avx2;
-	k->act_granule = LINNET_Q32_TILE;
-	k->matmul_scratch = linnet_matmul_scratch_avx2;
+	linnet_fill_act(k, &linnet_act_avx2);
 	k->row_granule = 32;
 	k->piece_work = 256 << 20;
 
@@ -42,10 +38,7 @@ void linnet_kernels_avx2_k(struct linnet_kernels *k)
 
 void linnet_kernels_avx512_mat(struct linnet_kernels *k)
 {
-	k->act_bytes = linnet_act_bytes_avx512;
-	k->act_pack = linnet_act_pack_avx512;
-	k->act_granule = LINNET_Q32_TILE;
-	k->matmul_scratch = linnet_matmul_scratch_avx512;
+	linnet_fill_act(k, &linnet_act_avx512);
 	k->row_granule = 32;
 	k->piece_work = 512 << 20;
 

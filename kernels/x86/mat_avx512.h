@@ -3,12 +3,9 @@
 #ifndef LINNET_KERNELS_X86_MAT_AVX512_H
 #define LINNET_KERNELS_X86_MAT_AVX512_H
 
-#include "kernels/kernels.h"
+#include "kernels/act_layout.h"
 
-size_t linnet_act_bytes_avx512(enum linnet_act act, size_t n_cols, size_t n_tokens);
-void linnet_act_pack_avx512(enum linnet_act act, const struct linnet_act_buf *dst,
-			    const float *x, size_t ldx, size_t t0, size_t t1);
-size_t linnet_matmul_scratch_avx512(uint32_t type, size_t n_cols, size_t n_tokens);
+extern const struct linnet_act_ops linnet_act_avx512;
 
 void linnet_matmul_f32_avx512(const struct linnet_matmul *mm);
 void linnet_matmul_f16_avx512(const struct linnet_matmul *mm);

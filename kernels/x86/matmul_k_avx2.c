@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Products of the super-block types on AVX2 with few tokens: up to four meet the weights
- * while they are in registers. More go to matmul_many_k_avx2.c.
+ * Products of the super-block types on AVX2 with few tokens: two to four meet the weights
+ * while they are in registers. More go to matmul_many_k_avx2.c, one to matmul_one_k_avx2.c.
  */
 #include "kernels/x86/rows_k_avx2.h"
 
@@ -106,9 +106,6 @@ static void rows8_##type(const struct linnet_matmul *mm, size_t row)		\
 	const size_t bytes = sizeof(struct linnet_block_##type);		\
 										\
 	switch (mm->act->n_tokens) {						\
-	case 1:									\
-		rows8(mm, row, 1, bytes, t, head_##type, weights_##type);	\
-		break;								\
 	case 2:									\
 		rows8(mm, row, 2, bytes, t, head_##type, weights_##type);	\
 		break;								\
@@ -123,6 +120,10 @@ static void rows8_##type(const struct linnet_matmul *mm, size_t row)		\
 										\
 void LEVEL(linnet_matmul_##type)(const struct linnet_matmul *mm)		\
 {										\
+	if (mm->act->n_tokens == 1) {						\
+		LEVEL(linnet_one_##type)(mm);					\
+		return;								\
+	}									\
 	if (mm->act->n_tokens > LINNET_Q256_FEW) {				\
 		LEVEL(linnet_many_##type)(mm);					\
 		return;								\

@@ -13,13 +13,17 @@
 
 #include "kernels/x86/nibbles_avx512.h"
 
-ALWAYS_INLINE __m512i scales4(__m512i sc, const uint8_t *p, int row)
+/* One byte in each dword */
+ALWAYS_INLINE __m512i scales16(const uint8_t *const p[4])
 {
-	const __m512i at = _mm512_set_epi32(FOUR(51), FOUR(34), FOUR(17), FOUR(0));
+	const __m512i at = _mm512_set_epi32(PAIRS(64, 51), PAIRS(64, 34), PAIRS(64, 17),
+					    PAIRS(64, 0));
+	const __m512i a = _mm512_maskz_permutex2var_epi8(0x0011001100110011, step_head(p[0]), at,
+							 step_head(p[1]));
+	const __m512i b = _mm512_maskz_permutex2var_epi8(0x1100110011001100, step_head(p[2]), at,
+							 step_head(p[3]));
 
-	/* the lowest byte of dword row of each lane */
-	return _mm512_mask_permutexvar_epi8(sc, 0x0001000100010001ull << 4 * row, at,
-					    _mm512_loadu_si512(p));
+	return _mm512_or_si512(a, b);
 }
 
 /* 2^(e - 128): exponent e - 1, and a subnormal for e < 2 */

@@ -5,14 +5,14 @@
  *	BLOCK_BYTES
  *	BIAS_SHIFT	the weights' bias is 1 << BIAS_SHIFT; or
  *	HAS_MIN		the type has a minimum, and no bias
- *	HAS_FINE_STEP	its activations are LINNET_ACT_Q32, not LINNET_ACT_Q32_POW2
+ *	HAS_FINE_STEP	its activations are LINNET_ACT_Q32, not LINNET_ACT_Q32_POW2; no minimum
  *	load4(p, &lo, &hi)		see one_q32_avx512.h
  *	load4x4(q, p)			4 blocks at p[0] to p[3], second form of q32_avx512.h
- *	scales4(sc, p, row)		sc with the scales of 4 blocks at p merged in
+ *	scales16(p)			scales of 4 blocks of 4 rows at p[0] to p[3]
  *	scale_floats(sc, &d, &m)	dword r of lane i: scale (minimum) of row r, block i
  *	unpack16(q, &d, &m, p, at)	16 rows of a block, first form
  *
- * includes this file and calls matmul_q32(). load4(), load4x4() and scales4() may read
+ * includes this file and calls matmul_q32(). load4(), load4x4() and scales16() may read
  * all of the four blocks and nothing else.
  *
  * One token: one_q32_avx512.h.
@@ -68,14 +68,10 @@ ALWAYS_INLINE void load_square(struct square *w, const uint8_t *const p[STEP_ROW
 {
 	UNROLL
 	for (int h = 0; h < 2; h++) {
-		__m512i sc = _mm512_setzero_si512();
 		__m512 m;
 
 		load4x4(w->q[h], p + 4 * h);
-		UNROLL
-		for (int r = 0; r < 4; r++)
-			sc = scales4(sc, p[4 * h + r], r);
-		scale_floats(sc, &w->d[h], &m);
+		scale_floats(scales16(p + 4 * h), &w->d[h], &m);
 #if HAS_MIN
 		w->m[h] = m;
 #endif
@@ -203,9 +199,16 @@ static void few(const struct linnet_matmul *mm)
 #define PANEL_ROWS	32
 #define PACK_AHEAD	384	/* bytes within a row */
 
+/*
+ * The product of two scales is made without the units that multiply, which integer products
+ * need: each of the steps that activations have, 1 (1.25, 1.5, 1.75) times a power of two, finds
+ * a block's d multiplied by the first, and an instruction of its own adds to the exponent.
+ */
+#define STEPS		(HAS_FINE_STEP ? 4 : 1)
+
 struct panel_block {
 	__m512i q[8][2];	/* of rows 0..15 and 16..31 */
-	__m512 d[2];
+	__m512 d[STEPS][2];
 #if HAS_MIN
 	__m512 m[2];
 #endif
@@ -250,7 +253,8 @@ void pack_panel(struct panel_block *dst, const uint8_t *w, size_t row_bytes, siz
 			UNROLL
 			for (int k = 0; k < 8; k++)
 				out->q[k][h] = q[k];
-			out->d[h] = d;
+			for (int k = 0; k < STEPS; k++)
+				out->d[k][h] = _mm512_mul_ps(d, _mm512_set1_ps(1 + 0.25f * (float)k));
 #if HAS_MIN
 			out->m[h] = m;
 #endif
@@ -278,29 +282,32 @@ struct tile_out {
 	size_t weights_step;			/* WEIGHTS_AHEAD, or 0: nothing new */
 };
 
-#if HAS_FINE_STEP
-ALWAYS_INLINE __m256 scale_of(__m256 da)
+/* The scales da of a tile's tokens */
+struct token_scales {
+	float exponent[LINNET_Q32_TILE] __attribute__((aligned(32)));
+	uint32_t step[LINNET_Q32_TILE] __attribute__((aligned(32)));	/* of STEPS, in bytes */
+};
+
+ALWAYS_INLINE void load_scales(struct token_scales *ts, const float *da)
 {
-	return da;
+	const __m256 v = _mm256_loadu_ps(da);
+
+	/* of 0, whose sums are 0, any exponent: a NaN of the weights has to stay one */
+	_mm256_store_ps(ts->exponent, _mm256_max_ps(_mm256_set1_ps(-200), _mm256_getexp_ps(v)));
+	/* the upper two bits of the mantissa, times sizeof(d[0]) */
+	_mm256_store_si256((__m256i *)ts->step, _mm256_and_si256(
+		_mm256_srli_epi32(_mm256_castps_si256(v), 21 - 7),
+		_mm256_set1_epi32((STEPS - 1) << 7)));
 }
 
-ALWAYS_INLINE __m512 scaled(__m512 d, __m512 scale)
+/* d[h] * da of token j */
+ALWAYS_INLINE __m512 scaled(const struct panel_block *w, const struct token_scales *ts, int j,
+			    int h)
 {
-	return _mm512_mul_ps(d, scale);
-}
-#else
-/* log2(da). Of 0, whose sums are 0, any number: a NaN of the weights has to stay one. */
-ALWAYS_INLINE __m256 scale_of(__m256 da)
-{
-	return _mm256_max_ps(_mm256_set1_ps(-200), _mm256_getexp_ps(da));
-}
+	const __m512 *d = (const void *)((const char *)w->d + (STEPS > 1 ? ts->step[j] : 0));
 
-/* d * da, which leaves the units of the integer products to them */
-ALWAYS_INLINE __m512 scaled(__m512 d, __m512 scale)
-{
-	return _mm512_scalef_ps(d, scale);
+	return _mm512_scalef_ps(d[h], _mm512_set1_ps(ts->exponent[j]));
 }
-#endif
 
 #define AHEAD_LINES	((int)(sizeof(struct linnet_q32_tile) + 63) / 64)
 #define WEIGHTS_AHEAD	128
@@ -319,7 +326,7 @@ ALWAYS_INLINE void tile(const struct tile_out *o, const struct panel_block *w,
 		acc[j][0] = acc[j][1] = _mm512_setzero_ps();
 	for (; len; len--, w++, a++, ahead += o->ahead_step, weights += o->weights_step) {
 		int32_t init[LINNET_Q32_TILE] __attribute__((aligned(32)));
-		float scale[LINNET_Q32_TILE] __attribute__((aligned(32)));
+		struct token_scales ts;
 
 #if !HAS_MIN
 		_mm256_store_si256((__m256i *)init, _mm256_slli_epi32(
@@ -327,7 +334,7 @@ ALWAYS_INLINE void tile(const struct tile_out *o, const struct panel_block *w,
 #else
 		memset(init, 0, sizeof(init));
 #endif
-		_mm256_store_ps(scale, scale_of(_mm256_loadu_ps(a->d)));
+		load_scales(&ts, a->d);
 		UNROLL
 		for (int j0 = 0; j0 < n_tok; j0 += part) {
 			__m512i s[4][2];
@@ -362,14 +369,12 @@ ALWAYS_INLINE void tile(const struct tile_out *o, const struct panel_block *w,
 			}
 			UNROLL
 			for (int j = 0; j < part; j++) {
-				const __m512 sa = _mm512_set1_ps(scale[j0 + j]);
-
 				UNROLL
 				for (int h = 0; h < 2; h++) {
 					__m512 *c = &acc[j0 + j][h];
 
 					*c = _mm512_fmadd_ps(_mm512_cvtepi32_ps(s[j][h]),
-							     scaled(w->d[h], sa), *c);
+							     scaled(w, &ts, j0 + j, h), *c);
 #if HAS_MIN
 					*c = _mm512_fmadd_ps(w->m[h],
 							     _mm512_set1_ps(a->dsum[j0 + j]), *c);

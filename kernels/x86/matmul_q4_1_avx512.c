@@ -12,12 +12,16 @@
 #include "kernels/x86/nibbles_avx512.h"
 
 /* Scale and minimum as one dword */
-ALWAYS_INLINE __m512i scales4(__m512i sc, const uint8_t *p, int row)
+ALWAYS_INLINE __m512i scales16(const uint8_t *const p[4])
 {
-	const __m512i at = _mm512_set_epi32(FOUR(15), FOUR(10), FOUR(5), FOUR(0));
+	const __m512i at = _mm512_set_epi32(PAIRS(16, 15), PAIRS(16, 10), PAIRS(16, 5),
+					    PAIRS(16, 0));
+	const __m512i a = _mm512_maskz_permutex2var_epi32(0x3333, step_head(p[0]), at,
+							  step_head(p[1]));
+	const __m512i b = _mm512_maskz_permutex2var_epi32(0xcccc, step_head(p[2]), at,
+							  step_head(p[3]));
 
-	return _mm512_mask_permutexvar_epi32(sc, (__mmask16)(0x1111 << row), at,
-					     _mm512_loadu_si512(p));
+	return _mm512_or_si512(a, b);
 }
 
 ALWAYS_INLINE void scale_floats(__m512i sc, __m512 *d, __m512 *m)

@@ -12,19 +12,25 @@
 
 #include "kernels/x86/nibbles_avx512.h"
 
-/* Fifth bits of blocks 0..2 in the 64 bytes at p, in every dword of the lane */
-static const uint8_t bits_at[64] __attribute__((aligned(64))) = {
-	2, 3, 4, 5, 2, 3, 4, 5, 2, 3, 4, 5, 2, 3, 4, 5,
-	24, 25, 26, 27, 24, 25, 26, 27, 24, 25, 26, 27, 24, 25, 26, 27,
-	46, 47, 48, 49, 46, 47, 48, 49, 46, 47, 48, 49, 46, 47, 48, 49,
-};
+#define BITS_OF(block)							\
+	STEP_BYTES4(22 * (block) + 2), STEP_BYTES4(22 * (block) + 2),	\
+	STEP_BYTES4(22 * (block) + 2), STEP_BYTES4(22 * (block) + 2)
+
+/* Fifth bits of a block, in every dword of its lane */
+ALWAYS_INLINE __m512i bits4(const uint8_t *p)
+{
+	static const uint8_t at[64] __attribute__((aligned(64))) = {
+		BITS_OF(0), BITS_OF(1), BITS_OF(2), BITS_OF(3),
+	};
+
+	return _mm512_permutex2var_epi8(step_head(p), _mm512_load_si512(at), step_tail(p));
+}
 
 ALWAYS_INLINE void load4(const uint8_t *p, __m512i *lo, __m512i *hi)
 {
 	const __m512i q = nibbles4(p);
-	__m512i bits = _mm512_permutexvar_epi8(_mm512_load_si512(bits_at), _mm512_loadu_si512(p));
+	const __m512i bits = bits4(p);
 
-	bits = _mm512_mask_broadcastd_epi32(bits, 0xf000, _mm_loadu_si32(p + 68));
 	*lo = or_fifth_bit(low_nibbles(q), fifth_bits_of_blocks(bits, 0));
 	*hi = or_fifth_bit(high_nibbles(q), fifth_bits_of_blocks(bits, 16));
 }
@@ -36,11 +42,7 @@ ALWAYS_INLINE void load4x4(__m512i q[8], const uint8_t *const p[4])
 	UNROLL
 	for (int r = 0; r < 4; r++) {
 		z[r] = nibbles4(p[r]);
-		bits = _mm512_mask_permutexvar_epi8(bits, 0x000f000f000full << 4 * r,
-						    _mm512_load_si512(bits_at),
-						    _mm512_loadu_si512(p[r]));
-		bits = _mm512_mask_broadcastd_epi32(bits, (__mmask16)(0x1000 << r),
-						    _mm_loadu_si32(p[r] + 68));
+		bits = _mm512_mask_blend_epi32((__mmask16)(0x1111 << r), bits, bits4(p[r]));
 	}
 	nibbles_of_lanes(q, z);
 	UNROLL
@@ -48,13 +50,18 @@ ALWAYS_INLINE void load4x4(__m512i q[8], const uint8_t *const p[4])
 		q[k] = or_fifth_bit(q[k], fifth_bits_of_rows(bits, 4 * k));
 }
 
-ALWAYS_INLINE __m512i scales4(__m512i sc, const uint8_t *p, int row)
+ALWAYS_INLINE __m512i scales16(const uint8_t *const p[4])
 {
-	const __m512i at = _mm512_set_epi16(FOUR(0), FOUR(0), FOUR(0), FOUR(0), FOUR(0),
-					    FOUR(22), FOUR(11), FOUR(0));
+	/* the last one is a half further on in the tail */
+	const __m512i at = _mm512_set_epi16(FOUR(0), FOUR(0), FOUR(0), FOUR(0), FOUR(37), FOUR(22),
+					    FOUR(11), FOUR(0));
+	__m512i sc[4];
 
-	sc = _mm512_mask_permutexvar_epi16(sc, 0x0111u << row, at, _mm512_loadu_si512(p));
-	return _mm512_mask_broadcastw_epi16(sc, 0x1000u << row, _mm_loadu_si16(p + 66));
+	UNROLL
+	for (int r = 0; r < 4; r++)
+		sc[r] = _mm512_maskz_permutex2var_epi16(0x1111u << r, step_head(p[r]), at,
+							step_tail(p[r]));
+	return _mm512_or_si512(_mm512_or_si512(sc[0], sc[1]), _mm512_or_si512(sc[2], sc[3]));
 }
 
 ALWAYS_INLINE void scale_floats(__m512i sc, __m512 *d, __m512 *m)

@@ -12,30 +12,29 @@
 
 #include "kernels/x86/nibbles_avx512.h"
 
+/* Fifth bits of a block, in every dword of its lane */
+ALWAYS_INLINE __m512i bits4(const uint8_t *p)
+{
+	return _mm512_permutex2var_epi32(step_head(p), _mm512_set_epi32(FOUR(19), FOUR(13), FOUR(7),
+									FOUR(1)), step_tail(p));
+}
+
 ALWAYS_INLINE void load4(const uint8_t *p, __m512i *lo, __m512i *hi)
 {
-	const __m512i q = nibbles4(p);
-	/* the fifth bits of a block in every dword of its lane */
-	__m512i bits = _mm512_permutexvar_epi32(
-		_mm512_set_epi32(FOUR(0), FOUR(13), FOUR(7), FOUR(1)), _mm512_loadu_si512(p));
+	const __m512i q = nibbles4(p), bits = bits4(p);
 
-	bits = _mm512_mask_broadcastd_epi32(bits, 0xf000, _mm_loadu_si32(p + 76));
 	*lo = or_fifth_bit(low_nibbles(q), fifth_bits_of_blocks(bits, 0));
 	*hi = or_fifth_bit(high_nibbles(q), fifth_bits_of_blocks(bits, 16));
 }
 
 ALWAYS_INLINE void load4x4(__m512i q[8], const uint8_t *const p[4])
 {
-	const __m512i at = _mm512_set_epi32(FOUR(0), FOUR(13), FOUR(7), FOUR(1));
 	__m512i z[4], bits = _mm512_setzero_si512();
 
 	UNROLL
 	for (int r = 0; r < 4; r++) {
 		z[r] = nibbles4(p[r]);
-		bits = _mm512_mask_permutexvar_epi32(bits, (__mmask16)(0x0111 << r), at,
-						     _mm512_loadu_si512(p[r]));
-		bits = _mm512_mask_broadcastd_epi32(bits, (__mmask16)(0x1000 << r),
-						    _mm_loadu_si32(p[r] + 76));
+		bits = _mm512_mask_blend_epi32((__mmask16)(0x1111 << r), bits, bits4(p[r]));
 	}
 	nibbles_of_lanes(q, z);
 	UNROLL
@@ -44,14 +43,16 @@ ALWAYS_INLINE void load4x4(__m512i q[8], const uint8_t *const p[4])
 }
 
 /* Scale and minimum as one dword */
-ALWAYS_INLINE __m512i scales4(__m512i sc, const uint8_t *p, int row)
+ALWAYS_INLINE __m512i scales16(const uint8_t *const p[4])
 {
-	const __m512i at = _mm512_set_epi32(FOUR(0), FOUR(12), FOUR(6), FOUR(0));
+	const __m512i at = _mm512_set_epi32(FOUR(18), FOUR(12), FOUR(6), FOUR(0));
+	__m512i sc[4];
 
-	sc = _mm512_mask_permutexvar_epi32(sc, (__mmask16)(0x0111 << row), at,
-					   _mm512_loadu_si512(p));
-	return _mm512_mask_broadcastd_epi32(sc, (__mmask16)(0x1000 << row),
-					    _mm_loadu_si32(p + 72));
+	UNROLL
+	for (int r = 0; r < 4; r++)
+		sc[r] = _mm512_maskz_permutex2var_epi32((__mmask16)(0x1111 << r), step_head(p[r]),
+							at, step_tail(p[r]));
+	return _mm512_or_si512(_mm512_or_si512(sc[0], sc[1]), _mm512_or_si512(sc[2], sc[3]));
 }
 
 ALWAYS_INLINE void scale_floats(__m512i sc, __m512 *d, __m512 *m)

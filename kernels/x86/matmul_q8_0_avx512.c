@@ -43,13 +43,19 @@ ALWAYS_INLINE void load4x4(__m512i q[8], const uint8_t *const p[4])
 	transpose_lanes(q + 4, hi);
 }
 
-ALWAYS_INLINE __m512i scales4(__m512i sc, const uint8_t *p, int row)
+ALWAYS_INLINE __m512i scales16(const uint8_t *const p[4])
 {
 	const __m512i at = _mm512_set_epi16(FOUR(0), FOUR(0), FOUR(0), FOUR(0), FOUR(17),
 					    FOUR(0), FOUR(17), FOUR(0));
+	__m512i sc = _mm512_setzero_si512();
 
-	sc = _mm512_mask_permutexvar_epi16(sc, 0x0011u << row, at, _mm512_loadu_si512(p));
-	return _mm512_mask_permutexvar_epi16(sc, 0x1100u << row, at, _mm512_loadu_si512(p + 68));
+	UNROLL
+	for (int r = 0; r < 4; r++) {
+		sc = _mm512_mask_permutexvar_epi16(sc, 0x0011u << r, at, _mm512_loadu_si512(p[r]));
+		sc = _mm512_mask_permutexvar_epi16(sc, 0x1100u << r, at,
+						   _mm512_loadu_si512(p[r] + 68));
+	}
+	return sc;
 }
 
 ALWAYS_INLINE void scale_floats(__m512i sc, __m512 *d, __m512 *m)

@@ -16,36 +16,59 @@
 
 #include "kernels/x86/q32_avx512.h"
 
-/* Where 64 bytes begin that have the nibbles of blocks 0..2: with the scales, if they may */
-enum { NIBBLES_FROM = 2 * BLOCK_BYTES + QUANTS_AT + 16 > 64 ? QUANTS_AT : 0 };
+/* 4 blocks as a table of bytes for permutations of two sources: the first 64 and the last 32 */
+#define STEP_BYTE(x)	((x) < 64 ? (x) : (x) + 96 - 4 * (int)BLOCK_BYTES)
+#define STEP_BYTES4(x)	STEP_BYTE(x), STEP_BYTE((x) + 1), STEP_BYTE((x) + 2), STEP_BYTE((x) + 3)
+#define STEP_BYTES16(x)							\
+	STEP_BYTES4(x), STEP_BYTES4((x) + 4), STEP_BYTES4((x) + 8), STEP_BYTES4((x) + 12)
+#define QUANTS_OF(block) STEP_BYTES16((block) * (int)BLOCK_BYTES + QUANTS_AT)
 
 static const uint8_t nibbles_at[64] __attribute__((aligned(64))) = {
-	X16(QUANTS_AT - NIBBLES_FROM),
-	X16(QUANTS_AT - NIBBLES_FROM + BLOCK_BYTES),
-	X16(QUANTS_AT - NIBBLES_FROM + 2 * BLOCK_BYTES),
+	QUANTS_OF(0), QUANTS_OF(1), QUANTS_OF(2), QUANTS_OF(3),
 };
+
+ALWAYS_INLINE __m512i step_head(const uint8_t *p)
+{
+	return _mm512_loadu_si512(p);
+}
+
+ALWAYS_INLINE __m512i step_tail(const uint8_t *p)
+{
+	return _mm512_castsi256_si512(_mm256_loadu_si256((const void *)(p + 4 * BLOCK_BYTES - 32)));
+}
 
 /* Nibbles of 4 blocks, a block in each lane */
 ALWAYS_INLINE __m512i nibbles4(const uint8_t *p)
 {
-	__m512i q = _mm512_permutexvar_epi8(_mm512_load_si512(nibbles_at),
-					    _mm512_loadu_si512(p + NIBBLES_FROM));
-
-	return _mm512_mask_broadcast_i32x4(q, 0xf000, load128(p + 3 * BLOCK_BYTES + QUANTS_AT));
+	return _mm512_permutex2var_epi8(step_head(p), _mm512_load_si512(nibbles_at), step_tail(p));
 }
 
 #ifndef FIFTH_BITS
+#ifdef VALUE
+#define VALUES \
+	_mm512_broadcast_i32x4(_mm_setr_epi8( \
+		VALUE(0), VALUE(1), VALUE(2), VALUE(3), VALUE(4), VALUE(5), VALUE(6), VALUE(7), \
+		VALUE(8), VALUE(9), VALUE(10), VALUE(11), VALUE(12), VALUE(13), VALUE(14), \
+		VALUE(15)))
+#endif
+
+/* What nibbles stand for */
 ALWAYS_INLINE __m512i values(__m512i nibbles)
 {
 #ifdef VALUE
-	const __m512i table = _mm512_broadcast_i32x4(_mm_setr_epi8(
-		VALUE(0), VALUE(1), VALUE(2), VALUE(3), VALUE(4), VALUE(5), VALUE(6), VALUE(7),
-		VALUE(8), VALUE(9), VALUE(10), VALUE(11), VALUE(12), VALUE(13), VALUE(14),
-		VALUE(15)));
-
-	return _mm512_shuffle_epi8(table, nibbles);
+	return _mm512_shuffle_epi8(VALUES, nibbles);
 #else
 	return nibbles;
+#endif
+}
+
+/* What low nibbles stand for: four times the same 16 bytes do not see the bits above them */
+ALWAYS_INLINE __m512i low_values(__m512i q)
+{
+#ifdef VALUE
+	return _mm512_permutexvar_epi8(q, VALUES);
+#else
+	return low_nibbles(q);
 #endif
 }
 
@@ -53,7 +76,7 @@ ALWAYS_INLINE void load4(const uint8_t *p, __m512i *lo, __m512i *hi)
 {
 	const __m512i q = nibbles4(p);
 
-	*lo = values(low_nibbles(q));
+	*lo = low_values(q);
 	*hi = values(high_nibbles(q));
 }
 
@@ -81,13 +104,18 @@ ALWAYS_INLINE void values_of_rows(__m512i q[8], const uint8_t *const *p, size_t 
 #endif
 
 #ifdef HALF_SCALE
-ALWAYS_INLINE __m512i scales4(__m512i sc, const uint8_t *p, int row)
+ALWAYS_INLINE __m512i scales16(const uint8_t *const p[4])
 {
 	enum { HALVES = BLOCK_BYTES / 2 };
-	const __m512i at = _mm512_set_epi16(FOUR(0), FOUR(0), FOUR(0), FOUR(0), FOUR(3 * HALVES),
-					    FOUR(2 * HALVES), FOUR(HALVES), FOUR(0));
+	const __m512i at = _mm512_set_epi16(FOUR(0), FOUR(0), FOUR(0), FOUR(0),
+					    PAIRS(32, 3 * HALVES), PAIRS(32, 2 * HALVES),
+					    PAIRS(32, HALVES), PAIRS(32, 0));
+	const __m512i a = _mm512_maskz_permutex2var_epi16(0x3333, step_head(p[0]), at,
+							  step_head(p[1]));
+	const __m512i b = _mm512_maskz_permutex2var_epi16(0xcccc, step_head(p[2]), at,
+							  step_head(p[3]));
 
-	return _mm512_mask_permutexvar_epi16(sc, 0x1111u << row, at, _mm512_loadu_si512(p));
+	return _mm512_or_si512(a, b);
 }
 
 ALWAYS_INLINE void scale_floats(__m512i sc, __m512 *d, __m512 *m)

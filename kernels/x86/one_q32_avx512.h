@@ -37,7 +37,7 @@ ALWAYS_INLINE __m512 one_step(__m512 acc, const uint8_t *p0, const uint8_t *p1, 
 	const __m512 da = _mm512_castsi512_ps(_mm512_permutexvar_epi32(
 		_mm512_add_epi32(rep, _mm512_set1_epi32(4)), meta));
 	__m512i alo = _mm512_load_si512(g->q), ahi = _mm512_load_si512(g->q + 64);
-	__m512i c[4], sc = _mm512_setzero_si512(), start = _mm512_setzero_si512();
+	__m512i c[4], start = _mm512_setzero_si512();
 	__m512 d, m;
 
 	/* keeps gcc from reading them again for each row */
@@ -51,11 +51,10 @@ ALWAYS_INLINE __m512 one_step(__m512 acc, const uint8_t *p0, const uint8_t *p1, 
 		__m512i lo, hi;
 
 		load4(p[r], &lo, &hi);
-		sc = scales4(sc, p[r], r);
 		c[r] = _mm512_dpbusd_epi32(start, lo, alo);
 		c[r] = _mm512_dpbusd_epi32(c[r], hi, ahi);
 	}
-	scale_floats(sc, &d, &m);
+	scale_floats(scales16(p), &d, &m);
 	acc = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sum_lanes(c[0], c[1], c[2], c[3])),
 			      _mm512_mul_ps(d, da), acc);
 #if HAS_MIN

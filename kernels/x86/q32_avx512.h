@@ -25,6 +25,8 @@
 	(x), (x) + 1, (x) + 2, (x) + 3, (x) + 4, (x) + 5, (x) + 6, (x) + 7, (x) + 8, (x) + 9, \
 	(x) + 10, (x) + 11, (x) + 12, (x) + 13, (x) + 14, (x) + 15
 #define FOUR(x)	(x), (x), (x), (x)
+/* Where a permutation of two rows, n elements each, finds element x: of both, and both again */
+#define PAIRS(n, x) (n) + (x), (x), (n) + (x), (x)
 
 ALWAYS_INLINE __m128i load128(const void *p)
 {

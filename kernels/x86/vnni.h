@@ -22,10 +22,12 @@
 #if LINNET_VNNI == 1
 #define LEVEL(name)	name##_avxvnni
 #define VNNI_DPBUSD	_mm256_dpbusd_avx_epi32
+#define VNNI_DPWSSD	_mm256_dpwssd_avx_epi32
 #define VNNI_ENCODING	"%{vex%} "
 #elif LINNET_VNNI == 2
 #define LEVEL(name)	name##_evexvnni
 #define VNNI_DPBUSD	_mm256_dpbusd_epi32
+#define VNNI_DPWSSD	_mm256_dpwssd_epi32
 #define VNNI_ENCODING	"%{evex%} "
 #else
 #define LEVEL(name)	name##_avx2

@@ -27,7 +27,7 @@ struct linnet_hash128 {
 
 #define LINNET_PREFIX_MAGIC "LINNETKV"
 /* Also stands for what computing gives: raised with every change of its bits. */
-#define LINNET_PREFIX_VERSION 4
+#define LINNET_PREFIX_VERSION 5
 
 struct linnet_prefix_header {
 	char magic[8];

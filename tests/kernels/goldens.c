@@ -172,9 +172,13 @@ static void check_slices(const struct linnet_kernels *k)
 /* The step d of a block of activations with this largest magnitude, by kernels.h. */
 static double step_of(enum linnet_act act, double top)
 {
+	const double d = top / 127, steps = act == LINNET_ACT_Q32 ? 4 : 1;
+	double p;
+
 	if (act == LINNET_ACT_F32 || !top)
 		return 0;
-	return act == LINNET_ACT_Q32_POW2 ? exp2(ceil(log2(top / 127))) : top / 127;
+	p = exp2(floor(log2(d)));
+	return act == LINNET_ACT_Q256 ? d : ceil(d / p * steps) / steps * p;
 }
 
 /*

@@ -153,7 +153,8 @@ def family(name):
 
 class Rounding(reference.Model):
     """The reference with the activations of integer products rounded to eight bits: blocks as
-    long as the weights', steps of 1/127 of the largest, or of the power of two above that."""
+    long as the weights', steps of 1/127 of the largest, in blocks of 32 rounded up to a power of
+    two, or with Q8_0 to a quarter of one."""
 
     def operand(self, x, name):
         t = self.gguf.tensors[name].type
@@ -161,8 +162,10 @@ class Rounding(reference.Model):
             return x
         block = x.reshape(-1, t.values)
         step = np.abs(block).max(axis=1, keepdims=True) / 127
-        if t.values == 32 and t.name != "q8_0":
-            step = np.exp2(np.ceil(np.log2(np.where(step, step, 1)))) * (step > 0)
+        if t.values == 32:
+            power = np.exp2(np.floor(np.log2(np.where(step, step, 1))))
+            steps = 4 if t.name == "q8_0" else 1
+            step = np.ceil(steps * step / power) / steps * power
         return (np.rint(block / np.where(step, step, 1)) * step).reshape(x.shape)
 
 

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Usage: checkasm [--seed=N] [--filter=TEXT] [--rounds=N] [--bench]
+ * Usage: checkasm [--seed=N] [--filter=TEXT] [--rounds=N] [--bench | --once=TOKENS]
  *
  * A test is named "level/area/kernel"; the filter picks those that contain its text.
- * A failure names the seed that brings it back.
+ * A failure names the seed that brings it back. --once checks nothing: it runs each product
+ * once, for an emulator that counts instructions (tests/bench/instructions.sh).
  */
 #include "tests/kernels/checkasm/checkasm.h"
 #include "tests/test.h"
@@ -136,6 +137,7 @@ struct options {
 	const char *filter;
 	unsigned int rounds;
 	bool bench;
+	size_t once;
 };
 
 static void run_test(const struct checkasm_test *t, struct checkasm *c, const struct options *o)
@@ -147,7 +149,7 @@ static void run_test(const struct checkasm_test *t, struct checkasm *c, const st
 	snprintf(name, sizeof(name), "%s/%s", c->k->isa, t->name);
 	if ((o->filter && !strstr(name, o->filter)) || !t->own(c))
 		return;
-	for (unsigned int i = 0; i < o->rounds && ok; i++) {
+	for (unsigned int i = 0; i < o->rounds && ok && !c->once; i++) {
 		char what[192];
 
 		snprintf(what, sizeof(what), "%s (--seed=%" PRIu64 ")", name, o->seed + i);
@@ -157,9 +159,9 @@ static void run_test(const struct checkasm_test *t, struct checkasm *c, const st
 		if (!ok)
 			test_ok(false, "%s: %s", what, c->why);
 	}
-	if (ok)
+	if (ok && !c->once)
 		test_ok(true, "%s", name);
-	if (ok && o->bench && t->bench)
+	if (ok && (o->bench || c->once) && t->bench)
 		t->bench(c);
 	current = "between tests";
 }
@@ -167,7 +169,7 @@ static void run_test(const struct checkasm_test *t, struct checkasm *c, const st
 static void run_level(const struct linnet_kernels *ref, const struct linnet_kernels *k,
 		      const struct options *o)
 {
-	struct checkasm c = { .ref = ref, .k = k };
+	struct checkasm c = { .ref = ref, .k = k, .once = o->once };
 
 	for (size_t a = 0; a < sizeof(areas) / sizeof(areas[0]); a++)
 		for (const struct checkasm_test *t = areas[a]; t->name; t++)
@@ -215,9 +217,11 @@ int main(int argc, char **argv)
 			o.rounds = (unsigned int)strtoul(argv[i] + 9, NULL, 0);
 		} else if (!strcmp(argv[i], "--bench")) {
 			o.bench = true;
+		} else if (!strncmp(argv[i], "--once=", 7)) {
+			o.once = strtoul(argv[i] + 7, NULL, 0);
 		} else {
 			fprintf(stderr, "usage: checkasm [--seed=N] [--filter=TEXT] "
-					"[--rounds=N] [--bench]\n");
+					"[--rounds=N] [--bench | --once=TOKENS]\n");
 			return 2;
 		}
 	}
@@ -235,6 +239,7 @@ int main(int argc, char **argv)
 		if (test_ok(!linnet_kernels_init(&k, *level), "level %s", *level))
 			run_level(&ref, &k, &o);
 	}
-	run_evexvnni(&ref, &o);
+	if (!o.once)
+		run_evexvnni(&ref, &o);
 	return test_end();
 }

@@ -18,6 +18,7 @@ struct checkasm {
 	const struct linnet_kernels *k;		/* the level under test */
 	uint32_t arg;				/* of the test */
 	uint64_t rng;
+	size_t once;				/* tokens that bench() has once; 0: it times */
 	char why[256];				/* of the failure */
 };
 
