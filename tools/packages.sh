@@ -24,7 +24,7 @@ compiles()
 works()
 {
 	case $1 in
-	gcc)		command -v "${CC:-cc}" >/dev/null ;;
+	gcc)		${CC:-cc} --version >/dev/null 2>&1 ;;
 	make)		command -v make >/dev/null ;;
 	pkg-config)	command -v "${PKG_CONFIG:-pkg-config}" >/dev/null ;;
 	libc6-dev)	compiles '#include <stdio.h>' ;;

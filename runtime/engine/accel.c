@@ -511,6 +511,22 @@ static void accel_stream_destroy(struct linnet_engine *e, struct linnet_engine_s
 
 /* --------------------------------------------------------------------- engine */
 
+/* Why a device makes no context. */
+static const char *no_context(int error)
+{
+	switch (error) {
+	case ENOSPC:
+		return "the device has no room for another user";
+	case ENODEV:
+		return "the device is gone, or failed and is not used until its driver is bound "
+		       "anew";
+	case EIO:
+		return "the device failed, or is being reset: try again";
+	default:
+		return strerror(error);
+	}
+}
+
 static int accel_open(struct linnet_engine **out, const struct linnet_engine_options *opts,
 		      struct linnet_error *err)
 {
@@ -531,8 +547,7 @@ static int accel_open(struct linnet_engine **out, const struct linnet_engine_opt
 	if (ret)
 		goto err_free;
 	if (drmIoctl(a->fd, DRM_IOCTL_LINNET_CTX_CREATE, &create)) {
-		ret = linnet_err(err, -errno, "the device has no room for another user: %s",
-				 strerror(errno));
+		ret = linnet_err(err, -errno, "%s", no_context(errno));
 		goto err_close;
 	}
 	a->base.ops = &linnet_engine_accel;
@@ -574,6 +589,7 @@ static void accel_info(const struct linnet_engine *e, struct linnet_engine_info 
 	info->n_threads = a->info.n_threads;
 	info->n_nodes = 1;
 	info->scratch_bytes = 0;
+	info->max_region_bytes = a->info.max_bo_bytes;
 }
 
 const struct linnet_engine_ops linnet_engine_accel = {

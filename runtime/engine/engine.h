@@ -27,6 +27,7 @@ struct linnet_engine_info {
 	unsigned n_threads;
 	unsigned n_nodes;	/* memory nodes that threads and weights are placed on; 1: none */
 	uint64_t scratch_bytes;
+	uint64_t max_region_bytes;	/* 0: no limit of its own */
 };
 
 /* Put `bytes` of a region from `offset` on into a slot. */

@@ -154,6 +154,7 @@ static void host_info(const struct linnet_engine *e, struct linnet_engine_info *
 	info->n_threads = h->n_threads;
 	info->n_nodes = h->numa ? h->numa->n : 1;
 	info->scratch_bytes = h->scratch ? h->scratch->bytes : 0;
+	info->max_region_bytes = 0;
 }
 
 static int host_region_create(struct linnet_engine *e, struct linnet_region **out, size_t bytes,

@@ -74,9 +74,14 @@ static void at_most(uint64_t *bytes, uint64_t v)
 		*bytes = v;
 }
 
-/* Bound bytes by one group's limit. */
+/* What is left to a process, and what has to go. */
+struct room {
+	uint64_t bytes, over;
+};
+
+/* Bound the room by one group's limit. */
 static void look_at_group(const char *root, const char *dir, const struct version *v,
-			  uint64_t *bytes)
+			  struct room *room)
 {
 	uint64_t limit = UINT64_MAX, soft = UINT64_MAX, usage, cache = 0;
 
@@ -90,12 +95,14 @@ static void look_at_group(const char *root, const char *dir, const struct versio
 	for (int i = 0; i < 2; i++)
 		cache += read_field(root, dir, v->stat, v->cache[i]);
 	usage -= cache < usage ? cache : usage;
-	at_most(bytes, limit > usage ? limit - usage : 0);
+	at_most(&room->bytes, limit > usage ? limit - usage : 0);
+	if (usage > limit && usage - limit > room->over)
+		room->over = usage - limit;
 }
 
 /* The group's folder and all above it, up to the mount point. */
 static void look_at_groups(const char *root, const char *mount, const char *group,
-			   const struct version *v, uint64_t *bytes)
+			   const struct version *v, struct room *room)
 {
 	char dir[PATH_MAX];
 	const size_t top = strlen(mount);
@@ -106,7 +113,7 @@ static void look_at_groups(const char *root, const char *mount, const char *grou
 	for (;;) {
 		char *slash;
 
-		look_at_group(root, dir, v, bytes);
+		look_at_group(root, dir, v, room);
 		slash = strrchr(dir, '/');
 		if (strlen(dir) <= top || !slash)
 			return;
@@ -194,13 +201,13 @@ static bool find_group(const char *root, bool unified, char *mount, char *group)
 	return found;
 }
 
-static void look_at_cgroups(const char *root, uint64_t *bytes)
+static void look_at_cgroups(const char *root, struct room *room)
 {
 	char mount[PATH_MAX], group[PATH_MAX];
 
 	for (int unified = 0; unified < 2; unified++)
 		if (find_group(root, unified, mount, group))
-			look_at_groups(root, mount, group, unified ? &v2 : &v1, bytes);
+			look_at_groups(root, mount, group, unified ? &v2 : &v1, room);
 }
 
 int linnet_budget_group(const char *root, bool unified, char *path, size_t n)
@@ -247,14 +254,16 @@ uint64_t linnet_budget_peak(void)
 	return read_field("", "/proc/self", "status", "VmHWM") * 1024;
 }
 
-int linnet_budget_available(const char *root, uint64_t *machine, uint64_t *limits)
+int linnet_budget_available(const char *root, uint64_t *machine, uint64_t *limits, uint64_t *over)
 {
+	struct room room = { .bytes = UINT64_MAX };
 	uint64_t available = read_field(root, "/proc", "meminfo", "MemAvailable");
 
 	*machine = available ? available * 1024 : UINT64_MAX;
-	*limits = UINT64_MAX;
-	look_at_cgroups(root, limits);
-	look_at_rlimit(RLIMIT_AS, statm(0), limits);
-	look_at_rlimit(RLIMIT_DATA, statm(5), limits);
+	look_at_cgroups(root, &room);
+	look_at_rlimit(RLIMIT_AS, statm(0), &room.bytes);
+	look_at_rlimit(RLIMIT_DATA, statm(5), &room.bytes);
+	*limits = room.bytes;
+	*over = room.over;
 	return available || *limits != UINT64_MAX ? 0 : -ENODATA;
 }

@@ -13,10 +13,13 @@
 
 /*
  * Bytes that the process may take beyond what it has: by the machine's free memory, and
- * by the limits set for it (UINT64_MAX: none). root: "" or, for tests, a folder that
- * holds proc/ and the mounted control groups. -ENODATA when neither is known.
+ * by the limits set for it (UINT64_MAX: none). over: bytes that one of its control groups has
+ * beyond a limit, as it may when the limit is where the kernel begins to take back, or has just
+ * been lowered: so much has to go. root: "" or, for tests, a folder that holds proc/ and the
+ * mounted control groups. -ENODATA when neither is known.
  */
-int linnet_budget_available(const char *root, uint64_t *machine, uint64_t *limits);
+int linnet_budget_available(const char *root, uint64_t *machine, uint64_t *limits,
+			    uint64_t *over);
 
 /*
  * Folder of the process's own control group that accounts for memory, of version 2

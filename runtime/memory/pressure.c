@@ -17,12 +17,22 @@
 #include <unistd.h>
 
 #define SOURCES 4
+/* Groups above each other whose memory.high is looked at, the process's own first. */
+#define LEVELS 8
+#define STAT_BYTES 8192
 
 /* Stalls of 50 ms within a second; who may not have that: 100 ms within two seconds. */
 static const char *const triggers[] = { "some 50000 1000000", "some 100000 2000000" };
 
+/* Of one group: where the kernel begins to take back, what it has, and what of that is cache. */
+struct level {
+	int high, current, stat;
+};
+
 struct linnet_pressure {
 	int epoll;
+	struct level above[LEVELS];
+	unsigned n_above;
 	int fd[SOURCES];
 	bool events[SOURCES];	/* it is memory.events */
 	unsigned n;
@@ -72,6 +82,92 @@ static int open_stalls(const char *dir, const char *name)
 	return -1;
 }
 
+/* The first line of a file that is open, as a number; UINT64_MAX: it is none, or "max". */
+static uint64_t number_in(int fd)
+{
+	char text[32];
+	ssize_t n = pread(fd, text, sizeof(text) - 1, 0);
+
+	if (n <= 0)
+		return UINT64_MAX;
+	text[n] = '\0';
+	return *text >= '0' && *text <= '9' ? strtoull(text, NULL, 10) : UINT64_MAX;
+}
+
+/* The numbers of some lines of memory.stat, added up. */
+static uint64_t cache_in(int fd)
+{
+	static const char *const names[] = { "\ninactive_file ", "\nactive_file " };
+	char text[STAT_BYTES + 1];
+	ssize_t n = pread(fd, text, STAT_BYTES, 0);
+	uint64_t sum = 0;
+
+	if (n <= 0)
+		return 0;
+	text[n] = '\0';
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		const char *at = strstr(text, names[i]);
+
+		if (at)
+			sum += strtoull(at + strlen(names[i]), NULL, 10);
+	}
+	return sum;
+}
+
+static void close_level(struct level *l)
+{
+	if (l->high >= 0)
+		close(l->high);
+	if (l->current >= 0)
+		close(l->current);
+	if (l->stat >= 0)
+		close(l->stat);
+}
+
+/* The group's files and those of all above it, as long as they have a memory.high. Each is
+ * read once, so that the kernel has what it needs for reading. */
+static void open_above(struct linnet_pressure *p, char *dir)
+{
+	char *slash;
+
+	while (p->n_above < LEVELS) {
+		struct level l = { open_in(dir, "memory.high", O_RDONLY),
+				   open_in(dir, "memory.current", O_RDONLY),
+				   open_in(dir, "memory.stat", O_RDONLY) };
+
+		if (l.high < 0 || l.current < 0 || l.stat < 0) {
+			close_level(&l);
+			return;
+		}
+		number_in(l.high);
+		number_in(l.current);
+		cache_in(l.stat);
+		p->above[p->n_above++] = l;
+		slash = strrchr(dir, '/');
+		if (!slash)
+			return;
+		*slash = '\0';
+	}
+}
+
+uint64_t linnet_pressure_over(const struct linnet_pressure *p)
+{
+	uint64_t over = 0;
+
+	for (unsigned i = 0; i < p->n_above; i++) {
+		const uint64_t high = number_in(p->above[i].high);
+		uint64_t has = number_in(p->above[i].current), cache;
+
+		if (has == UINT64_MAX || has <= high)
+			continue;
+		cache = cache_in(p->above[i].stat);
+		has -= cache < has ? cache : has;
+		if (has > high && has - high > over)
+			over = has - high;
+	}
+	return over;
+}
+
 /* An event descriptor that is told of the group's medium pressure (version 1). */
 static int open_level(struct linnet_pressure *p, const char *dir)
 {
@@ -109,6 +205,7 @@ int linnet_pressure_open(struct linnet_pressure **out, const char *root)
 		add(p, open_stalls(dir, "memory.pressure"), EPOLLPRI, "group's stalls");
 		stalls = p->n;
 		add(p, open_in(dir, "memory.events", O_RDONLY), EPOLLPRI, "group's events");
+		open_above(p, dir);
 	}
 	if (!linnet_budget_group(root, false, dir, sizeof(dir)))
 		add(p, open_level(p, dir), EPOLLIN, "group's level");
@@ -130,6 +227,8 @@ void linnet_pressure_close(struct linnet_pressure *p)
 		return;
 	for (unsigned i = 0; i < p->n; i++)
 		close(p->fd[i]);
+	for (unsigned i = 0; i < p->n_above; i++)
+		close_level(&p->above[i]);
 	if (p->level >= 0)
 		close(p->level);
 	if (p->epoll >= 0)

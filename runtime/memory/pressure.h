@@ -8,6 +8,8 @@
 #ifndef LINNET_MEMORY_PRESSURE_H
 #define LINNET_MEMORY_PRESSURE_H
 
+#include <stdint.h>
+
 struct linnet_pressure;
 
 /* root: "" or, for tests, a folder that holds proc/ and the mounted control groups. -ENOENT:
@@ -24,6 +26,13 @@ enum linnet_pressure_level {
 };
 /* What there was since the last call; never blocks. */
 enum linnet_pressure_level linnet_pressure_taken(struct linnet_pressure *p);
+
+/*
+ * Bytes that the group, or one above it, has beyond its memory.high, page cache not counted.
+ * Who is beyond it is held back whenever the kernel allocates something for it: this makes it
+ * allocate nothing, as it reads from files that are open.
+ */
+uint64_t linnet_pressure_over(const struct linnet_pressure *p);
 
 /* Names of what is watched, separated by commas. */
 const char *linnet_pressure_sources(const struct linnet_pressure *p);

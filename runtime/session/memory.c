@@ -63,10 +63,19 @@ static uint64_t pool_taken(const struct linnet_model *m)
  */
 uint64_t linnet_model_automatic_budget(const struct linnet_model *m)
 {
-	uint64_t machine, limits, bytes;
+	struct linnet_engine_info info = { 0 };
+	uint64_t machine, limits, over, bytes;
 
-	if (linnet_budget_available(m->root, &machine, &limits))
+	if (m->engine)
+		m->engine->ops->info(m->engine, &info);
+	if (linnet_budget_available(m->root, &machine, &limits, &over))
 		return LINNET_MEMORY_UNLIMITED;
+	if (over) {
+		/* and what the kernel charges beside pages stays free, as in all others */
+		over += KERNEL_BYTES;
+		bytes = linnet_budget_resident();
+		return bytes > over ? bytes - over : 0;
+	}
 	bytes = machine - machine / 10;
 	/* Huge pages that were set aside are no free memory to the kernel, but weights take
 	 * them first. What we have of them is no part of our resident memory either. */
@@ -75,7 +84,10 @@ uint64_t linnet_model_automatic_budget(const struct linnet_model *m)
 		bytes += linnet_region_pool_free(m->root) + pool_taken(m);
 	limits -= limits / PAGE_TABLE_PART;
 	limits -= limits > KERNEL_BYTES ? KERNEL_BYTES : limits;
-	return (limits < bytes ? limits : bytes) + linnet_budget_resident();
+	bytes = (limits < bytes ? limits : bytes) + linnet_budget_resident();
+	/* all resident weights are one region */
+	return info.max_region_bytes && info.max_region_bytes < bytes ? info.max_region_bytes :
+									bytes;
 }
 
 /* All but weights. */
@@ -130,7 +142,9 @@ static void measure(struct linnet_model *m, uint64_t now, bool stalled)
 		if (m->stalls > PRESSURE_MOST)
 			m->stalls = PRESSURE_MOST;
 		m->pressed_ns = now;
-		wanted = used - (used / PRESSURE_PART << m->stalls);
+		/* unless the numbers say that more is to go */
+		if (wanted > used - (used / PRESSURE_PART << m->stalls))
+			wanted = used - (used / PRESSURE_PART << m->stalls);
 	} else if (wanted > is) {
 		if (wanted - is < is / 32 || (m->pressed_ns && now - m->pressed_ns < CALM_NS))
 			return;
@@ -143,6 +157,26 @@ static void measure(struct linnet_model *m, uint64_t now, bool stalled)
 	atomic_compare_exchange_strong(&m->budget, &is, wanted > least ? wanted : least);
 }
 
+/*
+ * The group is beyond its memory.high, so the kernel lets this thread sleep for up to two
+ * seconds each time that it allocates something for it. What is over goes before the numbers
+ * are looked at, which takes files to be opened.
+ */
+static bool go_below(struct linnet_model *m, uint64_t now)
+{
+	const uint64_t over = m->pressure ? linnet_pressure_over(m->pressure) : 0;
+	const uint64_t used = taken(m), least = m->least;
+	uint64_t is = m->budget, wanted;
+
+	if (!over)
+		return false;
+	wanted = used > over + KERNEL_BYTES ? used - over - KERNEL_BYTES : 0;
+	m->pressed_ns = m->measured_ns = now;
+	if (wanted < is)
+		atomic_compare_exchange_strong(&m->budget, &is, wanted > least ? wanted : least);
+	return true;
+}
+
 static void look_around(struct linnet_model *m)
 {
 	const uint64_t now = now_ns();
@@ -153,7 +187,9 @@ static void look_around(struct linnet_model *m)
 	m->looked_ns = now;
 	if (m->pressure)
 		level = linnet_pressure_taken(m->pressure);
-	if (level || now - m->measured_ns >= MEASURE_NS)
+	if (!level && now - m->measured_ns < MEASURE_NS)
+		return;
+	if (!go_below(m, now))
 		measure(m, now, level == LINNET_PRESSURE_STALL);
 }
 

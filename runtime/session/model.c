@@ -84,7 +84,7 @@ static int open_weights(struct linnet_model *m, struct linnet_error *err)
 		.bytes_per_second = m->opts.read_bandwidth,
 		.leave_cache = bounded,
 		/* what is in flight is in the page cache, too */
-		.depth = m->opts.no_direct_io && bounded ? BUFFERED_DEPTH : 0,
+		.depth = m->opts.no_direct_io && bounded ? BUFFERED_DEPTH : m->opts.read_depth,
 	};
 	struct linnet_engine_options engine = {
 		.n_threads = m->opts.n_threads,
@@ -92,6 +92,9 @@ static int open_weights(struct linnet_model *m, struct linnet_error *err)
 	};
 	int ret;
 
+	if (m->opts.read_depth > LINNET_READ_DEPTH_MOST)
+		return linnet_err(err, -EINVAL, "too many requests at once (read_depth, %u)",
+				  m->opts.read_depth);
 	if (!ops)
 		return linnet_err(err, -EINVAL, "no such engine (%s)", m->opts.engine);
 	ret = linnet_hparams_read(m, err);

@@ -73,6 +73,21 @@ stderr_has "run with checksums: says what was compared" '^verified  *[0-9]'
 expect 0 "plan with a bound on reading" plan $args --json --memory "$least" --read-bandwidth 1MB
 holds "plan with a bound on reading" \
 	"d['disk_bytes_per_second'] == 1000000 and d['bound_by'] == 'disk'"
+holds "plan with a bound on reading: how it is read, and what else was tried" \
+	"d['read_request_bytes'] == 2 << 20 and d['read_depth'] == 12 \
+	and [o['depth'] for o in d['other_depths']] == [4, 32] \
+	and all(o['bytes_per_second'] > 0 for o in d['other_depths']) \
+	and d['better_depth'] in (None, 4, 32)"
+for depth in 1 5 32; do
+	expect 0 "plan with $depth reads at once" plan $args --memory "$least" --read-depth $depth
+	check "plan with $depth reads at once: said" \
+		grep -q "in requests of 2.0 MiB, $depth at once; with [0-9]* at once" "$out"
+	expect 0 "run with $depth reads at once" run $args -p "the little dog" -n 16 --temp 0 \
+		--memory "$least" --read-depth $depth
+	check "run with $depth reads at once: the same text" cmp -s "$out" "$tmp/text"
+done
+expect 2 "run with no read at once" run $args -p "a" -n 1 --read-depth 0
+expect 2 "run with too many reads at once" run $args -p "a" -n 1 --read-depth 33
 # A process that takes more than its plan: its environment alone is megabytes, as many as the
 # kernel lets it have.
 (

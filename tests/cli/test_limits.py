@@ -89,6 +89,34 @@ def linnet(*args, group=None, status=0):
     return p.stdout if status == 0 else p.stderr.decode()
 
 
+def pss(pid):
+    """The process's own part of what it has mapped, in bytes; 0: it is gone."""
+    try:
+        with open(f"/proc/{pid}/smaps_rollup") as f:
+            found = re.search(r"^Pss: +(\d+) kB$", f.read(), re.M)
+    except OSError:
+        return 0
+    return int(found[1]) * 1024 if found else 0
+
+
+def watched(*args, group):
+    """As linnet(); the output, and the most of its PSS that was seen."""
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+        p = subprocess.Popen([LINNET, *args], stdin=subprocess.DEVNULL, stdout=out, stderr=err,
+                             preexec_fn=group.enter)
+        most, end = 0, time.monotonic() + 100
+        while p.poll() is None:
+            most = max(most, pss(p.pid))
+            if time.monotonic() > end:
+                p.kill()
+            time.sleep(0.01)
+        out.seek(0)
+        err.seek(0)
+        assert p.returncode == 0, (
+            f"linnet {' '.join(args)}: exit status {p.returncode}: {err.read()[-300:]}")
+        return out.read(), most
+
+
 def plan(model, memory, *args):
     return json.loads(linnet("plan", "-m", model, "--memory", str(memory), "--json",
                              "--no-probe", *args))
@@ -119,13 +147,14 @@ def hold(model, budget, text, args, limited=True, reading=()):
     want = plan(model, budget, *args)
     leave_cache(model)
     with Group(budget // 4096 * 4096 if limited else 0) as group:
-        out = linnet("run", "-m", model, *args, "-p", PROMPT, "-n", "16", "--temp", "0",
-                     "--ignore-eos", "-q", "--memory", str(budget), "--stats", stats, *reading,
-                     group=group)
+        out, most = watched("run", "-m", model, *args, "-p", PROMPT, "-n", "16", "--temp", "0",
+                            "--ignore-eos", "-q", "--memory", str(budget), "--stats", stats,
+                            *reading, group=group)
         peak, killed = group.peak(), group.killed()
     assert out == text, f"budget {budget}: another text"
     assert not killed, f"budget {budget}: {killed} were killed"
     assert peak <= budget, f"budget {budget}: the group's maximum is {peak}"
+    assert 0 < most <= budget, f"budget {budget}: its PSS was {most}"
     with open(stats) as f:
         got = json.load(f)
     assert got["plan_kept"], f"budget {budget}: the plan was not kept"
@@ -217,6 +246,60 @@ def check_shared():
     """Weights that are shared are not there twice while they are given away."""
     os.environ["XDG_RUNTIME_DIR"] = TMP.name
     ways("shared", ["--share"])
+
+
+def check_shared_once():
+    """Two processes that share have the weights once: by what the kernel says is theirs."""
+    sanitized()
+    os.environ["XDG_RUNTIME_DIR"] = TMP.name
+    model = make("once", "--layers", "12", "--embd", "512", "--ff", "1536", "--heads", "8",
+                 "--kv-heads", "2", "--type", "q8_0")
+    template = os.path.join(TMP.name, "template")
+    with open(template, "w") as f:
+        f.write("{% for m in messages %}{{ m['content'] }} {% endfor %}")
+    resident = plan(model, "none", "-c", "256")["resident"]
+    holders = []
+
+    def hold_one(*options):
+        p = subprocess.Popen([LINNET, "chat", "-m", model, "--chat-template", template, "-n", "4",
+                              "-c", "256", "--memory", "none", "--temp", "0", "-q", *options],
+                             stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                             stderr=subprocess.DEVNULL)
+        holders.append(p)
+        p.stdin.write(b"the cat\n")
+        p.stdin.flush()
+        assert p.stdout.read(1), "no reply"
+
+    def total():
+        time.sleep(0.5)
+        return sum(pss(p.pid) for p in holders)
+
+    def end():
+        for p in holders:
+            p.kill()
+            p.communicate()
+        holders.clear()
+
+    try:
+        hold_one()
+        hold_one()
+        twice = total()
+        end()
+        hold_one("--share")
+        one = total()
+        hold_one("--share")
+        once = total()
+        assert one > resident and twice > 2 * resident, (one, twice, resident)
+        assert once < twice - resident * 9 // 10, (
+            f"{once} of two that share, {twice} of two that do not, weights {resident}")
+        # who had it first is gone, and it is still there, once
+        holders[0].kill()
+        holders[0].communicate()
+        del holders[0]
+        assert total() > resident, "the weights went with the first"
+    finally:
+        end()
+    os.unlink(model)
 
 
 def check_phi3():

@@ -117,6 +117,10 @@ static void test_model_options(void)
 	SAYS("too many threads", linnet_model_open(&m, path_of("good.gguf"), &opts, &err), -EINVAL,
 	     "100000");
 	opts.n_threads = 0;
+	opts.read_depth = LINNET_READ_DEPTH_MOST + 1;
+	SAYS("too many requests at once",
+	     linnet_model_open(&m, path_of("good.gguf"), &opts, &err), -EINVAL, "read_depth", "33");
+	opts.read_depth = 0;
 	setenv("LINNET_CPU", "magic", 1);
 	SAYS("kernels that are not there", linnet_model_open(&m, path_of("good.gguf"), &opts, &err),
 	     -EINVAL, "LINNET_CPU", "magic");

@@ -4,6 +4,7 @@
  * pulled, and stalls for want of memory that are made on this one. And passes that wait for a
  * slow disk compute with one thread until they do not wait any more. The logits stay the same.
  */
+#include "runtime/memory/budget.h"
 #include "runtime/session/session.h"
 #include "tests/model/folder.h"
 #include "tests/test.h"
@@ -16,6 +17,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #define TOKENS 24
@@ -48,6 +50,14 @@ static void machine(uint64_t available)
 	put("proc/meminfo", text);
 }
 
+static uint64_t now_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ts.tv_sec * 1000000000ull + ts.tv_nsec;
+}
+
 static bool decode(struct linnet_session *s, float *logits, uint32_t n_vocab)
 {
 	int32_t ids[TOKENS];
@@ -73,20 +83,30 @@ static uint64_t resident(const struct linnet_model *m)
 	return st.resident_bytes;
 }
 
+#define SMALL_REGION (100ull << 20)
+
+static void small_regions(const struct linnet_engine *e, struct linnet_engine_info *info)
+{
+	*info = (struct linnet_engine_info){ .name = "small", .isa = "",
+					     .max_region_bytes = SMALL_REGION };
+}
+
 static void test_follow(void)
 {
+	const struct linnet_engine_ops *was_ops;
+	struct linnet_engine_ops limited;
 	struct linnet_model_options mo = LINNET_INIT(mo);
 	struct linnet_session_options so = LINNET_INIT(so);
 	struct linnet_model_info info = LINNET_INIT(info);
 	struct linnet_model *m;
 	struct linnet_session *s;
 	float *want, *got;
-	uint64_t all, before, count = 1;
+	uint64_t all, before, has, count = 1;
 	size_t bytes;
 	int event = -1, level = -1;
 	unsigned steps = 0;
 	char file[256];
-	bool ok;
+	bool ok, slow = false;
 	FILE *f;
 
 	mo.n_threads = 1;
@@ -132,6 +152,40 @@ static void test_follow(void)
 		m->budget < all + (64 << 20) && m->budget >= m->least,
 		"no free memory: less is used");
 
+	/* a device whose buffers may not be as large as memory is */
+	machine(1ull << 34);
+	limited = *m->engine->ops;
+	limited.info = small_regions;
+	was_ops = m->engine->ops;
+	before = linnet_model_automatic_budget(m);
+	m->engine->ops = &limited;
+	test_ok(before > SMALL_REGION && linnet_model_automatic_budget(m) == SMALL_REGION,
+		"an automatic budget is at most a region of the engine");
+	m->engine->ops = was_ops;
+
+	/* beyond where the kernel begins to take back: at once, by as much as that */
+	machine(1ull << 34);
+	put("proc/self/cgroup", "0::/job\n");
+	put("proc/self/mountinfo", "30 20 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n");
+	put("sys/fs/cgroup/job/memory.max", "max\n");
+	put("sys/fs/cgroup/job/memory.stat", "");
+	put("sys/fs/cgroup/job/memory.current", "4294967296\n");
+	linnet_model_set_memory(m, 1ull << 34, NULL);
+	ok = decode(s, got, info.n_vocab) && decode(s, got, info.n_vocab) && resident(m) == all;
+	has = linnet_budget_resident();
+	snprintf(file, sizeof(file), "%llu\n", (1ull << 32) - (unsigned long long)has / 4);
+	put("sys/fs/cgroup/job/memory.high", file);
+	m->follows = true;
+	m->measured_ns = m->looked_ns = 0;
+	ok = ok && decode(s, got, info.n_vocab) && !memcmp(want, got, bytes);
+	test_ok(ok && (resident(m) < all || getenv("LINNET_SANITIZER")) && m->budget < has &&
+		(m->budget <= has - has / 4 || m->budget == m->least),
+		"beyond memory.high: %llu of %llu bytes of weights stay",
+		(unsigned long long)resident(m), (unsigned long long)all);
+	put("proc/self/cgroup", "5:memory:/job\n");
+	put("proc/self/mountinfo",
+	    "36 20 0:31 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n");
+
 	/* another program ends: in steps, not at once */
 	linnet_model_set_memory(m, m->least, NULL);
 	machine(1ull << 34);
@@ -139,14 +193,18 @@ static void test_follow(void)
 	m->follows = true;
 	ok = before < all;
 	while (ok && resident(m) < all && steps++ < 40) {
-		uint64_t was = m->budget;
+		const uint64_t was = m->budget, start = now_ns();
 
 		m->measured_ns = 0;
 		m->looked_ns = 0;
-		ok = decode(s, got, info.n_vocab) && !memcmp(want, got, bytes) &&
-		     m->budget <= was + was / 4;
+		ok = decode(s, got, info.n_vocab) && !memcmp(want, got, bytes);
+		/* a machine that takes so long for it looks at the numbers more than once */
+		if (now_ns() - start < 900000000u)
+			ok = ok && m->budget <= was + was / 4;
+		else
+			slow = true;
 	}
-	test_ok(ok && resident(m) == all && steps > 1, "free memory: all is back after %u steps",
+	test_ok(ok && resident(m) == all && (steps > 1 || slow), "free memory: all is back after %u steps",
 		steps);
 
 	/* pressure; first with so much free memory that it is not for us, then with none */
@@ -241,16 +299,45 @@ static unsigned long long stalled(void)
 	return us;
 }
 
+/* Enter the group, and wait to be told of stalls. Exit status: 0 told; 1 not; 2 nobody tells;
+ * 3 the group takes nobody. */
+static void watch(const char *group)
+{
+	struct linnet_pressure *p;
+	char file[256], text[32];
+	unsigned long long before = stalled();
+	int fd;
+
+	alarm(60);
+	snprintf(file, sizeof(file), "%s/cgroup.procs", group);
+	fd = open(file, O_WRONLY);
+	snprintf(text, sizeof(text), "%d", getpid());
+	if (fd < 0 || write(fd, text, strlen(text)) < 0)
+		_exit(3);
+	if (linnet_pressure_open(&p, "") || !strstr(linnet_pressure_sources(p), "stalls"))
+		_exit(2);
+	for (int i = 0; i < 100; i++) {
+		struct pollfd wait = { linnet_pressure_fd(p), POLLIN, 0 };
+
+		poll(&wait, 1, 100);
+		if (linnet_pressure_taken(p) == LINNET_PRESSURE_STALL)
+			_exit(0);
+		/* not every kernel counts them */
+		if (i > 30 && stalled() == before)
+			break;
+	}
+	_exit(1);
+}
+
 static void test_stalls(void)
 {
 	static const char *const roots[] = { "/sys/fs/cgroup/memory", "/sys/fs/cgroup" };
 	static const char *const limits[] = { "memory.limit_in_bytes", "memory.max" };
 	struct linnet_pressure *p = NULL;
 	char group[128], file[256];
-	enum linnet_pressure_level level = LINNET_PRESSURE_NONE;
 	unsigned long long before;
 	int fd = -1, status;
-	pid_t pid;
+	pid_t pid, watcher;
 
 	if (linnet_pressure_open(&p, "")) {
 		test_skip("stalls", "the kernel does not tell of pressure, or not to us");
@@ -258,6 +345,7 @@ static void test_stalls(void)
 	}
 	test_ok(linnet_pressure_fd(p) >= 0 && *linnet_pressure_sources(p),
 		"what tells of pressure: %s", linnet_pressure_sources(p));
+	linnet_pressure_close(p);
 	for (int i = 0; i < 2 && fd < 0; i++) {
 		snprintf(group, sizeof(group), "%s/linnet-pressure.%d", roots[i], getpid());
 		if (mkdir(group, 0755))
@@ -269,10 +357,8 @@ static void test_stalls(void)
 			fd = -1;
 		}
 	}
-	if (fd < 0 || !strstr(linnet_pressure_sources(p), "stalls")) {
-		test_skip("stalls that are made",
-			  "no right to make control groups, or no stalls told of");
-		linnet_pressure_close(p);
+	if (fd < 0) {
+		test_skip("stalls that are made", "no right to make control groups");
 		return;
 	}
 	close(fd);
@@ -287,28 +373,28 @@ static void test_stalls(void)
 			abort();
 	}
 	fsync(fd);
+	/* what is in the page cache already, others are charged with */
+	posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
 	close(fd);
+	fflush(stdout);
+	/* a group of version 2 tells of its own stalls, /proc/pressure of all */
+	watcher = fork();
+	if (!watcher)
+		watch(group);
 	pid = thrash(group);
-	for (int i = 0; i < 100 && level != LINNET_PRESSURE_STALL; i++) {
-		struct pollfd wait = { linnet_pressure_fd(p), POLLIN, 0 };
-
-		poll(&wait, 1, 100);
-		level = linnet_pressure_taken(p);
-		/* not every kernel counts them */
-		if (i > 30 && stalled() == before)
-			break;
-	}
+	waitpid(watcher, &status, 0);
 	kill(pid, SIGKILL);
-	waitpid(pid, &status, 0);
+	waitpid(pid, NULL, 0);
 	usleep(100000);
 	rmdir(group);
-	if (WIFEXITED(status))
+	if (WIFEXITED(status) && WEXITSTATUS(status) == 3)
 		test_skip("stalls that are made", "the group does not take a process");
-	else if (level != LINNET_PRESSURE_STALL && stalled() - before < 200000)
+	else if (WIFEXITED(status) && WEXITSTATUS(status) == 2)
+		test_skip("stalls that are made", "no stalls are told of");
+	else if (status && stalled() - before < 200000)
 		test_skip("stalls that are made", "the kernel did not count them as such");
 	else
-		test_ok(level == LINNET_PRESSURE_STALL, "stalls of another group's are told of");
-	linnet_pressure_close(p);
+		test_ok(!status, "stalls of the group are told of");
 }
 
 /* Short passes, enough of them to settle. */

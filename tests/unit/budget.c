@@ -6,8 +6,14 @@
 
 #include <stdint.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#define MEMINFO_MUCH "MemTotal:  9999999 kB\nMemAvailable:    8388608 kB\n"
+#define MEMINFO "MemTotal:  8000 kB\nMemFree: 10 kB\nMemAvailable:    4000 kB\n"
+#define MOUNT2 "30 20 0:26 / /sys/fs/cgroup rw,nosuid - cgroup2 cgroup2 rw\n"
+#define MOUNT1 "36 20 0:31 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n"
 
 static char root[] = "/tmp/linnet-budget-XXXXXX";
 
@@ -51,19 +57,46 @@ static void group(const char *dir, const char *prefix, const char *limit, const 
 	put(name, stat);
 }
 
+static uint64_t over;
+
 static void expect(const char *what, uint64_t bytes)
 {
 	uint64_t machine = 0, limits = 0, got;
-	int ret = linnet_budget_available(root, &machine, &limits);
+	int ret = linnet_budget_available(root, &machine, &limits, &over);
 
 	got = limits < machine ? limits : machine;
 	test_ok(!ret && got == bytes, "%s: %llu", what, (unsigned long long)got);
 	clear();
 }
 
-#define MEMINFO "MemTotal:  8000 kB\nMemFree: 10 kB\nMemAvailable:    4000 kB\n"
-#define MOUNT2 "30 20 0:26 / /sys/fs/cgroup rw,nosuid - cgroup2 cgroup2 rw\n"
-#define MOUNT1 "36 20 0:31 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n"
+/* Address space and data that may be had beyond what there is. */
+static void test_rlimit(int resource, const char *name)
+{
+	const uint64_t more = 1ull << 30;
+	uint64_t machine, limits;
+	struct rlimit old, now;
+	unsigned long long used[6];
+	int ret;
+	FILE *f = fopen("/proc/self/statm", "r");
+
+	if (!f || fscanf(f, "%llu %llu %llu %llu %llu %llu", &used[0], &used[1], &used[2],
+			 &used[3], &used[4], &used[5]) != 6 || getrlimit(resource, &old))
+		abort();
+	fclose(f);
+	now = old;
+	now.rlim_cur = used[resource == RLIMIT_AS ? 0 : 5] * (uint64_t)sysconf(_SC_PAGESIZE) + more;
+	put("proc/meminfo", MEMINFO_MUCH);
+	if (setrlimit(resource, &now))
+		abort();
+	ret = linnet_budget_available(root, &machine, &limits, &over);
+	setrlimit(resource, &old);
+	test_ok(!ret && machine == 8ull << 30 && limits <= more &&
+		limits > more - (16 << 20) && !over, "a limit on %s: %llu of %llu", name,
+		(unsigned long long)limits, (unsigned long long)more);
+	ret = linnet_budget_available(root, &machine, &limits, &over);
+	test_ok(!ret && limits > more, "and none on %s", name);
+	clear();
+}
 
 #define MUCH (64u << 20)
 
@@ -120,6 +153,7 @@ int main(int argc, char **argv)
 	put("proc/self/cgroup", "0::/a\n");
 	group("sys/fs/cgroup/a", "v2", "1000\n", "5000\n", "");
 	expect("over the limit", 0);
+	test_ok(over == 4000, "over the limit: what has to go: %llu", (unsigned long long)over);
 
 	put("proc/meminfo", MEMINFO);
 	put("proc/self/mountinfo", MOUNT2);
@@ -127,6 +161,17 @@ int main(int argc, char **argv)
 	group("sys/fs/cgroup/a", "v2", "max\n", "500000\n", "");
 	put("sys/fs/cgroup/a/memory.high", "2000000\n");
 	expect("where the kernel begins to take back", 1500000);
+	test_ok(!over, "nothing has to go");
+
+	put("proc/meminfo", MEMINFO);
+	put("proc/self/mountinfo", MOUNT2);
+	put("proc/self/cgroup", "0::/a/b\n");
+	group("sys/fs/cgroup/a/b", "v2", "max\n", "700000\n", "inactive_file 100000\n");
+	put("sys/fs/cgroup/a/b/memory.high", "500000\n");
+	group("sys/fs/cgroup/a", "v2", "max\n", "900000\n", "inactive_file 100000\n");
+	put("sys/fs/cgroup/a/memory.high", "600000\n");
+	expect("beyond where it begins to take back", 0);
+	test_ok(over == 200000, "the most that has to go: %llu", (unsigned long long)over);
 
 	put("proc/meminfo", MEMINFO);
 	put("proc/self/mountinfo", MOUNT1);
@@ -143,7 +188,13 @@ int main(int argc, char **argv)
 	group("sys/fs/cgroup/memory", "v1", "1500000\n", "500000\n", "");
 	expect("a container sees its group as the root", 1000000);
 
-	test_ok(linnet_budget_available(root, &(uint64_t){ 0 }, &(uint64_t){ 0 }) < 0,
+	if (getenv("LINNET_SANITIZER")) {
+		test_skip("resource limits", "sanitizers take terabytes of address space");
+	} else {
+		test_rlimit(RLIMIT_AS, "address space");
+		test_rlimit(RLIMIT_DATA, "data");
+	}
+	test_ok(linnet_budget_available(root, &(uint64_t){ 0 }, &(uint64_t){ 0 }, &over) < 0,
 		"nothing to read");
 	test_ok(linnet_budget_resident() > 100000, "resident memory of this process");
 	rmdir(root);

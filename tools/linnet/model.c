@@ -85,6 +85,7 @@ int model_open(struct linnet_model **out, struct model_args *args, bool vocab_on
 	}
 	/* "none" */
 	opts.read_bandwidth = args->read_bandwidth == UINT64_MAX ? 0 : args->read_bandwidth;
+	opts.read_depth = (unsigned)args->read_depth;
 	opts.verify = args->verify;
 	opts.vocab_only = vocab_only;
 	if (linnet_model_open(out, args->path, &opts, &err)) {

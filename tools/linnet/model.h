@@ -17,6 +17,7 @@ struct model_args {
 	bool share;
 	uint64_t memory;	/* bytes; 0: automatic */
 	uint64_t read_bandwidth;	/* bytes per second; 0: no bound */
+	int64_t read_depth;		/* requests at once; 0: the library's default */
 	bool verify;
 };
 
@@ -55,6 +56,10 @@ extern const char *const kv_type_names[];	/* by enum linnet_kv_type */
 	{ OPT_SIZE, 0, "read-bandwidth", "SIZE",						\
 	  "read no more than SIZE a second, for example 200M\n"				\
 	  "(default: none)", &(a)->read_bandwidth },					\
+	{ OPT_INT, 0, "read-depth", "N",							\
+	  "requests of 2 MiB in flight at once; linnet plan measures\n"			\
+	  "what others would give (default: 12)", &(a)->read_depth, 1,			\
+	  LINNET_READ_DEPTH_MOST },							\
 	{ OPT_FLAG, 0, "verify", NULL, "check what is read again: it must have the checksum\n"	\
 	  "of the first time", &(a)->verify }
 

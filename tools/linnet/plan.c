@@ -20,6 +20,7 @@
 
 struct speed {
 	double disk, memory;		/* bytes per second; 0: not known */
+	struct probe_disk reads;
 	double tokens;			/* per second, at most */
 	bool disk_bound;
 };
@@ -61,7 +62,9 @@ static struct speed measure(const struct linnet_model *m, const struct linnet_pl
 	double compute, read;
 
 	s.memory = probe_memory(info.n_threads, bytes);
-	s.disk = probe_disk(args->path, mem->ring < bytes ? mem->ring : bytes);
+	s.reads = probe_disk(args->path, mem->ring < bytes ? mem->ring : bytes,
+			     (unsigned)args->read_depth);
+	s.disk = s.reads.rate;
 	if (args->read_bandwidth && (double)args->read_bandwidth < s.disk)
 		s.disk = (double)args->read_bandwidth;
 	if (s.memory == 0 || (reads && s.disk == 0))
@@ -109,6 +112,18 @@ static int print_json(const struct linnet_plan *p, uint64_t least,
 	if (s) {
 		json_put(o, "disk_bytes_per_second", json_number(s->disk));
 		json_put(o, "memory_bytes_per_second", json_number(s->memory));
+		json_put(o, "read_request_bytes", json_integer(PROBE_REQUEST));
+		json_put(o, "read_depth", json_integer(s->reads.depth));
+		list = json_new_array();
+		for (int i = 0; i < PROBE_OTHERS; i++) {
+			j = json_new_object();
+			json_put(j, "depth", json_integer(s->reads.other[i].depth));
+			json_put(j, "bytes_per_second", json_number(s->reads.other[i].rate));
+			json_add(list, j);
+		}
+		json_put(o, "other_depths", list);
+		json_put(o, "better_depth", s->reads.better ? json_integer(s->reads.better) :
+							      json_null());
 		json_put(o, "tokens_per_second_bound", json_number(s->tokens));
 		json_put(o, "bound_by", json_text(s->disk_bound ? "disk" : "memory"));
 	}
@@ -206,6 +221,14 @@ static int print_text(const struct linnet_plan *p, uint64_t least,
 		out_printf("\n  disk %s/s, memory %s/s: at most %.3g tokens/s, bound by %s\n",
 			   format_bytes(a, (uint64_t)s->disk), format_bytes(b, (uint64_t)s->memory),
 			   s->tokens, s->disk_bound ? "the disk" : "memory");
+		out_printf("  weights are read in requests of %s, %u at once; with %u at once the "
+			   "disk gives %s/s, ", format_bytes(a, PROBE_REQUEST), s->reads.depth,
+			   s->reads.other[0].depth,
+			   format_bytes(b, (uint64_t)s->reads.other[0].rate));
+		out_printf("with %u %s/s\n", s->reads.other[1].depth,
+			   format_bytes(a, (uint64_t)s->reads.other[1].rate));
+		if (s->reads.better)
+			out_printf("  --read-depth %u is faster on this disk\n", s->reads.better);
 	}
 	return out_finish(TOOL_OK);
 }

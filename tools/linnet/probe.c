@@ -5,88 +5,120 @@
 
 #include <fcntl.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* As the library reads: 2 MiB at a time into huge pages, several at once. */
-#define REQUEST ((size_t)2 << 20)
-#define READERS 4
-#define DISK_NS 250000000u
+/* Each depth is measured so often, in turn with the others: a disk's rate drifts. */
+#define ROUNDS 3
+#define SLICE_NS 50000000u
 #define MEMORY_NS 100000000u
+#define READERS_MOST 32
+/* A depth is better when its worst round is so much faster than the best of the one used. */
+#define BETTER 1.15
 
-struct reader {
-	pthread_t thread;
+struct reading {
 	int fd;
-	uint64_t file_bytes, start_ns;
-	unsigned index, n_slots;
-	char *buf;			/* slots of a request; every READERS-th is this one's */
-	uint64_t done;
+	uint64_t requests;		/* of the file; 0: it is smaller than one */
+	char *buf;			/* slots of a request */
+	unsigned n_slots;
+	uint64_t end_ns;
+	_Atomic uint64_t next, done;
 };
 
 static void *read_main(void *arg)
 {
-	struct reader *r = arg;
-	const uint64_t requests = r->file_bytes / REQUEST;
+	struct reading *r = arg;
 
-	/* spread over the file, so that no cache of the last bytes helps */
-	for (uint64_t i = r->index; now_ns() - r->start_ns < DISK_NS; i += READERS) {
-		uint64_t at = requests ? i * 7 % requests * REQUEST : 0;
-		ssize_t n = pread(r->fd, r->buf + i % r->n_slots * REQUEST, REQUEST, (off_t)at);
+	do {
+		const uint64_t i = r->next++;
+		/* spread over the file, so that no cache of the last bytes helps */
+		const uint64_t step = r->requests % 7 ? 7 : 11;
+		const uint64_t at = r->requests ? i * step % r->requests * PROBE_REQUEST : 0;
+		ssize_t n = pread(r->fd, r->buf + i % r->n_slots * PROBE_REQUEST, PROBE_REQUEST,
+				  (off_t)at);
 
 		if (n <= 0)
 			break;
 		r->done += (uint64_t)n;
-		if (!requests)
-			break;
-	}
+	} while (r->requests && now_ns() < r->end_ns);
 	return NULL;
 }
 
-double probe_disk(const char *path, uint64_t bytes)
+/* Bytes per second of one slice of time. */
+static double read_slice(struct reading *r, unsigned depth)
 {
-	const unsigned turns = bytes / REQUEST / READERS > 1 ? bytes / REQUEST / READERS : 1;
-	const size_t size = turns * READERS * REQUEST;
-	struct reader r[READERS] = { 0 };
-	uint64_t start, done = 0;
+	const uint64_t start = now_ns();
+	pthread_t thread[READERS_MOST];
 	unsigned n = 0;
-	struct stat st;
-	char *buf;
-	int fd;
 
-	fd = open(path, O_RDONLY | O_CLOEXEC | O_DIRECT);
-	if (fd < 0)
-		fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		return 0;
-	buf = mmap(NULL, size + REQUEST, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1,
-		   0);
-	if (buf == MAP_FAILED || fstat(fd, &st)) {
-		close(fd);
-		return 0;
+	r->done = 0;
+	r->end_ns = start + SLICE_NS;
+	while (n < depth && n < READERS_MOST && !pthread_create(&thread[n], NULL, read_main, r))
+		n++;
+	for (unsigned i = 0; i < n; i++)
+		pthread_join(thread[i], NULL);
+	return (double)r->done / ((double)(now_ns() - start) / 1e9);
+}
+
+static int by_rate(const void *a, const void *b)
+{
+	const double x = *(const double *)a, y = *(const double *)b;
+
+	return x < y ? -1 : x > y;
+}
+
+static void measure_depths(struct reading *r, struct probe_disk *p)
+{
+	const unsigned depth[] = { p->depth, p->other[0].depth, p->other[1].depth };
+	double rate[1 + PROBE_OTHERS][ROUNDS];
+
+	for (int i = 0; i < ROUNDS; i++)
+		for (int d = 0; d <= PROBE_OTHERS; d++)
+			rate[d][i] = read_slice(r, depth[d]);
+	for (int d = 0; d <= PROBE_OTHERS; d++)
+		qsort(rate[d], ROUNDS, sizeof(rate[d][0]), by_rate);
+	p->rate = rate[0][ROUNDS / 2];
+	for (int d = 0; d < PROBE_OTHERS; d++) {
+		p->other[d].rate = rate[1 + d][ROUNDS / 2];
+		if (r->requests && rate[1 + d][0] > BETTER * rate[0][ROUNDS - 1])
+			p->better = p->other[d].depth;
 	}
-	madvise(buf, size + REQUEST, MADV_HUGEPAGE);
-	for (size_t i = 0; i < size + REQUEST; i += 4096)
-		buf[i] = 1;
-	start = now_ns();
-	for (; n < READERS; n++) {
-		r[n] = (struct reader){
-			.fd = fd, .file_bytes = (uint64_t)st.st_size, .start_ns = start, .index = n,
-			.n_slots = turns * READERS,
-		};
-		r[n].buf = buf + (-(uintptr_t)buf & (REQUEST - 1));
-		if (pthread_create(&r[n].thread, NULL, read_main, &r[n]))
-			break;
+}
+
+struct probe_disk probe_disk(const char *path, uint64_t bytes, unsigned depth)
+{
+	struct probe_disk p = { .depth = depth ? depth : PROBE_USUAL };
+	struct reading r = { .n_slots = (unsigned)(bytes / PROBE_REQUEST) };
+	struct stat st;
+	size_t size;
+	char *buf;
+
+	p.other[0].depth = p.depth > 4 ? 4 : PROBE_USUAL;
+	p.other[1].depth = p.depth < READERS_MOST ? READERS_MOST : PROBE_USUAL;
+	if (r.n_slots < 4)
+		r.n_slots = 4;
+	size = (r.n_slots + 1) * PROBE_REQUEST;
+	r.fd = open(path, O_RDONLY | O_CLOEXEC | O_DIRECT);
+	if (r.fd < 0)
+		r.fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (r.fd < 0)
+		return p;
+	buf = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (buf != MAP_FAILED && !fstat(r.fd, &st)) {
+		madvise(buf, size, MADV_HUGEPAGE);
+		for (size_t i = 0; i < size; i += 4096)
+			buf[i] = 1;
+		r.buf = buf + (-(uintptr_t)buf & (PROBE_REQUEST - 1));
+		r.requests = (uint64_t)st.st_size / PROBE_REQUEST;
+		measure_depths(&r, &p);
 	}
-	for (unsigned i = 0; i < n; i++) {
-		pthread_join(r[i].thread, NULL);
-		done += r[i].done;
-	}
-	start = now_ns() - start;
-	munmap(buf, size + REQUEST);
-	close(fd);
-	return (double)done / ((double)start / 1e9);
+	if (buf != MAP_FAILED)
+		munmap(buf, size);
+	close(r.fd);
+	return p;
 }
 
 struct scanner {

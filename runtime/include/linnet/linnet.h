@@ -51,6 +51,7 @@ struct linnet_error {
 struct linnet_model;
 
 #define LINNET_MEMORY_UNLIMITED UINT64_MAX
+#define LINNET_READ_DEPTH_MOST 32
 
 struct linnet_model_options {
 	size_t size;
@@ -81,6 +82,10 @@ struct linnet_model_options {
 	 */
 	const char *share_dir;
 	bool no_numa;		/* on machines of several memory nodes, place nothing */
+	/* Requests of 2 MiB in flight at once, at most LINNET_READ_DEPTH_MOST; 0: 12, which keeps
+	 * every disk busy that answers within 24 MiB of its rate. Through the page cache with a
+	 * bound on memory they are 2. */
+	unsigned read_depth;
 };
 
 /*
