@@ -96,6 +96,27 @@ int linnet_check_piece(u64 offset, u64 length, u64 size)
 EXPORT_SYMBOL_IF_KUNIT(linnet_check_piece);
 
 /**
+ * linnet_check_slots - the table of a job's slots
+ * @in: the bindings; @n of them
+ * @n: their number
+ * @n_slots: slots of the stream
+ * @slot: LINNET_MAX_SLOTS elements that are NULL: gets the binding of each slot that has one
+ *
+ * Return: 0, or -EINVAL when a slot is not one of the stream, or is bound twice.
+ */
+int linnet_check_slots(const struct drm_linnet_binding *in, u32 n, u32 n_slots,
+		       const struct drm_linnet_binding **slot)
+{
+	for (; n--; in++) {
+		if (in->slot >= n_slots || slot[in->slot])
+			return -EINVAL;
+		slot[in->slot] = in;
+	}
+	return 0;
+}
+EXPORT_SYMBOL_IF_KUNIT(linnet_check_slots);
+
+/**
  * linnet_check_array - check an array's description
  * @array: the description
  * @max: most elements

@@ -13,6 +13,8 @@
 int linnet_check_stream(const void *data, u32 size, u32 magic, struct linnet_stream *out);
 int linnet_check_params(const struct linnet_stream *stream, u32 n_params, const u32 *params);
 int linnet_check_piece(u64 offset, u64 length, u64 size);
+int linnet_check_slots(const struct drm_linnet_binding *in, u32 n, u32 n_slots,
+		       const struct drm_linnet_binding **slot);
 int linnet_check_array(const struct drm_linnet_array *array, u32 max, size_t known);
 unsigned int linnet_sg_segments(const struct sg_table *sgt, bool dma,
 				struct linnet_segment *out, unsigned int n);

@@ -195,7 +195,8 @@ static void linnet_stream_destroy(struct linnet_ctx *ctx, struct linnet_object *
 {
 	struct linnet_stream *stream = container_of(obj, struct linnet_stream, base);
 
-	ctx->ldev->ops->stream_destroy(ctx->ldev, ctx, stream);
+	if (ctx->ldev->ops->stream_destroy)
+		ctx->ldev->ops->stream_destroy(ctx->ldev, ctx, stream);
 	kvfree(stream->data);
 	stream->data = NULL;
 	linnet_object_put(obj);
@@ -394,7 +395,7 @@ int linnet_ioctl_ctx_create(struct drm_device *drm, void *data, struct drm_file 
 		return -EINVAL;
 	if (args->priority == DRM_LINNET_PRIORITY_HIGH && !capable(CAP_SYS_NICE))
 		return -EACCES;
-	if (!drm_dev_enter(drm, &idx))
+	if (READ_ONCE(ldev->gone) == -ENODEV || !drm_dev_enter(drm, &idx))
 		return -ENODEV;
 	ret = linnet_ctx_create(ldev, file, args->priority, &ctx);
 	if (ret)

@@ -97,7 +97,7 @@ struct linnet_transport_ops {
 	int (*stream_create)(struct linnet_device *ldev, struct linnet_ctx *ctx,
 			     struct linnet_stream *stream);
 
-	/** @stream_destroy: control. No job uses @stream. */
+	/** @stream_destroy: control, optional. No job uses @stream. */
 	void (*stream_destroy)(struct linnet_device *ldev, struct linnet_ctx *ctx,
 			       struct linnet_stream *stream);
 

@@ -192,19 +192,12 @@ int linnet_ioctl_bo_info(struct drm_device *drm, void *data, struct drm_file *fi
 	ret = dma_resv_lock_interruptible(obj->resv, NULL);
 	if (ret)
 		return ret;
-	args->state = 0;
-	if (drm_gem_is_imported(obj))
-		args->state |= DRM_LINNET_BO_IMPORTED;
-	if (bo->exported)
-		args->state |= DRM_LINNET_BO_EXPORTED;
-	if (bo->attachments)
-		args->state |= DRM_LINNET_BO_ATTACHED;
-	if (bo->madv != LINNET_BO_NEEDED)
-		args->state |= DRM_LINNET_BO_DONTNEED;
-	if (bo->madv == LINNET_BO_TAKEN)
-		args->state |= DRM_LINNET_BO_PURGED;
-	if (linnet_bo_busy(bo))
-		args->state |= DRM_LINNET_BO_BUSY;
+	args->state = (drm_gem_is_imported(obj) ? DRM_LINNET_BO_IMPORTED : 0) |
+		      (bo->exported ? DRM_LINNET_BO_EXPORTED : 0) |
+		      (bo->attachments ? DRM_LINNET_BO_ATTACHED : 0) |
+		      (bo->madv != LINNET_BO_NEEDED ? DRM_LINNET_BO_DONTNEED : 0) |
+		      (bo->madv == LINNET_BO_TAKEN ? DRM_LINNET_BO_PURGED : 0) |
+		      (linnet_bo_busy(bo) ? DRM_LINNET_BO_BUSY : 0);
 	args->size = obj->size;
 	args->resident = linnet_gem_resident(obj);
 	dma_resv_unlock(obj->resv);
@@ -236,9 +229,7 @@ int linnet_ioctl_bo_madvise(struct drm_device *drm, void *data, struct drm_file 
 	struct linnet_bo *bo;
 	int ret;
 
-	if (args->reserved)
-		return -EINVAL;
-	if (args->madv != DRM_LINNET_MADV_WILLNEED && args->madv != DRM_LINNET_MADV_DONTNEED)
+	if (args->reserved || args->madv > DRM_LINNET_MADV_DONTNEED)
 		return -EINVAL;
 	obj = drm_gem_object_lookup(file, args->handle);
 	if (!obj)

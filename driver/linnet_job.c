@@ -396,11 +396,9 @@ static int linnet_job_bind(struct linnet_job *job, u32 stream_id,
 	if (!obj)
 		return -ENOENT;
 	job->stream = container_of(obj, struct linnet_stream, base);
-	for (i = 0; i < job->n_bindings; i++) {
-		if (in[i].slot >= job->stream->n_slots || slot[in[i].slot])
-			return -EINVAL;
-		slot[in[i].slot] = &in[i];
-	}
+	ret = linnet_check_slots(in, job->n_bindings, job->stream->n_slots, slot);
+	if (ret)
+		return ret;
 	for (i = 0; i < job->stream->n_slots; i++) {
 		if (!slot[i])
 			continue;

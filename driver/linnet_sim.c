@@ -389,11 +389,6 @@ static int linnet_sim_stream_create(struct linnet_device *ldev, struct linnet_ct
 	return 0;
 }
 
-static void linnet_sim_stream_destroy(struct linnet_device *ldev, struct linnet_ctx *ctx,
-				      struct linnet_stream *stream)
-{
-}
-
 static int linnet_sim_job_init(struct linnet_device *ldev, struct linnet_job *job)
 {
 	struct linnet_sim_job *sj;
@@ -481,7 +476,6 @@ static const struct linnet_transport_ops linnet_sim_ops = {
 	.bo_attach = linnet_sim_attach,
 	.bo_detach = linnet_sim_detach,
 	.stream_create = linnet_sim_stream_create,
-	.stream_destroy = linnet_sim_stream_destroy,
 	.job_init = linnet_sim_job_init,
 	.job_fini = linnet_sim_job_fini,
 	.job_queue = linnet_sim_job_queue,

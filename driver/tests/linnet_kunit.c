@@ -110,6 +110,40 @@ static void linnet_test_piece(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, linnet_check_piece(U64_MAX - 1, 1, U64_MAX), 0);
 }
 
+static void linnet_test_slots(struct kunit *test)
+{
+	/* Too large for the stack; tests run one after the other. */
+	static const struct drm_linnet_binding *slot[LINNET_MAX_SLOTS];
+	static struct drm_linnet_binding in[LINNET_MAX_SLOTS];
+	u32 i;
+
+	memset(slot, 0, sizeof(slot));
+	/* In any order, and not all of them. */
+	for (i = 0; i < LINNET_MAX_SLOTS; i++)
+		in[i].slot = i * 37 % LINNET_MAX_SLOTS;
+	KUNIT_EXPECT_EQ(test, linnet_check_slots(in, 2, LINNET_MAX_SLOTS, slot), 0);
+	KUNIT_EXPECT_PTR_EQ(test, slot[0], &in[0]);
+	KUNIT_EXPECT_PTR_EQ(test, slot[37], &in[1]);
+	KUNIT_EXPECT_NULL(test, slot[1]);
+	memset(slot, 0, sizeof(slot));
+	KUNIT_EXPECT_EQ(test, linnet_check_slots(in, LINNET_MAX_SLOTS, LINNET_MAX_SLOTS, slot), 0);
+	for (i = 0; i < LINNET_MAX_SLOTS; i++)
+		KUNIT_EXPECT_PTR_EQ(test, slot[in[i].slot], &in[i]);
+	memset(slot, 0, sizeof(slot));
+	KUNIT_EXPECT_EQ(test, linnet_check_slots(NULL, 0, 3, slot), 0);
+	/* Beyond the stream's slots, beyond all, twice. */
+	KUNIT_EXPECT_EQ(test, linnet_check_slots(in, 2, 37, slot), -EINVAL);
+	KUNIT_EXPECT_NULL(test, slot[37]);
+	memset(slot, 0, sizeof(slot));
+	KUNIT_EXPECT_EQ(test, linnet_check_slots(in, 1, 0, slot), -EINVAL);
+	in[1].slot = U32_MAX;
+	KUNIT_EXPECT_EQ(test, linnet_check_slots(in, 2, LINNET_MAX_SLOTS, slot), -EINVAL);
+	memset(slot, 0, sizeof(slot));
+	in[1].slot = in[0].slot;
+	KUNIT_EXPECT_EQ(test, linnet_check_slots(in, 2, LINNET_MAX_SLOTS, slot), -EINVAL);
+	KUNIT_EXPECT_PTR_EQ(test, slot[0], &in[0]);
+}
+
 static void linnet_test_array(struct kunit *test)
 {
 	struct drm_linnet_array a = { };
@@ -197,6 +231,7 @@ static struct kunit_case linnet_cases[] = {
 	KUNIT_CASE(linnet_test_stream_counts),
 	KUNIT_CASE(linnet_test_params),
 	KUNIT_CASE(linnet_test_piece),
+	KUNIT_CASE(linnet_test_slots),
 	KUNIT_CASE(linnet_test_array),
 	KUNIT_CASE(linnet_test_segments),
 	KUNIT_CASE(linnet_test_segments_pages),

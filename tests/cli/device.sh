@@ -104,6 +104,30 @@ soon()
 	check "$1" grep -q -e "$2" "$err"
 }
 
+# What a process that serves a guest has given up before it reads the first byte.
+# given_up: NoNewPrivs and Seccomp of the first guest's process
+given_up()
+{
+	sed -n 's/^\(NoNewPrivs\|Seccomp\):[[:space:]]*//p' \
+		"/proc/$(sed -n 's/.*guest 1: connected (process \([0-9]*\)).*/\1/p' "$err")/status" |
+		tr -d '\n'
+}
+
+start -s "$socket"
+connect 2 &
+soon "a guest has a process" "guest 1: connected (process"
+sleep 0.5
+check "which makes few system calls, and wins no privileges" [ "$(given_up)" = 12 ]
+wait $!
+stop TERM
+start -s "$socket" --no-sandbox
+connect 2 &
+soon "--no-sandbox: a guest has a process" "guest 1: connected (process"
+sleep 0.5
+check "--no-sandbox: it makes any call, and wins no privileges" [ "$(given_up)" = 10 ]
+wait $!
+stop TERM
+
 start -s "$socket" --max-guests 1
 connect 0.5 &
 soon "a guest at the last place" "others wait until one of these 1 has left (--max-guests)"

@@ -142,17 +142,21 @@ TEST(transparent_huge_pages)
 {
 	const char *path = "/sys/kernel/mm/transparent_hugepage/shmem_enabled";
 	int fd = dev_open(), f = open(path, O_RDWR);
-	char line[256], was[128] = "";
+	char line[256] = "", was[64];
 	uint64_t size = 8u << 20;
 	uint32_t bo;
 	FILE *smaps;
 	char *map;
 	long huge = 0, n;
+	uint32_t ctx;
+	struct sim s;
+	struct sub j;
 
 	if (f < 0)
 		SKIP("%s cannot be written (no huge pages, or not root)", path);
-	n = read(f, was, sizeof(was) - 1);
-	CHECK(n > 0);
+	/* "always within_size [advise] never deny force" */
+	CHECK(read(f, line, sizeof(line) - 1) > 0);
+	CHECK(sscanf(strchr(line, '['), "[%63[a-z_]", was) == 1);
 	CHECK(write(f, "advise", 6) == 6);
 	bo = dev_bo(fd, size);
 	map = dev_map(fd, bo, size);
@@ -162,27 +166,56 @@ TEST(transparent_huge_pages)
 	while (smaps && fgets(line, sizeof(line), smaps))
 		if (sscanf(line, "ShmemPmdMapped: %ld kB", &n) == 1)
 			huge += n;
-	CHECK(write(f, "never", 5) == 5);
+	CHECK(write(f, was, strlen(was)) == (ssize_t)strlen(was));
 	/* The device's view of such pages is the same. */
-	dev_attach(fd, dev_ctx(fd), bo);
+	ctx = dev_ctx(fd);
+	sim_init(&s, 1);
+	sim_fill(&s, 0, 9, size - 1);
+	sub_init(&j, ctx, sim_create(fd, ctx, &s));
+	sub_bind(&j, 0, dev_attach(fd, ctx, bo), 0, size);
+	CHECK_EQ(sub_run(fd, &j), 0);
+	CHECK(map[0] == 9 && map[size - 2] == 9 && map[size - 1] == 1);
 	if (!huge)
 		SKIP("the kernel had no huge page");
 }
 
+static int node_of(const void *page)
+{
+	int node = -1;
+
+	CHECK_EQ(syscall(SYS_get_mempolicy, &node, NULL, 0, page, MPOL_F_NODE | MPOL_F_ADDR), 0);
+	return node;
+}
+
+/* Pages come from the node of the mapping's policy, whoever brings them in. */
 TEST(mbind)
 {
-	unsigned long nodes = 1;
-	int fd = dev_open(), node = -1;
-	char *map = dev_map(fd, dev_bo(fd, SIZE), SIZE);
+	int fd = dev_open(), node, by_device;
+	uint32_t ctx = dev_ctx(fd), bo;
+	unsigned long nodes;
+	char path[64], *map;
 
-	if (syscall(SYS_mbind, map, (long)SIZE, MPOL_BIND, &nodes, 64, 0)) {
-		if (errno == ENOSYS)
-			SKIP("the kernel has no NUMA");
-		CHECK(0);
+	for (node = 0; ; node++) {
+		snprintf(path, sizeof(path), "/sys/devices/system/node/node%d", node);
+		if (access(path, F_OK))
+			break;
+		nodes = 1ul << node;
+		for (by_device = 0; by_device < 2; by_device++) {
+			bo = dev_bo(fd, SIZE);
+			map = dev_map(fd, bo, SIZE);
+			CHECK_EQ(syscall(SYS_mbind, map, (long)SIZE, MPOL_BIND, &nodes, 64, 0), 0);
+			if (by_device)
+				dev_attach(fd, ctx, bo);
+			else
+				memset(map, 1, SIZE);
+			CHECK_EQ(node_of(map), node);
+			CHECK_EQ(node_of(map + SIZE - 1), node);
+		}
 	}
-	memset(map, 1, SIZE);
-	CHECK_EQ(syscall(SYS_get_mempolicy, &node, NULL, 0, map, MPOL_F_NODE | MPOL_F_ADDR), 0);
-	CHECK_EQ(node, 0);
+	if (!node)
+		SKIP("the kernel has no NUMA");
+	if (node == 1)
+		SKIP("one memory node is no choice");
 }
 
 TEST(fork_shares)

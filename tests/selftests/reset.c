@@ -371,6 +371,7 @@ static bool uevent_says(int fd, const char *line)
 /* Neither context nor device can be stopped: it is not used again until it is rebound. */
 TEST(wedged)
 {
+	struct drm_linnet_ctx_create create = { .priority = DRM_LINNET_PRIORITY_NORMAL };
 	char name[64];
 	int events = uevents();
 	int fd = dev_open();
@@ -390,6 +391,7 @@ TEST(wedged)
 	CHECK(uevent_says(events, "WEDGED=rebind"));
 	close(events);
 	CHECK_ERR(dev_submit_(fd, &j.args), ENODEV);
+	CHECK_ERR(dev_ioctl(fd, DRM_IOCTL_LINNET_CTX_CREATE, &create), ENODEV);
 	/* The pages stay with the device. */
 	CHECK_EQ(dev_detach_(fd, ctx, att), 0);
 	CHECK_EQ(dev_state("held by the device"), 65536);

@@ -363,7 +363,10 @@ TEST(ring_exit)
 	dev_hurry();
 }
 
-/* A process dies with jobs in flight, in three ways. */
+/*
+ * A process dies with jobs in flight, in three ways; or lives on as another program, which has
+ * nothing of them. In the end there is no context.
+ */
 static void die(int how)
 {
 	unsigned long long begin;
@@ -388,7 +391,7 @@ static void die(int how)
 		CHECK_EQ(io_uring_submit(&ring), 40);
 		CHECK(write(pipes[1], "x", 1) == 1);
 		if (how == 1)
-			execl("/bin/true", "true", NULL);
+			execl("/bin/sleep", "sleep", "1000", NULL);
 		if (how == 2)
 			exit(0);
 		pause();
@@ -398,8 +401,17 @@ static void die(int how)
 	begin = now_ns();
 	if (!how)
 		kill(pid, SIGKILL);
-	CHECK(waitpid(pid, &status, 0) == pid);
-	CHECK(now_ns() - begin < 45000000000ull);
+	if (how != 1)
+		CHECK(waitpid(pid, &status, 0) == pid);
+	while (dev_state("context") != -1) {
+		CHECK(now_ns() - begin < 45000000000ull);
+		sleep_ms(5);
+	}
+	if (how == 1) {
+		CHECK(!waitpid(pid, &status, WNOHANG));
+		kill(pid, SIGKILL);
+		CHECK(waitpid(pid, &status, 0) == pid);
+	}
 	dev_hurry();
 }
 
@@ -407,24 +419,28 @@ TEST(killed) { die(0); }
 TEST(exec) { die(1); }
 TEST(exits) { die(2); }
 
-/* A child inherits the files and ends; that is nothing to the parent. */
+/* A child inherits the files, submits and ends: its job is the file's, and lives on. */
 TEST(forked)
 {
 	int fd = dev_open(), status;
-	uint32_t ctx = dev_ctx(fd);
-	struct sub j;
+	uint32_t ctx = dev_ctx(fd), sync = dev_syncobj(fd);
+	struct sub j, child;
 
 	dev_patience();
+	sub_init(&child, ctx, sim_simple(fd, ctx, DRM_LINNET_SIM_DELAY, 1));
+	sub_sync(&child, DRM_LINNET_SYNC_SIGNAL, sync, 0);
 	ring_init(0);
 	sub_init(&j, ctx, sim_simple(fd, ctx, DRM_LINNET_SIM_DELAY, 60000000));
 	prep_submit(fd, &j, 1);
 	CHECK_EQ(io_uring_submit(&ring), 1);
 	if (!fork())
-		_exit(0);
-	wait(&status);
+		_exit(!!dev_submit_(fd, &child.args));
+	CHECK(wait(&status) > 0 && !status);
 	CHECK(!io_uring_cq_ready(&ring));
+	CHECK_ERR(dev_sync_wait_(fd, sync, 0, 0), ETIME);
 	CHECK_EQ(dev_cancel_(fd, ctx, j.args.job), 0);
 	CHECK_EQ(reap(1), -ECANCELED);
+	CHECK_EQ(dev_sync_result(fd, sync), 0);
 	dev_hurry();
 }
 
@@ -530,39 +546,65 @@ TEST(linked_read)
 	CHECK_EQ(reap(8), -ECANCELED);
 }
 
-/* Traces name the job and the request. */
+/* Traces name the job and the request; buffers are seen to come, go and be taken. */
 TEST(traced)
 {
+	static const char * const of_job[] = {
+		"linnet_job_submit:", "linnet_job_run:", "linnet_job_cancel:", "linnet_job_done:",
+	};
 	const char *dir = "/sys/kernel/tracing";
-	int fd = dev_open(), on, found = 0;
-	uint32_t ctx = dev_ctx(fd);
-	char path[128], line[512], job[64];
-	struct sub j;
+	int fd = dev_open(), on, next = 0, buffers = 0;
+	uint32_t ctx = dev_ctx(fd), bo = dev_bo(fd, 12288), att, other;
+	char path[128], line[512], job[64], attachment[64];
+	struct io_uring_cqe *cqe;
+	struct sub j, quick;
 	FILE *f;
 
 	snprintf(path, sizeof(path), "%s/events/linnet/enable", dir);
 	on = open(path, O_WRONLY);
 	if (on < 0)
 		SKIP("no tracepoints (tracefs, and being root)");
+	dev_patience();
 	CHECK(write(on, "1", 1) == 1);
-	ring_init(0);
-	sub_init(&j, ctx, sim_simple(fd, ctx, DRM_LINNET_SIM_DELAY, 1));
+	ring_init(IORING_SETUP_CQE32);
+	sub_init(&j, ctx, sim_simple(fd, ctx, DRM_LINNET_SIM_DELAY, 60000000));
 	prep_submit(fd, &j, 0xabcdef012345);
-	CHECK_EQ(reap(0xabcdef012345), 0);
+	CHECK_EQ(io_uring_submit(&ring), 1);
+	/* A later job of another context has run: the device has this one. */
+	other = dev_ctx(fd);
+	sub_init(&quick, other, sim_simple(fd, other, DRM_LINNET_SIM_DELAY, 1));
+	CHECK_EQ(sub_run(fd, &quick), 0);
+	CHECK_EQ(dev_cancel_(fd, ctx, j.args.job), 0);
+	CHECK_EQ(io_uring_wait_cqe(&ring, &cqe), 0);
+	CHECK(cqe->user_data == 0xabcdef012345 && cqe->res == -ECANCELED);
+	CHECK_EQ(cqe->big_cqe[0], j.args.job);
+	memset(dev_map(fd, bo, 12288), 1, 12288);
+	att = dev_attach(fd, ctx, bo);
+	CHECK_EQ(dev_detach_(fd, ctx, att), 0);
+	CHECK_EQ(dev_madvise_(fd, bo, DRM_LINNET_MADV_DONTNEED), 1);
+	while (!(dev_bo_state(fd, bo) & DRM_LINNET_BO_PURGED))
+		CHECK_EQ(dev_write("/proc/sys/vm/drop_caches", "2"), 0);
 	CHECK(write(on, "0", 1) == 1);
+	dev_hurry();
 	snprintf(job, sizeof(job), "job=%llu user_data=0xabcdef012345 ",
 		 (unsigned long long)j.args.job);
+	snprintf(attachment, sizeof(attachment), "attachment=%u size=12288 ", att);
 	snprintf(path, sizeof(path), "%s/trace", dir);
 	f = fopen(path, "r");
 	CHECK(f);
 	while (fgets(line, sizeof(line), f)) {
-		if (!strstr(line, job))
-			continue;
-		found |= strstr(line, "linnet_job_submit:") ? 1 : 0;
-		found |= strstr(line, "linnet_job_run:") ? 2 : 0;
-		found |= strstr(line, "linnet_job_done:") ? 4 : 0;
+		if (strstr(line, job)) {
+			CHECK(next < 4 && strstr(line, of_job[next]));
+			next++;
+		}
+		if (strstr(line, attachment))
+			buffers |= strstr(line, "linnet_bo_attach:") ? 1 :
+				   strstr(line, "linnet_bo_detach:") ? 2 : 0;
+		if (strstr(line, "linnet_bo_purge:") && strstr(line, "size=12288 freed=12288"))
+			buffers |= 4;
 	}
-	CHECK_EQ(found, 7);
+	CHECK_EQ(next, 4);
+	CHECK_EQ(buffers, 7);
 }
 
 TEST_MAIN

@@ -1,9 +1,10 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 # What the host engine does with memory and disks that only a guest has: several memory
-# nodes, a pool of huge pages. Prints TAP. Debian's own kernel, in QEMU.
+# nodes, a pool of huge pages, disks that fail, control groups of version 2. Prints TAP.
+# Debian's own kernel in QEMU, but for the last.
 #
-# usage: sh tests/vm/memory.sh [nodes | faults]
+# usage: sh tests/vm/memory.sh [nodes | faults | groups]
 set -eu
 cd "$(dirname "$0")/../.."
 . tests/vm/lib.sh
@@ -155,6 +156,111 @@ check pool-used "a pool of huge pages: weights take all of it, and other memory 
 check pool-stats "a pool of huge pages: the summary tells"
 check pool-streamed-text "a pool of huge pages: the same text when weights are streamed"
 check pool-back "a pool of huge pages: it is whole again afterwards"
+}
+
+# ------------------------------------------------ control groups of version 2
+# An automatic budget under the limit of a group above, and memory.high that is lowered and
+# lifted while a text is written. In User-Mode Linux, which is faster and tells of no stalls:
+# what the group's own events bring about.
+group_groups()
+{
+big=$dir/big.gguf
+"${PYTHON:-/usr/bin/python3}" tests/tools/make_model.py --preset llama --type q8_0 --layers 12 \
+	--embd 512 --heads 8 --kv-heads 2 --ff 1536 --vocab 2048 --no-tied -o "$big" \
+	>/dev/null 2>"$dir/make_model"
+write="run -m $big -p a -n 400 -c 512 -b 64 --temp 0 --ignore-eos --lookup 0"
+# shellcheck disable=SC2086
+"$linnet" $write -q >"$dir/high" 2>/dev/null
+# shellcheck disable=SC2086
+"$linnet" $write -n 24 -q >"$dir/auto" 2>/dev/null
+cat >"$dir/groups" <<END
+linnet='$linnet' write='$write' dir='$dir'
+END
+cat >>"$dir/groups" <<'END'
+say()
+{
+	[ "$1" = 0 ] || tail -n 20 $3 $4 >/vm/out/$2.why
+	echo $1 >/vm/out/$2
+}
+
+# begin WHAT...: in the inner group
+begin()
+{
+	rm -f /tmp/text
+	: >/tmp/text
+	sh -c 'echo $$ >/sys/fs/cgroup/outer/inner/cgroup.procs; exec "$0" "$@"' \
+		"$linnet" $write --stats /tmp/stats "$@" >/tmp/text 2>/tmp/err &
+	pid=$!
+}
+
+cd /sys/fs/cgroup || exit 1
+mkdir outer
+echo +memory >cgroup.subtree_control
+echo +memory >outer/cgroup.subtree_control
+mkdir outer/inner
+
+# all of it would take more than that
+total=$("$linnet" plan -m $dir/big.gguf -c 512 -b 64 -t 2 --memory none --json --no-probe |
+	sed -n 's/^ *"total": \([0-9]*\),.*/\1/p')
+echo $total >outer/memory.max
+begin -n 24
+got=0
+wait $pid || got=$?
+[ $got = 0 ] && cmp /tmp/text $dir/auto >/tmp/cmp && grep -q '"plan_kept": true' /tmp/stats &&
+	grep -q '"planned_pass_bytes": [1-9]' /tmp/stats
+say $? auto /tmp/err /tmp/cmp
+cat outer/memory.peak outer/memory.max outer/memory.events >/tmp/events
+grep -q '^oom_kill 0$' outer/memory.events && [ "$(cat outer/memory.peak)" -le "$total" ]
+say $? auto-peak /tmp/events
+echo max >outer/memory.max
+
+begin
+while [ ! -s /tmp/text ] && kill -0 $pid 2>/dev/null; do sleep 0.1; done
+sleep 2
+all=$(cat outer/inner/memory.current)
+# step by step: of a program that is far beyond, the kernel takes the code first
+high=$all n=0
+while [ $high -gt $((all - 16777216)) ]; do
+	high=$((high - 2097152))
+	echo $high >outer/inner/memory.high
+	while [ "$(cat outer/inner/memory.current)" -gt $high ] && [ $n -lt 100 ]; do
+		sleep 0.1
+		n=$((n + 1))
+	done
+done
+echo "$(cat outer/inner/memory.current) bytes after $n tenths of a second, $high of $all" \
+	>/tmp/high
+# and what may stay, stays
+[ $n -lt 100 ] && [ "$(cat outer/inner/memory.current)" -gt $((high / 2)) ]
+say $? high /tmp/high
+# there is memory again
+sleep 1
+echo max >outer/inner/memory.high
+n=0
+while [ "$(cat outer/inner/memory.current)" -lt $((all - 2097152)) ] && [ $n -lt 600 ]; do
+	sleep 0.1
+	n=$((n + 1))
+done
+echo "$(cat outer/inner/memory.current) bytes after $n tenths of a second, of $all" >/tmp/lifted
+[ $n -lt 600 ] && kill -0 $pid
+say $? lifted /tmp/lifted
+got=0
+wait $pid || got=$?
+[ $got = 0 ] && cmp /tmp/text $dir/high >/tmp/cmp
+say $? high-text /tmp/err /tmp/cmp
+cat /tmp/high /tmp/lifted
+exit 0
+END
+status=0
+rm -rf "$dir/out"
+sh tests/vm/guest.sh --kernel base --no-leaks --see "$dir" --see "$build" --dir "$dir/out" \
+	--seconds 300 ". $dir/groups" >"$dir/said" 2>&1 || status=$?
+result $status "a guest with control groups of version 2 comes to its end" "$dir/said"
+check auto "an automatic budget is that of the group above: the same text, as it was planned"
+check auto-peak "an automatic budget: the group's own maximum is within its limit, none killed"
+check high "memory.high is lowered: the group is below it soon, and uses what it may"
+check lifted "memory.high is lifted: the memory is used again"
+check high-text "memory.high is lowered and lifted: the same text"
 }
 
 # -------------------------------------------------------------- disks that fail
@@ -325,10 +431,10 @@ check full-cold "no room for keys and values: an error that says so"
 check cold "keys and values on a disk with room: the same text"
 }
 
-for group in ${*:-nodes faults}; do
+for group in ${*:-nodes faults groups}; do
 	case $group in
-	nodes | faults) group_$group ;;
-	*) vm_die "no such group ($group): nodes or faults" ;;
+	nodes | faults | groups) group_$group ;;
+	*) vm_die "no such group ($group): nodes, faults or groups" ;;
 	esac
 done
 end_tests

@@ -1,8 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 # The module's source, as people build and install it: `make modules` against the headers of
-# Debian's kernels without a warning at W=1, sparse, checkpatch --strict, DKMS, the documented
-# parameters, and its size. No guest is booted. Prints TAP.
+# Debian's kernels without a warning at W=1, sparse, checkpatch --strict, kernel-doc, DKMS, the
+# documented parameters, and its size. No guest is booted. Prints TAP.
 #
 # usage: sh tests/vm/source.sh [KERNEL...]
 #
@@ -178,6 +178,27 @@ check_style()
 	result $status "checkpatch --strict has nothing to say" "$tmp/style"
 }
 
+# Every comment for kernel-doc has all that it should, for the scripts of both kernels.
+check_comments()
+{
+	for script in "$VM_CACHE"/linux-source-*/scripts/kernel-doc \
+		"$VM_CACHE"/sid-source-*/tools/docs/kernel-doc; do
+		[ -f "$script" ] || continue
+		case $(head -n 1 "$script") in
+		*python*) run=${PYTHON:-/usr/bin/python3} ;;
+		*) run=perl ;;
+		esac
+		status=0
+		"$run" "$script" -none -Wall -Werror driver/*.[ch] uapi/drm/*.h uapi/linux/*.h \
+			>"$tmp/comments" 2>&1 || status=1
+		source=${script#"$VM_CACHE/"}
+		result $status "kernel-doc has nothing to say (${source%%/*})" "$tmp/comments"
+		checked=yes
+	done
+	[ -n "${checked:-}" ] || skip "kernel-doc" \
+		"no kernel source in $VM_CACHE yet (sh tests/vm/kernel.sh)"
+}
+
 # Small enough to be read in a day.
 size()
 {
@@ -202,5 +223,6 @@ for kernel in $kernels; do
 	esac
 done
 check_style
+check_comments
 size
 end_tests

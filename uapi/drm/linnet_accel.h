@@ -21,7 +21,9 @@
  *
  *	EINVAL	a flag, reserved field or value is not valid, or the device
  *		rejected the stream or the bindings
- *	E2BIG	a count or size is above a limit of struct drm_linnet_dev_info
+ *	E2BIG	a count or size is above a limit of struct drm_linnet_dev_info, or an
+ *		array's element or an io_uring command's argument is longer than
+ *		this version's, and not zero beyond it
  *	ENOENT	no object has this handle or number
  *	EFAULT	a pointer does not point to readable (writable) memory
  *	EOVERFLOW  offset + length lies outside of a buffer, or wraps around
@@ -41,9 +43,9 @@
  *	ECANCELED  the job was cancelled, or its context destroyed
  *	ERANGE	a number that the job read in memory (a token, page or expert) was
  *		out of range
- *	ENODEV	the device is gone
+ *	ENODEV	the device is gone, or failed and is not used any more
  *	EOPNOTSUPP this device or kernel has not the feature
- *	ENOTTY	unknown command
+ *	ENOTTY	unknown io_uring command (an unknown ioctl: EINVAL, as DRM has it)
  *
  * A failed command changed nothing. ETIMEDOUT, ECANCELED, ERANGE and the device's errors
  * are results of jobs: of the io_uring command, and of the fence of a binary sync object
