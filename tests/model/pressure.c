@@ -436,6 +436,9 @@ static void test_gentle(void)
 		abort();
 	test_ok(decode_short(s, want, info.n_vocab) && decode_short(s, got, info.n_vocab) &&
 		!memcmp(want, got, bytes) && !s->gentle, "in memory: all threads");
+	/* a busy machine may have made the first passes wait for what they read */
+	while (s->hurry && decode_short(s, got, info.n_vocab))
+		;
 	linnet_model_set_memory(m, m->least, NULL);
 	linnet_queue_set_rate(m->queue, 20000000);
 	test_ok(decode_short(s, got, info.n_vocab) && !memcmp(want, got, bytes) && s->gentle,
