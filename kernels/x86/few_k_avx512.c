@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Products of the super-block types with 1 to LINNET_Q256_FEW tokens: a quarter of a
+ * Products of the super-block types with 2 to LINNET_Q256_FEW tokens: a quarter of a
  * super-block of 16 rows meets all tokens while it is in registers, so what unpacking costs
  * is shared. Meanwhile the next 16 rows, which are one piece of memory, are prefetched from
  * front to back.
@@ -177,9 +177,6 @@ void linnet_few_##type##_avx512(const struct linnet_matmul *mm)			\
 										\
 	prefetch_first(mm);							\
 	switch (mm->act->n_tokens) {						\
-	case 1:									\
-		product(mm, 1, bytes, t, head_##type, weights_##type);		\
-		break;								\
 	case 2:									\
 		product(mm, 2, bytes, t, head_##type, weights_##type);		\
 		break;								\

@@ -6,7 +6,9 @@
 #define MATMUL(type)								\
 static void matmul_##type(const struct linnet_matmul *mm)			\
 {										\
-	if (mm->act->n_tokens <= LINNET_Q256_FEW)						\
+	if (mm->act->n_tokens == 1)						\
+		linnet_one_##type##_avx512(mm);					\
+	else if (mm->act->n_tokens <= LINNET_Q256_FEW)				\
 		linnet_few_##type##_avx512(mm);					\
 	else									\
 		linnet_many_##type##_avx512(mm);					\

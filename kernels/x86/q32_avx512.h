@@ -15,6 +15,7 @@
 
 #include "kernels/x86/act_avx512.h"
 #include "kernels/x86/simd.h"
+#include "kernels/x86/transpose_avx512.h"
 
 #include <immintrin.h>
 #include <stdbool.h>
@@ -73,19 +74,7 @@ ALWAYS_INLINE __m512i fifth_bits_of_rows(__m512i bits, int first)
 					    bits);
 }
 
-/* Of 4 rows whose lanes are blocks: dword r of lane i of d[k] is dword k of block i of row r. */
-ALWAYS_INLINE void transpose_lanes(__m512i d[4], const __m512i z[4])
-{
-	const __m512i a = _mm512_unpacklo_epi32(z[0], z[1]), b = _mm512_unpacklo_epi32(z[2], z[3]);
-	const __m512i c = _mm512_unpackhi_epi32(z[0], z[1]), e = _mm512_unpackhi_epi32(z[2], z[3]);
-
-	d[0] = _mm512_unpacklo_epi64(a, b);
-	d[1] = _mm512_unpackhi_epi64(a, b);
-	d[2] = _mm512_unpacklo_epi64(c, e);
-	d[3] = _mm512_unpackhi_epi64(c, e);
-}
-
-/* The nibbles of such rows, as q[8] of the second form */
+/* The nibbles of 4 rows whose lanes are blocks, as q[8] of the second form */
 ALWAYS_INLINE void nibbles_of_lanes(__m512i q[8], const __m512i z[4])
 {
 	__m512i d[4];
@@ -96,17 +85,6 @@ ALWAYS_INLINE void nibbles_of_lanes(__m512i q[8], const __m512i z[4])
 		q[k] = low_nibbles(d[k]);
 		q[k + 4] = high_nibbles(d[k]);
 	}
-}
-
-/* The sums of the lanes' dwords of 4 rows: dword r of lane i is row r, block i. */
-ALWAYS_INLINE __m512i sum_lanes(__m512i r0, __m512i r1, __m512i r2, __m512i r3)
-{
-	__m512i s01 = _mm512_add_epi32(_mm512_unpacklo_epi32(r0, r1),
-				       _mm512_unpackhi_epi32(r0, r1));
-	__m512i s23 = _mm512_add_epi32(_mm512_unpacklo_epi32(r2, r3),
-				       _mm512_unpackhi_epi32(r2, r3));
-
-	return _mm512_add_epi32(_mm512_unpacklo_epi64(s01, s23), _mm512_unpackhi_epi64(s01, s23));
 }
 
 /* The sums of 4 rows: the lanes are chains. */

@@ -14,6 +14,7 @@
 #include "kernels/blocks.h"
 #include "kernels/x86/k_avx512.h"
 #include "kernels/x86/simd.h"
+#include "kernels/x86/transpose_avx512.h"
 
 #include <immintrin.h>
 #include <stdbool.h>
@@ -71,18 +72,6 @@ ALWAYS_INLINE __m512i load_halves(const uint8_t *p0, const uint8_t *p1)
 	return _mm512_inserti64x4(
 		_mm512_castsi256_si512(_mm256_loadu_si256((const void *)p0)),
 		_mm256_loadu_si256((const void *)p1), 1);
-}
-
-/* Dword i of lane l of out[k]: dword k of lane l of in[i] */
-ALWAYS_INLINE void transpose_lanes(__m512i out[4], const __m512i in[4])
-{
-	__m512i t0 = _mm512_unpacklo_epi32(in[0], in[1]), t1 = _mm512_unpackhi_epi32(in[0], in[1]);
-	__m512i t2 = _mm512_unpacklo_epi32(in[2], in[3]), t3 = _mm512_unpackhi_epi32(in[2], in[3]);
-
-	out[0] = _mm512_unpacklo_epi64(t0, t2);
-	out[1] = _mm512_unpackhi_epi64(t0, t2);
-	out[2] = _mm512_unpacklo_epi64(t1, t3);
-	out[3] = _mm512_unpackhi_epi64(t1, t3);
 }
 
 /*
