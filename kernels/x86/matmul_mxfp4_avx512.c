@@ -26,14 +26,12 @@ ALWAYS_INLINE __m512i scales16(const uint8_t *const p[4])
 	return _mm512_or_si512(a, b);
 }
 
-/* 2^(e - 128): exponent e - 1, and a subnormal for e < 2 */
+/* 2^(e - 128), subnormals too */
 ALWAYS_INLINE __m512 e8m0_floats(__m512i e)
 {
-	__m512i bits = _mm512_slli_epi32(_mm512_sub_epi32(e, _mm512_set1_epi32(1)), 23);
+	const __m512i exponent = _mm512_sub_epi32(e, _mm512_set1_epi32(128));
 
-	bits = _mm512_mask_sllv_epi32(bits, _mm512_cmplt_epu32_mask(e, _mm512_set1_epi32(2)),
-				      _mm512_set1_epi32(0x200000), e);
-	return _mm512_castsi512_ps(bits);
+	return _mm512_scalef_ps(_mm512_set1_ps(1), _mm512_cvtepi32_ps(exponent));
 }
 
 ALWAYS_INLINE void scale_floats(__m512i sc, __m512 *d, __m512 *m)

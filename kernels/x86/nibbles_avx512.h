@@ -29,7 +29,11 @@ static const uint8_t nibbles_at[64] __attribute__((aligned(64))) = {
 
 ALWAYS_INLINE __m512i step_head(const uint8_t *p)
 {
-	return _mm512_loadu_si512(p);
+	__m512i x = _mm512_loadu_si512(p);
+
+	/* loaded once for nibbles and scales: most such loads cross a line */
+	__asm__("" : "+v"(x));
+	return x;
 }
 
 ALWAYS_INLINE __m512i step_tail(const uint8_t *p)
@@ -77,7 +81,12 @@ ALWAYS_INLINE void load4(const uint8_t *p, __m512i *lo, __m512i *hi)
 	const __m512i q = nibbles4(p);
 
 	*lo = low_values(q);
-	*hi = values(high_nibbles(q));
+#ifdef VALUE
+	/* not high_nibbles(): shifts have a unit that products do not take */
+	*hi = low_values(_mm512_srli_epi16(q, 4));
+#else
+	*hi = high_nibbles(q);
+#endif
 }
 
 ALWAYS_INLINE void load4x4(__m512i q[8], const uint8_t *const p[4])

@@ -22,8 +22,8 @@
 
 /* Into the second cache well ahead, and from there on into the first. One prefetch into
  * the first cache alone has a sharp best distance, another one on every machine. */
-#define ONE_FAR		3072
-#define ONE_NEAR	512
+#define ONE_FAR		4096
+#define ONE_NEAR	1536
 #define ONE_BYTES	(4 * BLOCK_BYTES)
 #define ONE_SKEW	3	/* rows; keeps the streams off the same cache sets */
 
