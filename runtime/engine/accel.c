@@ -45,9 +45,17 @@ struct linnet_engine_stream {
 	uint32_t id;
 };
 
+/* A buffer, and where it is in its region. */
+struct piece {
+	size_t at, bytes;
+	uint32_t handle, attachment;
+};
+
 struct accel_region {
 	struct linnet_region base;
-	uint32_t handle, attachment;
+	enum linnet_pages pages;
+	struct piece *piece;		/* by place */
+	size_t n_pieces;
 };
 
 /* A job that the driver has. */
@@ -81,6 +89,32 @@ static struct accel *to_accel(struct linnet_engine *e)
 static struct accel_region *to_region(const struct linnet_region *r)
 {
 	return (struct accel_region *)r;
+}
+
+/* Number of the first piece that begins behind `at`. */
+static size_t piece_behind(const struct accel_region *r, size_t at)
+{
+	size_t low = 0, high = r->n_pieces;
+
+	while (low < high) {
+		const size_t mid = low + (high - low) / 2;
+
+		if (r->piece[mid].at > at)
+			high = mid;
+		else
+			low = mid + 1;
+	}
+	return low;
+}
+
+/* The piece that has all of this; NULL: none. */
+static const struct piece *find_piece(const struct linnet_region *region, size_t at, size_t bytes)
+{
+	const struct accel_region *r = to_region(region);
+	const size_t i = piece_behind(r, at);
+	const struct piece *p = i ? &r->piece[i - 1] : NULL;
+
+	return p && at - p->at <= p->bytes && bytes <= p->bytes - (at - p->at) ? p : NULL;
 }
 
 /* ------------------------------------------------------------ finding a device */
@@ -224,11 +258,14 @@ static int launch(struct accel *a, struct linnet_job *job)
 	memcpy(f->submit.params, job->params, job->stream->s->n_params * sizeof(job->params[0]));
 	for (uint32_t i = 0; i < job->n_bindings; i++) {
 		const struct linnet_binding *b = &job->binding[i];
+		const struct piece *p = find_piece(b->region, b->offset, b->bytes);
 
+		if (!p)
+			return -EINVAL;
 		f->binding[i] = (struct drm_linnet_binding){
 			.slot = b->slot,
-			.attachment = to_region(b->region)->attachment,
-			.offset = b->offset,
+			.attachment = p->attachment,
+			.offset = b->offset - p->at,
 			.length = b->bytes,
 		};
 	}
@@ -324,30 +361,6 @@ static int accel_submit(struct linnet_engine *e, struct linnet_job *job)
 
 /* ------------------------------------------------------------ regions, streams */
 
-/* Map a buffer where the address is a multiple of align. */
-static char *map_buffer(int fd, uint64_t offset, size_t bytes, size_t align)
-{
-	char *p = mmap(NULL, bytes + align, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
-		       -1, 0);
-	size_t head;
-
-	if (p == MAP_FAILED)
-		return NULL;
-	head = -(uintptr_t)p & (align - 1);
-	if (mmap(p + head, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd,
-		 (off_t)offset) == MAP_FAILED) {
-		int e = errno;
-
-		munmap(p, bytes + align);
-		errno = e;
-		return NULL;
-	}
-	if (head)
-		munmap(p, head);
-	munmap(p + head + bytes, align - head);
-	return p + head;
-}
-
 /*
  * Ask for huge pages in a buffer without pages, and take them if the system gives any. If it
  * gives none, nothing more is done: tables of this mapping would come between small pages,
@@ -365,86 +378,182 @@ static bool take_huge_pages(char *addr, size_t bytes)
 	return true;
 }
 
-static int accel_region_create(struct linnet_engine *e, struct linnet_region **out, size_t bytes,
-			       enum linnet_pages pages, struct linnet_error *err)
+/* Nothing is where a piece was, or is to be. */
+static void *map_nothing(void *addr, size_t bytes)
 {
-	struct accel *a = to_accel(e);
-	const size_t align = bytes >= HUGE_PAGE ? HUGE_PAGE : PAGE;
-	struct drm_linnet_bo_create create = { 0 };
+	return mmap(addr, bytes, PROT_NONE,
+		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | (addr ? MAP_FIXED : 0), -1, 0);
+}
+
+static void close_handle(const struct accel *a, uint32_t handle)
+{
+	struct drm_gem_close close = { .handle = handle };
+
+	drmIoctl(a->fd, DRM_IOCTL_GEM_CLOSE, &close);
+}
+
+/* Fill in a piece whose place and size are known. */
+static int piece_open(const struct accel *a, struct accel_region *r, struct piece *p,
+		      struct linnet_error *err)
+{
+	char *addr = r->base.addr + p->at;
+	/* a huge page at the end would take memory for what is not there */
+	const size_t huge = (uintptr_t)addr % HUGE_PAGE ? 0 : p->bytes & ~(HUGE_PAGE - 1);
+	struct drm_linnet_bo_create create = { .size = p->bytes };
 	struct drm_linnet_bo_mmap_offset map = { 0 };
 	struct drm_linnet_attach attach = { .ctx = a->ctx };
-	struct drm_gem_close gem_close = { 0 };
-	struct accel_region *r;
-	uint64_t size;
 	int ret;
 
-	if (linnet_align_overflow(bytes ? bytes : 1, align, &size) || size > SIZE_MAX - align)
-		return linnet_err(err, -EOVERFLOW, "region of %zu bytes is too large", bytes);
-	if (size > a->info.max_bo_bytes)
+	if (p->bytes > a->info.max_bo_bytes)
 		return linnet_err(err, -EFBIG, "region of %zu bytes is larger than the device's "
-				  "buffers may be (max_bo_bytes, %llu)", bytes,
+				  "buffers may be (max_bo_bytes, %llu)", p->bytes,
 				  (unsigned long long)a->info.max_bo_bytes);
-	r = calloc(1, sizeof(*r));
-	if (!r)
-		return linnet_err(err, -ENOMEM, "out of memory");
-	create.size = size;
-	if (drmIoctl(a->fd, DRM_IOCTL_LINNET_BO_CREATE, &create)) {
-		ret = linnet_err(err, -errno, "cannot create a buffer of %zu bytes: %s", bytes,
-				 strerror(errno));
-		goto err_free;
-	}
-	map.handle = create.handle;
-	if (!drmIoctl(a->fd, DRM_IOCTL_LINNET_BO_MMAP_OFFSET, &map))
-		r->base.addr = map_buffer(a->fd, map.offset, size, align);
-	if (!r->base.addr) {
-		ret = linnet_err(err, -errno, "cannot map a buffer of %zu bytes: %s", bytes,
+	if (drmIoctl(a->fd, DRM_IOCTL_LINNET_BO_CREATE, &create))
+		return linnet_err(err, -errno, "cannot create a buffer of %zu bytes: %s", p->bytes,
+				  strerror(errno));
+	map.handle = attach.handle = create.handle;
+	if (drmIoctl(a->fd, DRM_IOCTL_LINNET_BO_MMAP_OFFSET, &map) ||
+	    mmap(addr, p->bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, a->fd,
+		 (off_t)map.offset) == MAP_FAILED) {
+		ret = linnet_err(err, -errno, "cannot map a buffer of %zu bytes: %s", p->bytes,
 				 strerror(errno));
 		goto err_close;
 	}
-	if (pages != LINNET_PAGES_SMALL && align == HUGE_PAGE)
-		r->base.huge = take_huge_pages(r->base.addr, size);
+	if (r->pages != LINNET_PAGES_SMALL && huge)
+		r->base.huge = take_huge_pages(addr, huge);
 	/* The device takes all pages at once. */
-	attach.handle = create.handle;
 	if (drmIoctl(a->fd, DRM_IOCTL_LINNET_ATTACH, &attach)) {
 		ret = linnet_err(err, -errno, "cannot give the device a buffer of %zu bytes: %s",
-				 bytes, strerror(errno));
-		goto err_unmap;
+				 p->bytes, strerror(errno));
+		goto err_close;
 	}
 	/* Mapped, they are part of what the process is seen to use, and reads find them. */
-	madvise(r->base.addr, size, MADV_POPULATE_WRITE);
-	r->base.bytes = bytes;
-	r->base.mapped_bytes = size;
-	r->handle = create.handle;
-	r->attachment = attach.attachment;
-	*out = &r->base;
+	madvise(addr, p->bytes, MADV_POPULATE_WRITE);
+	p->handle = create.handle;
+	p->attachment = attach.attachment;
 	return 0;
 
-err_unmap:
-	munmap(r->base.addr, size);
 err_close:
-	gem_close.handle = create.handle;
-	drmIoctl(a->fd, DRM_IOCTL_GEM_CLOSE, &gem_close);
-err_free:
-	free(r);
+	/* the mapping would keep the pages */
+	map_nothing(addr, p->bytes);
+	close_handle(a, create.handle);
 	return ret;
+}
+
+/* Its memory goes when nothing is mapped there any more. */
+static void piece_close(const struct accel *a, const struct piece *p)
+{
+	struct drm_linnet_detach detach = { a->ctx, p->attachment };
+
+	/* what fails here ends with the file */
+	drmIoctl(a->fd, DRM_IOCTL_LINNET_DETACH, &detach);
+	close_handle(a, p->handle);
+}
+
+static int accel_region_take(struct linnet_engine *e, struct linnet_region *region, size_t offset,
+			     size_t bytes, struct linnet_error *err)
+{
+	struct accel *a = to_accel(e);
+	struct accel_region *r = to_region(region);
+	const size_t i = piece_behind(r, offset);
+	struct piece p = { .at = offset, .bytes = (bytes + PAGE - 1) & ~(PAGE - 1) }, *all;
+	int ret;
+
+	/* the room that is not used is not much, and was there before */
+	all = realloc(r->piece, (r->n_pieces + 1) * sizeof(*all));
+	if (!all)
+		return linnet_err(err, -ENOMEM, "out of memory");
+	r->piece = all;
+	ret = piece_open(a, r, &p, err);
+	if (ret)
+		return ret;
+	memmove(all + i + 1, all + i, (r->n_pieces - i) * sizeof(*all));
+	all[i] = p;
+	r->n_pieces++;
+	return 0;
+}
+
+static void accel_region_discard(struct linnet_engine *e, struct linnet_region *region,
+				 size_t offset, size_t bytes)
+{
+	struct accel *a = to_accel(e);
+	struct accel_region *r = to_region(region);
+	const size_t first = offset ? piece_behind(r, offset - 1) : 0;
+	size_t end = first;
+
+	for (; end < r->n_pieces; end++) {
+		const struct piece *p = &r->piece[end];
+
+		if (p->at - offset >= bytes || p->bytes > bytes - (p->at - offset))
+			break;
+		piece_close(a, p);
+		map_nothing(r->base.addr + p->at, p->bytes);
+	}
+	memmove(r->piece + first, r->piece + end, (r->n_pieces - end) * sizeof(*r->piece));
+	r->n_pieces -= end - first;
+}
+
+static int accel_region_reserve(struct linnet_engine *e, struct linnet_region **out, size_t bytes,
+				enum linnet_pages pages, struct linnet_error *err)
+{
+	const size_t align = bytes >= HUGE_PAGE ? HUGE_PAGE : PAGE;
+	struct accel_region *r;
+	uint64_t size;
+	size_t head;
+	char *p;
+
+	if (linnet_align_overflow(bytes ? bytes : 1, PAGE, &size) || size > SIZE_MAX - align)
+		return linnet_err(err, -EOVERFLOW, "region of %zu bytes is too large", bytes);
+	r = calloc(1, sizeof(*r));
+	if (!r)
+		return linnet_err(err, -ENOMEM, "out of memory");
+	p = map_nothing(NULL, size + align);
+	if (p == MAP_FAILED) {
+		int ret = linnet_err(err, -errno, "cannot map %zu bytes of memory: %s", bytes,
+				     strerror(errno));
+
+		free(r);
+		return ret;
+	}
+	head = -(uintptr_t)p & (align - 1);
+	if (head)
+		munmap(p, head);
+	munmap(p + head + size, align - head);
+	r->base.addr = p + head;
+	r->base.bytes = bytes;
+	r->base.mapped_bytes = size;
+	r->pages = pages;
+	*out = &r->base;
+	return 0;
 }
 
 static void accel_region_destroy(struct linnet_engine *e, struct linnet_region *region)
 {
 	struct accel *a = to_accel(e);
 	struct accel_region *r = to_region(region);
-	struct drm_linnet_detach detach;
-	struct drm_gem_close gem_close;
 
 	if (!r)
 		return;
-	/* what fails here ends with the file */
-	detach = (struct drm_linnet_detach){ a->ctx, r->attachment };
-	drmIoctl(a->fd, DRM_IOCTL_LINNET_DETACH, &detach);
-	gem_close = (struct drm_gem_close){ .handle = r->handle };
-	drmIoctl(a->fd, DRM_IOCTL_GEM_CLOSE, &gem_close);
+	for (size_t i = 0; i < r->n_pieces; i++)
+		piece_close(a, &r->piece[i]);
 	munmap(r->base.addr, r->base.mapped_bytes);
+	free(r->piece);
 	free(r);
+}
+
+static int accel_region_create(struct linnet_engine *e, struct linnet_region **out, size_t bytes,
+			       enum linnet_pages pages, struct linnet_error *err)
+{
+	int ret = accel_region_reserve(e, out, bytes, pages, err);
+
+	if (ret)
+		return ret;
+	ret = accel_region_take(e, *out, 0, (*out)->mapped_bytes, err);
+	if (ret) {
+		accel_region_destroy(e, *out);
+		*out = NULL;
+	}
+	return ret;
 }
 
 static int accel_stream_scratch(struct linnet_engine *e, const void *data, size_t bytes,
@@ -594,12 +703,16 @@ static void accel_info(const struct linnet_engine *e, struct linnet_engine_info 
 
 const struct linnet_engine_ops linnet_engine_accel = {
 	.name = "accel",
+	.in_pieces = true,
 	.together = 24,
 	.open = accel_open,
 	.close = accel_close,
 	.info = accel_info,
 	.region_create = accel_region_create,
+	.region_reserve = accel_region_reserve,
 	.region_destroy = accel_region_destroy,
+	.region_take = accel_region_take,
+	.region_discard = accel_region_discard,
 	.stream_scratch = accel_stream_scratch,
 	.stream_create = accel_stream_create,
 	.stream_destroy = accel_stream_destroy,

@@ -63,6 +63,12 @@ struct linnet_engine_ops {
 	const char *name;
 	/* Regions are private memory of the process, which it may map other memory over. */
 	bool regions_are_private;
+	/*
+	 * The memory of a reserved region is made of pieces: each is had by one region_take(),
+	 * given back as a whole, and holds all that a binding is. Otherwise pages come when they
+	 * are touched, and go one by one.
+	 */
+	bool in_pieces;
 	/* Jobs that are sent together where they are short: the way to the engine and back
 	 * is what costs. 0: one by one, as soon as each can be. */
 	unsigned together;
@@ -75,13 +81,20 @@ struct linnet_engine_ops {
 	 * them, the others are near to who touches them first. */
 	int (*region_create)(struct linnet_engine *e, struct linnet_region **out, size_t bytes,
 			     enum linnet_pages pages, struct linnet_error *err);
+	/* Addresses alone: region_take() is called for a part before it is used. */
+	int (*region_reserve)(struct linnet_engine *e, struct linnet_region **out, size_t bytes,
+			      enum linnet_pages pages, struct linnet_error *err);
 	void (*region_destroy)(struct linnet_engine *e, struct linnet_region *r);
-	/* Give the memory of a part back; what was there is lost, the part stays usable.
-	 * NULL: the engine cannot, and all memory of a region is taken at once. */
+	/* Have memory for a part, as one piece, of whole blocks of 4 KiB and apart from all that
+	 * are there. Failed, it changed nothing. */
+	int (*region_take)(struct linnet_engine *e, struct linnet_region *r, size_t offset,
+			   size_t bytes, struct linnet_error *err);
+	/* Give memory of a reserved region back, of the pieces or pages that lie in this part as a
+	 * whole. What was there is lost; the part may be taken again. */
 	void (*region_discard)(struct linnet_engine *e, struct linnet_region *r, size_t offset,
 			       size_t bytes);
 	/* Only what lies before `at` is used for now: no page that begins there takes memory for
-	 * what lies behind, as far as the engine can help it. NULL: it cannot. */
+	 * what lies behind, as far as the engine can help it. NULL: it need not. */
 	void (*region_border)(struct linnet_engine *e, struct linnet_region *r, size_t at);
 	/* Scratch that the engine would need for the stream, in bytes. */
 	int (*stream_scratch)(struct linnet_engine *e, const void *data, size_t bytes,

@@ -172,6 +172,13 @@ static void host_region_destroy(struct linnet_engine *e, struct linnet_region *r
 	linnet_region_host_destroy(r);
 }
 
+/* Pages come when they are touched. */
+static int host_region_take(struct linnet_engine *e, struct linnet_region *r, size_t offset,
+			    size_t bytes, struct linnet_error *err)
+{
+	return 0;
+}
+
 static void host_region_discard(struct linnet_engine *e, struct linnet_region *r, size_t offset,
 				size_t bytes)
 {
@@ -258,7 +265,9 @@ const struct linnet_engine_ops linnet_engine_host = {
 	.close = host_close,
 	.info = host_info,
 	.region_create = host_region_create,
+	.region_reserve = host_region_create,
 	.region_destroy = host_region_destroy,
+	.region_take = host_region_take,
 	.region_discard = host_region_discard,
 	.region_border = host_region_border,
 	.stream_scratch = host_stream_scratch,

@@ -84,6 +84,7 @@ struct linnet_experts {
 	struct linnet_region *region;
 	struct place *place;
 	uint32_t limit, touched;	/* places in use, and that may have memory */
+	bool taken;			/* the region's memory, where it comes as one piece */
 	int32_t *where;			/* [layer][expert]: the place, or NOWHERE */
 	float *worth;			/* [layer][expert]: its logarithm */
 	uint64_t *sum;			/* [layer][expert][tensor], with opts.verify */
@@ -218,8 +219,8 @@ int linnet_experts_create(struct linnet_experts **out, struct linnet_weights *w,
 				 opts->n_places);
 		goto err_destroy;
 	}
-	ret = x->e->ops->region_create(x->e, &x->region, bytes, opts->no_huge_pages ?
-				       LINNET_PAGES_SMALL : LINNET_PAGES_POOL, err);
+	ret = x->e->ops->region_reserve(x->e, &x->region, bytes, opts->no_huge_pages ?
+					LINNET_PAGES_SMALL : LINNET_PAGES_POOL, err);
 	if (ret)
 		goto err_destroy;
 	*out = x;
@@ -297,11 +298,12 @@ static void trim(struct linnet_experts *x)
 			make_free(x, i);
 	while (end > x->limit && x->place[end - 1].state == FREE)
 		end--;
-	if (end == x->touched || !x->e->ops->region_discard)
+	if (end == x->touched)
 		return;
 	x->e->ops->region_discard(x->e, x->region, end * x->place_bytes,
-				  x->region->bytes - end * x->place_bytes);
+				  x->region->mapped_bytes - end * x->place_bytes);
 	x->touched = end;
+	x->taken = x->taken && end;
 }
 
 void linnet_experts_limit(struct linnet_experts *x, uint32_t n)
@@ -643,14 +645,28 @@ static int read_error(const struct linnet_experts *x, struct linnet_error *err)
 			  x->bad_key % x->opts.n_experts);
 }
 
+/* It may have gone since the last round. */
+static int have_memory(struct linnet_experts *x, struct linnet_error *err)
+{
+	int ret = 0;
+
+	while (!x->taken &&
+	       (ret = x->e->ops->region_take(x->e, x->region, 0, x->region->mapped_bytes, err)) &&
+	       linnet_weights_give_way(x->w))
+		;
+	x->taken = !ret;
+	return ret;
+}
+
 int linnet_experts_round(struct linnet_experts *x, int32_t *table, struct linnet_error *err)
 {
 	const uint32_t n_experts = x->opts.n_experts;
 	const uint32_t wanted = x->n_need / ROUNDS ? x->n_need / ROUNDS : 1;
 	uint32_t n_there = 0, n_awaited = 0, n_missing = 0;
+	int ret = x->error ? read_error(x, err) : have_memory(x, err);
 
-	if (x->error)
-		return read_error(x, err);
+	if (ret)
+		return ret;
 	for (uint32_t j = 0; j < x->n_need; j++) {
 		struct need *d = &x->need[j];
 		const int32_t place = x->where[x->current * n_experts + d->expert];

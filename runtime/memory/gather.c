@@ -17,6 +17,7 @@ struct linnet_gather {
 	const struct linnet_gguf_tensor *t;
 	size_t row_bytes, buf_bytes;
 	struct linnet_region *table;
+	bool backed;		/* the table may have memory */
 	struct linnet_read *read;
 	char *buf;		/* buf_bytes for each row, aligned to blocks */
 	uint32_t n_rows, pending;
@@ -65,7 +66,7 @@ int linnet_gather_create(struct linnet_gather **out, struct linnet_weights *w,
 		ret = linnet_err(err, -ENOMEM, "out of memory");
 		goto err_destroy;
 	}
-	ret = e->ops->region_create(e, &g->table, n_rows * g->row_bytes, LINNET_PAGES_SMALL, err);
+	ret = e->ops->region_reserve(e, &g->table, n_rows * g->row_bytes, LINNET_PAGES_SMALL, err);
 	if (ret)
 		goto err_destroy;
 	*out = g;
@@ -118,7 +119,18 @@ static void row_done(struct linnet_read *r, int result)
 
 void linnet_gather_start(struct linnet_gather *g, const int32_t *row, uint32_t n)
 {
+	struct linnet_engine *e = linnet_weights_engine(g->w);
+
 	g->error = 0;
+	while (!g->backed &&
+	       (g->error = e->ops->region_take(e, g->table, 0, g->table->mapped_bytes, NULL)) &&
+	       linnet_weights_give_way(g->w))
+		;
+	if (g->error) {
+		g->error_offset = g->t->offset;
+		return;
+	}
+	g->backed = true;
 	g->pending = n;
 	for (uint32_t i = 0; i < n; i++) {
 		const uint64_t at = g->t->offset + (uint64_t)row[i] * g->row_bytes;
@@ -150,7 +162,7 @@ void linnet_gather_drop(struct linnet_gather *g)
 {
 	struct linnet_engine *e = linnet_weights_engine(g->w);
 
-	if (e->ops->region_discard)
-		e->ops->region_discard(e, g->table, 0, g->table->bytes);
+	e->ops->region_discard(e, g->table, 0, g->table->mapped_bytes);
+	g->backed = false;
 	madvise(g->buf, g->n_rows * g->buf_bytes, MADV_DONTNEED);
 }

@@ -11,7 +11,8 @@
  *
  * Resident units lie in one region, those of low rank first, so that what goes first
  * lies together at the end: then memory is given back in whole huge pages. A unit that a
- * job has still in use keeps its own memory alone.
+ * job has still in use keeps its own memory alone. Where an engine gives memory in pieces, a
+ * piece is units that go and come together, and a slot of the ring is one.
  */
 #include "weights.h"
 
@@ -46,6 +47,12 @@ struct span {
 	uint64_t at;		/* in the unit */
 };
 
+/* Units that lie side by side in the resident region and have memory together. */
+struct piece {
+	uint64_t at, bytes;
+	bool taken;
+};
+
 /* A place that holds one unit at a time: a resident unit's own, or a slot of the ring. */
 struct place {
 	struct linnet_region *region;
@@ -69,6 +76,7 @@ struct unit {
 	bool streamed, fixed, optional, absent, summed, suspect;
 	bool late, backed;	/* backed: its own place may have memory */
 	unsigned users;
+	struct piece *piece;	/* that its own place is in */
 	struct place own;
 	struct place *place;	/* where it is or is being read to; NULL: nowhere */
 };
@@ -81,6 +89,8 @@ struct linnet_weights {
 	size_t n_files;
 	struct unit *unit;
 	size_t *order;		/* of units in the resident region */
+	struct piece *piece;	/* of that region, in the same order */
+	size_t n_pieces;
 	size_t n_units, n_streamed;
 	struct place *slot;
 	unsigned n_slots;
@@ -300,10 +310,21 @@ static int by_rank(const void *a, const void *b)
 	return x->number < y->number ? -1 : x->number > y->number;
 }
 
+/* Does a unit go on with the piece of the one that lies before it? */
+static bool same_piece(const struct linnet_weights *w, const struct linnet_weight_unit *a,
+		       const struct linnet_weight_unit *b)
+{
+	/* what others have is had unit by unit */
+	return a->piece && a->piece == b->piece && !w->opts.share_dir;
+}
+
 /* Give each unit its place in the resident region; *all gets the size of all together. */
 static int lay_out(struct linnet_weights *w, const struct linnet_weight_unit *unit, uint64_t *all)
 {
+	const bool in_pieces = w->opts.engine->ops->in_pieces;
 	struct slab_entry *entry = malloc((w->n_units + 1) * sizeof(*entry));
+	const struct linnet_weight_unit *last = NULL;
+	struct piece *p = NULL;
 
 	if (!entry)
 		return -ENOMEM;
@@ -315,7 +336,19 @@ static int lay_out(struct linnet_weights *w, const struct linnet_weight_unit *un
 		struct unit *u = &w->unit[entry[i].number];
 
 		w->order[i] = entry[i].number;
+		if (!u->n)
+			continue;
+		if (!last || !same_piece(w, last, entry[i].unit)) {
+			/* pages of their own: large ones, where it is worth that */
+			if (in_pieces)
+				*all = (*all + SLOT_ALIGN - 1) & ~(SLOT_ALIGN - 1);
+			p = &w->piece[w->n_pieces++];
+			*p = (struct piece){ .at = *all };
+		}
+		last = entry[i].unit;
+		u->piece = p;
 		u->own.at = *all;
+		p->bytes += u->bytes;
 		*all += u->bytes;
 	}
 	free(entry);
@@ -341,22 +374,60 @@ static void count_units(struct linnet_weights *w)
 	}
 }
 
-/* Let the resident region know where it ends: what goes lies behind what stays. */
-static void set_border(const struct linnet_weights *w)
+/* Where in the resident region what is resident ends: what goes lies behind what stays. */
+static uint64_t resident_end(const struct linnet_weights *w)
 {
-	struct linnet_engine *e = w->opts.engine;
 	uint64_t end = 0;
 
-	/* units that may be shared have their own borders */
-	if (!w->resident || !e->ops->region_border || w->opts.share_dir)
-		return;
 	for (size_t i = 0; i < w->n_units; i++) {
 		const struct unit *u = &w->unit[i];
 
 		if (!u->streamed && !u->absent && u->own.at + u->bytes > end)
 			end = u->own.at + u->bytes;
 	}
-	e->ops->region_border(e, w->resident, end);
+	return end;
+}
+
+/* Let the resident region know where it ends. */
+static void set_border(const struct linnet_weights *w)
+{
+	struct linnet_engine *e = w->opts.engine;
+
+	/* units that may be shared have their own borders */
+	if (w->resident && e->ops->region_border && !w->opts.share_dir)
+		e->ops->region_border(e, w->resident, resident_end(w));
+}
+
+/* Have memory for what lies in a piece. */
+static int take_piece(struct linnet_weights *w, struct piece *p, struct linnet_error *err)
+{
+	struct linnet_engine *e = w->opts.engine;
+	int ret;
+
+	if (p->taken || !e->ops->in_pieces)
+		return 0;
+	ret = e->ops->region_take(e, w->resident, p->at, p->bytes, err);
+	p->taken = !ret;
+	return ret;
+}
+
+/* Have as much memory in a slot as what is streamed now needs. */
+static int take_slot_memory(struct linnet_weights *w, struct place *p, struct linnet_error *err)
+{
+	struct linnet_engine *e = w->opts.engine;
+	int ret;
+
+	if (!e->ops->in_pieces || p->touched == w->slot_bytes)
+		return 0;
+	if (p->touched)
+		e->ops->region_discard(e, w->ring, p->at, p->touched);
+	p->touched = 0;
+	if (!w->slot_bytes)
+		return 0;
+	ret = e->ops->region_take(e, w->ring, p->at, w->slot_bytes, err);
+	if (!ret)
+		p->touched = w->slot_bytes;
+	return ret;
 }
 
 /* Regions and places, when the units are laid out. */
@@ -367,7 +438,6 @@ static int make_places(struct linnet_weights *w, const struct linnet_weight_unit
 	const enum linnet_pages pages = w->opts.no_huge_pages ? LINNET_PAGES_SMALL :
 					w->opts.share_dir ? LINNET_PAGES_HUGE : LINNET_PAGES_POOL;
 	struct linnet_engine *e = w->opts.engine;
-	const bool changes = w->opts.changes && e->ops->region_discard;
 	size_t most_reads = 0;
 	uint64_t all = 0;
 	int ret = lay_out(w, unit, &all);
@@ -375,7 +445,7 @@ static int make_places(struct linnet_weights *w, const struct linnet_weight_unit
 	for (size_t i = 0; i < w->n_units; i++) {
 		struct unit *u = &w->unit[i];
 
-		if (u->fixed || !(u->streamed || changes))
+		if (u->fixed || !(u->streamed || w->opts.changes))
 			continue;
 		w->n_slots++;
 		w->slot_most = u->bytes > w->slot_most ? u->bytes : w->slot_most;
@@ -386,13 +456,13 @@ static int make_places(struct linnet_weights *w, const struct linnet_weight_unit
 	if (w->n_slots > w->opts.n_slots)
 		w->n_slots = w->opts.n_slots;
 	/* what may become resident later lies behind what is */
-	if (!ret && changes && linnet_region_reservable(all) &&
-	    e->ops->region_create(e, &w->resident, all, pages, NULL))
+	if (!ret && w->opts.changes && linnet_region_reservable(all) &&
+	    e->ops->region_reserve(e, &w->resident, all, pages, NULL))
 		w->resident = NULL;
 	if (!ret && w->resident_bytes && !w->resident)
-		ret = e->ops->region_create(e, &w->resident, w->resident_bytes, pages, err);
+		ret = e->ops->region_reserve(e, &w->resident, resident_end(w), pages, err);
 	if (!ret && w->n_slots)
-		ret = e->ops->region_create(e, &w->ring, w->slot_stride * w->n_slots, pages, err);
+		ret = e->ops->region_reserve(e, &w->ring, w->slot_stride * w->n_slots, pages, err);
 	if (ret)
 		return ret;
 	for (size_t i = 0; i < w->n_units && !ret; i++)
@@ -400,8 +470,16 @@ static int make_places(struct linnet_weights *w, const struct linnet_weight_unit
 				 w->unit[i].n_reads);
 	for (unsigned i = 0; i < w->n_slots && !ret; i++)
 		ret = make_place(&w->slot[i], w->ring, i * w->slot_stride, most_reads);
+	if (ret)
+		return linnet_err(err, ret, "%s: out of memory", linnet_gguf_path(w->g));
 	set_border(w);
-	return ret ? linnet_err(err, ret, "%s: out of memory", linnet_gguf_path(w->g)) : 0;
+	/* what is to be resident and cannot be is an error now, and none later */
+	for (size_t i = 0; i < w->n_units && !ret; i++)
+		if (w->unit[i].n && !w->unit[i].streamed && !w->unit[i].absent)
+			ret = take_piece(w, w->unit[i].piece, err);
+	for (unsigned i = 0; i < w->n_slots && !ret; i++)
+		ret = take_slot_memory(w, &w->slot[i], err);
+	return ret;
 }
 
 /* The files as they are, and how they are divided: for others that have the same. */
@@ -485,10 +563,11 @@ int linnet_weights_create(struct linnet_weights **out, const struct linnet_gguf 
 	w->opts = *opts;
 	w->unit = calloc(n_units, sizeof(*w->unit));
 	w->order = calloc(n_units, sizeof(*w->order));
+	w->piece = calloc(n_units, sizeof(*w->piece));
 	w->slot = calloc(opts->n_slots + 1, sizeof(*w->slot));
 	w->fd = malloc(linnet_gguf_file_count(g) * sizeof(*w->fd));
 	w->direct = calloc(linnet_gguf_file_count(g), sizeof(*w->direct));
-	if ((n_units && (!w->unit || !w->order)) || !w->slot || !w->fd || !w->direct)
+	if ((n_units && (!w->unit || !w->order || !w->piece)) || !w->slot || !w->fd || !w->direct)
 		goto err_memory;
 	for (size_t i = 0; i < n_units; i++) {
 		w->n_units = i + 1;
@@ -553,6 +632,7 @@ void linnet_weights_destroy(struct linnet_weights *w)
 			close(w->fd[i]);
 	free(w->unit);
 	free(w->order);
+	free(w->piece);
 	free(w->slot);
 	free(w->fd);
 	free(w->direct);
@@ -604,39 +684,51 @@ static void leave(struct unit *u)
 		empty(&u->own);
 }
 
-/* Give back what a slot has too much for what is streamed now. */
+/* Give back what a slot has too much for what is streamed now: of one that is a piece, all. */
 static void trim_slot(struct linnet_weights *w, struct place *p)
 {
 	struct linnet_engine *e = w->opts.engine;
+	const uint64_t keep = e->ops->in_pieces ? 0 : w->slot_bytes;
 
 	if (p->touched <= w->slot_bytes || p->pending)
 		return;
-	if (p->unit && p->unit->bytes > w->slot_bytes) {
+	if (p->unit && p->unit->bytes > keep) {
 		if (p->unit->users)
 			return;
 		empty(p);
 	}
-	e->ops->region_discard(e, w->ring, p->at + w->slot_bytes, p->touched - w->slot_bytes);
-	p->touched = w->slot_bytes;
+	e->ops->region_discard(e, w->ring, p->at + keep, p->touched - keep);
+	p->touched = keep;
+}
+
+static void give_back(struct linnet_weights *w, uint64_t from, uint64_t to)
+{
+	struct linnet_engine *e = w->opts.engine;
+
+	e->ops->region_discard(e, w->resident, from, to - from);
+	for (size_t i = 0; i < w->n_pieces; i++)
+		if (w->piece[i].at >= from && w->piece[i].at + w->piece[i].bytes <= to)
+			w->piece[i].taken = false;
 }
 
 /* Give back the memory of resident places that hold nothing, each run of them as a whole:
  * at its borders are huge pages that its neighbours have a part of. */
 static void trim_resident(struct linnet_weights *w)
 {
-	struct linnet_engine *e = w->opts.engine;
 	uint64_t from = 0;
 	bool some = false;
 
 	for (size_t i = 0; i < w->n_units; i++) {
 		struct unit *u = &w->unit[w->order[i]];
+		const bool taken = u->n && u->piece->taken;
 
-		if (u->own.unit) {
+		/* a piece may have been taken for what is not read yet */
+		if (u->own.unit || (taken && !u->streamed && !u->absent)) {
 			if (some)
-				e->ops->region_discard(e, w->resident, from, u->own.at - from);
+				give_back(w, from, u->own.at);
 			from = u->own.at + u->bytes;
 			some = false;
-		} else if (u->backed) {
+		} else if (u->backed || taken) {
 			if (w->share)
 				linnet_share_drop(w->share, w->order[i]);
 			u->backed = false;
@@ -644,14 +736,12 @@ static void trim_resident(struct linnet_weights *w)
 		}
 	}
 	if (some)
-		e->ops->region_discard(e, w->resident, from, w->resident->bytes - from);
+		give_back(w, from, w->resident->bytes);
 }
 
 /* Give back memory that nobody needs. */
 static void trim(struct linnet_weights *w)
 {
-	if (!w->opts.engine->ops->region_discard)
-		return;
 	trim_resident(w);
 	for (unsigned i = 0; i < w->n_slots; i++)
 		trim_slot(w, &w->slot[i]);
@@ -767,6 +857,77 @@ static struct place *take_slot(struct linnet_weights *w)
 	return best;
 }
 
+/* Reads cannot go on for want of memory. */
+static void fail(struct linnet_weights *w, int error)
+{
+	w->failed = NULL;
+	w->error = error;
+}
+
+/* The units of a piece go on as if they were not to be resident. */
+static void send_away(struct linnet_weights *w, const struct piece *p)
+{
+	for (size_t i = 0; i < w->n_units; i++) {
+		struct unit *u = &w->unit[i];
+
+		if (!u->n || u->piece != p)
+			continue;
+		/* what is always resident has always had its memory */
+		u->streamed = !u->fixed;
+		u->absent = u->optional;
+		leave(u);
+	}
+	count_units(w);
+}
+
+/* Memory for a unit's own place; without, it is streamed, or absent. */
+static void have_piece(struct linnet_weights *w, struct unit *u)
+{
+	const int ret = take_piece(w, u->piece, NULL);
+
+	if (!ret)
+		return;
+	send_away(w, u->piece);
+	if (!u->streamed && !u->absent)
+		fail(w, ret);
+}
+
+bool linnet_weights_give_way(struct linnet_weights *w)
+{
+	for (size_t i = w->n_units; i--;) {
+		const struct unit *u = &w->unit[w->order[i]];
+
+		if (!u->n || !u->piece->taken || u->streamed || u->absent ||
+		    (u->fixed && !u->optional))
+			continue;
+		send_away(w, u->piece);
+		trim(w);
+		return true;
+	}
+	return false;
+}
+
+/* Is memory in use that will be given back? */
+static bool is_busy(const struct linnet_weights *w)
+{
+	for (size_t i = 0; i < w->n_units; i++)
+		if (w->unit[i].users || w->unit[i].own.pending)
+			return true;
+	return false;
+}
+
+/* Memory for a slot. False: there is none, or not before a job ends. */
+static bool have_slot(struct linnet_weights *w, struct place *p)
+{
+	int ret;
+
+	while ((ret = take_slot_memory(w, p, NULL)) && linnet_weights_give_way(w))
+		;
+	if (ret && !is_busy(w))
+		fail(w, ret);
+	return !ret;
+}
+
 /* Let the reader go on as far as it can. */
 static void advance(struct linnet_weights *w)
 {
@@ -780,11 +941,18 @@ static void advance(struct linnet_weights *w)
 		 * process may have costs nothing */
 		if (u->late && !w->share && w->cursor < w->n_units)
 			continue;
-		if (u->streamed)
-			p = take_slot(w);
 		/* an own place may still be waiting for reads that nobody wants */
-		if (!p || p->pending)
+		if (!u->streamed && p->pending)
 			return;
+		if (!u->streamed)
+			have_piece(w, u);
+		if (u->absent || w->error)
+			continue;
+		if (u->streamed) {
+			p = take_slot(w);
+			if (!p || !have_slot(w, p))
+				return;
+		}
 		read_unit(w, u, p);
 	}
 }
@@ -825,6 +993,9 @@ int linnet_weights_error(const struct linnet_weights *w, struct linnet_error *er
 {
 	if (!w->error)
 		return 0;
+	if (!w->failed)
+		return linnet_err(err, w->error, "%s: no memory for weights: %s",
+				  linnet_gguf_path(w->g), strerror(-w->error));
 	return linnet_weights_read_error(w, file_of(w, w->failed),
 					 w->failed->offset + w->failed->got, w->error, err);
 }
@@ -924,8 +1095,11 @@ int linnet_weights_ready(struct linnet_weights *w, size_t unit, struct linnet_er
 	if (!u->place) {
 		w->cursor = w->pos;
 		advance(w);
-		if (u->late && !u->place && !u->absent && !w->error)
-			read_unit(w, u, &u->own);
+		if (u->late && !u->place && !u->absent && !w->error) {
+			have_piece(w, u);
+			if (!u->absent && !w->error)
+				read_unit(w, u, &u->own);
+		}
 	}
 	if (u->place && !u->place->error) {
 		if (u->place->pending)
@@ -993,10 +1167,9 @@ void linnet_weights_done(struct linnet_weights *w, size_t unit, size_t next)
 
 void linnet_weights_place(struct linnet_weights *w, const struct linnet_weight_unit *unit)
 {
-	struct linnet_engine *e = w->opts.engine;
 	const uint64_t reserved = w->resident ? w->resident->bytes : 0;
 
-	if (!w->opts.changes || !e->ops->region_discard)
+	if (!w->opts.changes)
 		return;
 	for (size_t i = 0; i < w->n_units; i++) {
 		struct unit *u = &w->unit[i];
@@ -1021,22 +1194,28 @@ struct linnet_weight linnet_weights_find(const struct linnet_weights *w, size_t 
 	return (struct linnet_weight){ p->region, p->at + u->at[i], u->tensor[i]->bytes };
 }
 
-const struct linnet_region *linnet_weights_region(const struct linnet_weights *w)
+size_t linnet_weights_pieces(const struct linnet_weights *w)
 {
-	for (size_t i = 0; i < w->n_units; i++) {
-		const struct unit *u = &w->unit[i];
+	const struct piece *last = w->n_pieces ? &w->piece[w->n_pieces - 1] : NULL;
 
-		if (u->n && (!w->resident || u->own.at + u->bytes > w->resident->bytes))
-			return NULL;
-	}
-	return w->resident;
+	return last && w->resident && last->at + last->bytes <= w->resident->bytes ? w->n_pieces :
+										     0;
 }
 
-uint64_t linnet_weights_home(const struct linnet_weights *w, size_t unit, size_t i)
+struct linnet_weight linnet_weights_piece(const struct linnet_weights *w, size_t piece)
+{
+	const struct piece *p = &w->piece[piece];
+
+	return (struct linnet_weight){ w->resident, p->at, p->bytes };
+}
+
+size_t linnet_weights_home(const struct linnet_weights *w, size_t unit, size_t i,
+			   uint64_t *offset)
 {
 	const struct unit *u = &w->unit[unit];
 
-	return u->own.at + u->at[i];
+	*offset = u->own.at - u->piece->at + u->at[i];
+	return u->piece - w->piece;
 }
 
 bool linnet_weights_at_home(const struct linnet_weights *w)
@@ -1068,7 +1247,8 @@ void linnet_weights_stats(const struct linnet_weights *w, struct linnet_weights_
 		.pool_bytes = (w->resident ? w->resident->pool_bytes : 0) +
 			      (w->ring ? w->ring->pool_bytes : 0),
 		.direct_io = true,
-		.huge_pages = (!w->resident || w->resident->huge) && (!w->ring || w->ring->huge),
+		.huge_pages = (!w->resident_bytes || w->resident->huge) &&
+			      (!w->n_streamed || w->ring->huge),
 	};
 	if (!w->start_ns)
 		stats->read_ns = 0;

@@ -50,6 +50,9 @@ struct linnet_weight_unit {
 	bool absent;			/* not read at all */
 	bool late;			/* passes can begin without it: read after all others */
 	uint32_t rank;			/* units of low rank are the last to be streamed */
+	/* Those of one number go and come together, and have memory together where an engine
+	 * gives it in pieces; 0: alone. */
+	uint32_t piece;
 	uint64_t bytes;			/* of memory; linnet_weights_measure() fills it */
 };
 
@@ -119,20 +122,23 @@ bool linnet_weights_absent(const struct linnet_weights *w, size_t unit);
 struct linnet_weight linnet_weights_find(const struct linnet_weights *w, size_t unit, size_t i);
 
 /*
- * Each unit has a place of its own in one region, where it is whenever it is resident: the
- * region, or NULL where memory was not reserved for all of them.
+ * Each unit has a place of its own, where it is whenever it is resident; these lie in pieces:
+ * how many there are, or 0 where addresses were not reserved for all of them.
  */
-const struct linnet_region *linnet_weights_region(const struct linnet_weights *w);
-/* Where that region has tensor number i of a unit, bytes from its start. */
-uint64_t linnet_weights_home(const struct linnet_weights *w, size_t unit, size_t i);
+size_t linnet_weights_pieces(const struct linnet_weights *w);
+struct linnet_weight linnet_weights_piece(const struct linnet_weights *w, size_t piece);
+/* The piece that has a unit, and where it has the unit's tensor number i. */
+size_t linnet_weights_home(const struct linnet_weights *w, size_t unit, size_t i,
+			   uint64_t *offset);
 /* All units are in their places now, and may be used. */
 bool linnet_weights_at_home(const struct linnet_weights *w);
 
 /*
  * Stream the units that have `streamed` set from now on, leave out those that are absent,
- * and keep the others, as far as memory was reserved for them (what was not is streamed or
- * absent). Memory of units that are not in use is given back before
- * this returns, of others when they are done with. Between jobs of a pass, or passes.
+ * and keep the others, as far as memory was reserved for them and can be had when they are
+ * read (what has none is streamed or absent until the next call). Memory of units that are not
+ * in use is given back before this returns, of others when they are done with. Between jobs of
+ * a pass, or passes.
  */
 void linnet_weights_place(struct linnet_weights *w, const struct linnet_weight_unit *unit);
 
@@ -146,6 +152,12 @@ int linnet_weights_error(const struct linnet_weights *w, struct linnet_error *er
 void linnet_weights_stats(const struct linnet_weights *w, struct linnet_weights_stats *stats);
 
 /* For others that read from the same files: gather.c, experts.c. */
+
+/*
+ * What is resident took all the memory there was when it grew as far as that went, and others
+ * need some: the piece that would go first does. False: there is none.
+ */
+bool linnet_weights_give_way(struct linnet_weights *w);
 
 /* Alignment of direct I/O that every disk accepts. */
 #define LINNET_WEIGHTS_BLOCK ((size_t)4096)

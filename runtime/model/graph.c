@@ -193,13 +193,16 @@ static void put_paging(struct build *bd)
 static void put_tensor(struct build *bd, uint32_t number, const struct linnet_gguf_tensor *t)
 {
 	const struct linnet_graph_places *all = bd->places;
+	uint64_t offset = 0;
 
 	if (!t) {
 		linnet_builder_none(&bd->b);
 		return;
 	}
-	put(bd, LINNET_SLOT_WEIGHT + (all ? 0 : number), all ? all->find(all->ctx, t) : 0, t->type,
-	    t->n_dims, t->ne[0], t->ne[1], t->ne[2]);
+	if (all)
+		number = all->find(all->ctx, t, &offset);
+	put(bd, LINNET_SLOT_WEIGHT + number, offset, t->type, t->n_dims, t->ne[0], t->ne[1],
+	    t->ne[2]);
 }
 
 static void put_role(struct build *bd, const struct linnet_layer *l, enum linnet_role role)
@@ -573,7 +576,8 @@ static void start(struct build *bd)
 		[LINNET_PARAM_OUTPUTS] = bd->c->n_outputs,
 	};
 
-	linnet_builder_start(&bd->b, max, LINNET_PARAMS, LINNET_SLOTS);
+	linnet_builder_start(&bd->b, max, LINNET_PARAMS, bd->places ?
+			     LINNET_SLOT_WEIGHT + bd->places->n_slots : LINNET_SLOTS);
 }
 
 /* Keep the finished stream, or find it among those of other layers; -ENOMEM. */

@@ -25,7 +25,7 @@ enum {
 	LINNET_SLOT_BATCH,		/* what the pass is about: ids, positions, pages */
 	LINNET_SLOT_KV,			/* from the layer's place in page 0 on */
 	LINNET_SLOT_PAGES,		/* the layer's page tables, i32 [n_seqs][n_seq_pages] */
-	LINNET_SLOT_WEIGHT,		/* of a whole pass: all weights */
+	LINNET_SLOT_WEIGHT,		/* of a whole pass: all weights, piece by piece */
 	LINNET_SLOTS = LINNET_SLOT_WEIGHT + LINNET_LAYER_ROLES,
 };
 
@@ -81,9 +81,10 @@ int linnet_graph_build(struct linnet_graph *g, const struct linnet_model *m,
 		       const struct linnet_graph_config *c, struct linnet_error *err);
 void linnet_graph_free(struct linnet_graph *g);
 
-/* Where a tensor is in the slot of all weights. */
+/* In which of the slots from LINNET_SLOT_WEIGHT on a tensor is, and where. */
 struct linnet_graph_places {
-	uint64_t (*find)(void *ctx, const struct linnet_gguf_tensor *t);
+	uint32_t n_slots;
+	uint32_t (*find)(void *ctx, const struct linnet_gguf_tensor *t, uint64_t *offset);
 	void *ctx;
 };
 

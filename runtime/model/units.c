@@ -2,7 +2,6 @@
 /* Keeps units.h. */
 #include "units.h"
 
-#include "graph.h"
 #include "runtime/memory/experts.h"
 #include "runtime/util/error.h"
 
@@ -13,6 +12,9 @@
 /* Parts of less than a third of the largest would be many small reads. */
 #define EARLY_LEAST 3
 #define EARLY_MOST 5
+
+/* A piece more costs each job a binding, and so little memory is not worth that. */
+#define SMALL_PIECE (1u << 20)
 
 /* Part of a layer that uses a tensor, of LINNET_LAYER_PARTS. */
 static uint32_t part_of(enum linnet_role role)
@@ -100,6 +102,34 @@ static int give_ranks(struct linnet_units *u)
 	return 0;
 }
 
+/*
+ * A short pass over weights that are all in memory can be one job, as far as a job can be bound
+ * to their pieces. So units that would be streamed one after the other go together, as few as
+ * that takes. Larger models have jobs of layers, and pieces of single units.
+ */
+static void join_pieces(struct linnet_units *u)
+{
+	/* what always stays; experts; embeddings */
+	const uint32_t others = 3, most = LINNET_UNITS_PIECES - others;
+	const uint32_t n = u->n_units - 1 - LINNET_UNIT_LAYERS;
+	uint32_t each = (n + most - 1) / most;
+	uint64_t bytes = 0;
+
+	for (size_t i = 0; i < u->n_units; i++)
+		bytes += u->unit[i].bytes;
+	if (bytes > LINNET_WHOLE_WORK)
+		return;
+	if (n * (uint64_t)SMALL_PIECE / (bytes + 1) >= each)
+		each = (uint32_t)(n * (uint64_t)SMALL_PIECE / (bytes + 1)) + 1;
+	for (size_t i = 0; i < u->n_units; i++) {
+		struct linnet_weight_unit *w = &u->unit[i];
+
+		if (w->rank && w->rank <= n)
+			w->rank = (w->rank - 1) / each + 1;
+		w->piece = w->fixed && !w->optional ? 1 : 1 + w->rank;
+	}
+}
+
 static int measure_experts(struct linnet_units *u, const struct linnet_model *m)
 {
 	struct linnet_expert_layer *layer = linnet_units_experts(m);
@@ -110,7 +140,7 @@ static int measure_experts(struct linnet_units *u, const struct linnet_model *m)
 		return -ENOMEM;
 	u->place_bytes = linnet_experts_place_bytes(layer, m->hp.n_layer);
 	/* no factor exceeds 2^16, see hparams.c */
-	u->all_places = m->hp.n_layer * m->hp.n_expert;
+	u->all_places = u->most_places = m->hp.n_layer * m->hp.n_expert;
 	u->least_places = linnet_experts_least(m->hp.n_expert_used);
 	if (u->least_places > u->all_places)
 		u->least_places = u->all_places;
@@ -132,13 +162,6 @@ struct linnet_expert_layer *linnet_units_experts(const struct linnet_model *m)
 			[LINNET_EXPERT_DOWN] = m->layer[i].tensor[LINNET_FFN_DOWN_EXPS],
 		} };
 	return layer;
-}
-
-/* Can a pass have rows of the embeddings instead of the table, with memory that it gives
- * back when the table comes? */
-static bool can_gather(const struct linnet_model *m)
-{
-	return m->engine && m->engine->ops->region_discard;
 }
 
 int linnet_units_make(struct linnet_units **out, const struct linnet_model *m,
@@ -170,7 +193,7 @@ int linnet_units_make(struct linnet_units **out, const struct linnet_model *m,
 		} else if (i == LINNET_UNIT_EMBEDDINGS) {
 			add(u, i, m->global[LINNET_TOKEN_EMBD], LINNET_TOKEN_EMBD);
 			w->optional = m->global[LINNET_OUTPUT];
-			w->late = can_gather(m);
+			w->late = true;
 		} else if (i == linnet_units_output(u)) {
 			for (unsigned g = LINNET_OUTPUT_NORM; g < LINNET_GLOBALS; g++)
 				add(u, i, m->global[g], g);
@@ -194,6 +217,8 @@ int linnet_units_make(struct linnet_units **out, const struct linnet_model *m,
 		ret = give_ranks(u);
 	if (ret)
 		goto err_free;
+	if (m->engine && m->engine->ops->in_pieces)
+		join_pieces(u);
 	*out = u;
 	return 0;
 
@@ -292,8 +317,8 @@ out_places:
 	if (u->n_places) {
 		const uint64_t more = (bytes - took) / u->place_bytes;
 
-		u->n_places = more < u->all_places - u->n_places ? u->n_places + more :
-								  u->all_places;
+		u->n_places = more < u->most_places - u->n_places ? u->n_places + more :
+								   u->most_places;
 	}
 	return 0;
 }

@@ -13,11 +13,17 @@
 #ifndef LINNET_MODEL_UNITS_H
 #define LINNET_MODEL_UNITS_H
 
-#include "model.h"
+#include "graph.h"
 
 #define LINNET_LAYER_PARTS 4	/* attention; gate; up; down. Or: attention; router; experts; - */
 #define LINNET_PART_ROUTER 1
 #define LINNET_PART_EXPERTS 2
+
+/* Tokens of a pass, times bytes of weights, up to which it is one job where the way to the
+ * engine is what costs: longer ones would gain nothing, and keep the engine from others and from
+ * its limit of time for a job. Its weights are in at most so many pieces. */
+#define LINNET_WHOLE_WORK (1ull << 30)
+#define LINNET_UNITS_PIECES (LINNET_MAX_SLOTS - LINNET_SLOT_WEIGHT)
 
 /* Units by number. */
 enum {
@@ -32,9 +38,9 @@ struct linnet_units {
 	/* Of the cache of experts: 0 where there are none or all are in memory. */
 	uint32_t n_places;
 	/* Bytes of a place (0: there are no experts), places for all experts, places that it
-	 * cannot do without. */
+	 * cannot do without, places that it may have. */
 	uint64_t place_bytes;
-	uint32_t all_places, least_places;
+	uint32_t all_places, least_places, most_places;
 	/* slot of each tensor of each unit, in the unit's order */
 	const uint8_t **slot;
 	/* what the above points into */

@@ -63,11 +63,8 @@ static uint64_t pool_taken(const struct linnet_model *m)
  */
 uint64_t linnet_model_automatic_budget(const struct linnet_model *m)
 {
-	struct linnet_engine_info info = { 0 };
 	uint64_t machine, limits, over, bytes;
 
-	if (m->engine)
-		m->engine->ops->info(m->engine, &info);
 	if (linnet_budget_available(m->root, &machine, &limits, &over))
 		return LINNET_MEMORY_UNLIMITED;
 	if (over) {
@@ -85,9 +82,7 @@ uint64_t linnet_model_automatic_budget(const struct linnet_model *m)
 	limits -= limits / PAGE_TABLE_PART;
 	limits -= limits > KERNEL_BYTES ? KERNEL_BYTES : limits;
 	bytes = (limits < bytes ? limits : bytes) + linnet_budget_resident();
-	/* all resident weights are one region */
-	return info.max_region_bytes && info.max_region_bytes < bytes ? info.max_region_bytes :
-									bytes;
+	return bytes;
 }
 
 /* All but weights. */
@@ -198,7 +193,7 @@ void linnet_model_follow(void *ctx)
 	struct linnet_model *m = ctx;
 	uint64_t budget;
 
-	if (m->follows && m->weights && m->engine->ops->region_discard)
+	if (m->follows && m->weights)
 		look_around(m);
 	budget = m->budget;
 	if (budget == m->kept)
@@ -229,10 +224,6 @@ int linnet_model_set_memory(struct linnet_model *m, uint64_t bytes, struct linne
 	if (!m->engine)
 		return linnet_err(err, -EINVAL, "%s: opened for its vocabulary only",
 				  linnet_gguf_path(m->gguf));
-	if (!m->engine->ops->region_discard)
-		return linnet_err(err, -ENOTSUP,
-				  "%s: the engine cannot give memory back (engine, %s)",
-				  linnet_gguf_path(m->gguf), m->engine->ops->name);
 	if (!bytes) {
 		/* what is short is not refused, but followed as far as it goes */
 		bytes = linnet_model_automatic_budget(m);

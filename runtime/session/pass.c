@@ -26,10 +26,6 @@
  * has more than a layer's part of them, and none waits that the engine need not have. */
 #define SHORT_PASS 8
 
-/* Tokens of a pass, times bytes of weights, up to which it is one job: longer ones would
- * gain nothing, and keep the engine from others and from its limit of time for a job. */
-#define WHOLE_WORK (1ull << 30)
-
 /* Rows of embeddings are read one by one, at a fraction of the disk's rate: it is worth it
  * for so small a part of the table. */
 #define ROWS_PART 4
@@ -243,12 +239,16 @@ static bool rows_come_first(const struct linnet_session *s)
 /* 1: the embeddings are there, the table or the rows; 0: wait. */
 static int embeddings_ready(struct linnet_session *s, struct linnet_error *err)
 {
-	/* the table may go at any time */
+	int ret = 0;
+
+	/* the table may go at any time, and find no memory when it is asked for */
+	if (!s->gathering && !linnet_weights_absent(s->m->weights, LINNET_UNIT_EMBEDDINGS))
+		ret = linnet_weights_ready(s->m->weights, LINNET_UNIT_EMBEDDINGS, err);
+	if (ret)
+		return ret;
 	if (!s->gathering && linnet_weights_absent(s->m->weights, LINNET_UNIT_EMBEDDINGS))
 		start_gathering(s);
-	if (s->gathering)
-		return linnet_gather_ready(s->gather, err);
-	return linnet_weights_ready(s->m->weights, LINNET_UNIT_EMBEDDINGS, err);
+	return s->gathering ? linnet_gather_ready(s->gather, err) : 0;
 }
 
 static int submit_embed(struct linnet_session *s, struct linnet_error *err)
@@ -430,7 +430,8 @@ static int submit_part(struct linnet_session *s, uint32_t layer, uint32_t part,
 		ret = guess_experts(s, layer, err);
 	/* experts may go, and come, at any time */
 	while (!ret && !linnet_weights_absent(s->m->weights, unit) &&
-	       !(ret = linnet_weights_ready(s->m->weights, unit, err)))
+	       !(ret = linnet_weights_ready(s->m->weights, unit, err)) &&
+	       !linnet_weights_absent(s->m->weights, unit))
 		ret = wait(s, err);
 	if (ret < 0)
 		return ret;
@@ -468,7 +469,7 @@ static int submit_layer(struct linnet_session *s, uint32_t layer, struct linnet_
 
 /* ------------------------------------------------------------- passes in one job */
 
-static uint64_t find_home(void *ctx, const struct linnet_gguf_tensor *t)
+static uint32_t find_home(void *ctx, const struct linnet_gguf_tensor *t, uint64_t *offset)
 {
 	const struct linnet_session *s = ctx;
 	const struct linnet_units *u = s->m->units;
@@ -476,23 +477,34 @@ static uint64_t find_home(void *ctx, const struct linnet_gguf_tensor *t)
 	for (size_t i = 0; i < u->n_units; i++)
 		for (size_t j = 0; j < u->unit[i].n; j++)
 			if (u->unit[i].tensor[j] == t)
-				return linnet_weights_home(s->m->weights, i, j);
+				return linnet_weights_home(s->m->weights, i, j, offset);
 	/* beyond any slot: the stream is refused */
-	return UINT64_MAX;
+	*offset = UINT64_MAX;
+	return 0;
+}
+
+static uint64_t weight_bytes(const struct linnet_session *s)
+{
+	uint64_t bytes = 0;
+
+	for (size_t i = 0; i < s->m->units->n_units; i++)
+		bytes += s->m->units->unit[i].bytes;
+	return bytes;
 }
 
 /* Make the stream of a whole pass, where there can be one. */
 static int make_whole(struct linnet_session *s, struct linnet_error *err)
 {
-	const struct linnet_graph_places places = { find_home, s };
-	const struct linnet_region *weights = linnet_weights_region(s->m->weights);
+	const size_t n_pieces = linnet_weights_pieces(s->m->weights);
+	const struct linnet_graph_places places = { (uint32_t)n_pieces, find_home, s };
 	struct linnet_engine *e = s->m->engine;
 	void *data;
 	size_t bytes;
 	int ret;
 
 	/* cold pages are awaited layer by layer */
-	if (!e->ops->together || s->pages || !weights || weights->bytes > WHOLE_WORK)
+	if (!e->ops->together || s->pages || !n_pieces || n_pieces > LINNET_UNITS_PIECES ||
+	    weight_bytes(s) > LINNET_WHOLE_WORK)
 		return 0;
 	ret = linnet_session_plan_whole(&s->plan, s->m, &places, &data, &bytes);
 	if (ret == -ENOMEM)
@@ -507,19 +519,25 @@ static int make_whole(struct linnet_session *s, struct linnet_error *err)
 
 static bool may_be_whole(const struct linnet_session *s, uint32_t n_outputs)
 {
-	return s->whole && n_outputs && together(s) && linnet_weights_at_home(s->m->weights) &&
-	       s->n_tokens * linnet_weights_region(s->m->weights)->bytes <= WHOLE_WORK;
+	return s->whole && n_outputs && together(s) &&
+	       s->n_tokens * weight_bytes(s) <= LINNET_WHOLE_WORK &&
+	       linnet_weights_at_home(s->m->weights);
 }
 
 static int submit_whole(struct linnet_session *s, uint32_t n_outputs, struct linnet_error *err)
 {
-	const struct linnet_region *weights = linnet_weights_region(s->m->weights);
+	const size_t n_pieces = linnet_weights_pieces(s->m->weights);
 	const struct linnet_batch_layout *at = &s->plan.graph.batch;
 	struct linnet_pass_job *j = start_job(s, 0, s->m->units->n_units, s->whole);
 
 	bind(j, LINNET_SLOT_KV, s->kv->region, 0, s->kv->region->bytes);
 	bind(j, LINNET_SLOT_PAGES, s->batch, at->pages, at->table_bytes);
-	bind(j, LINNET_SLOT_WEIGHT, weights, 0, weights->bytes);
+	/* on into the bindings of other jobs, of which there are none */
+	for (size_t i = 0; i < n_pieces; i++) {
+		const struct linnet_weight w = linnet_weights_piece(s->m->weights, i);
+
+		bind(j, LINNET_SLOT_WEIGHT + i, w.region, w.offset, w.bytes);
+	}
 	for (size_t i = 0; i < j->n_units; i++)
 		linnet_weights_use(s->m->weights, i);
 	return submit(s, j, n_outputs, err);

@@ -140,25 +140,6 @@ static int too_small(const struct linnet_model *m, uint64_t budget, uint64_t lea
 			  linnet_gguf_path(m->gguf), budget, least);
 }
 
-/* What is resident has been decided, and the engine cannot give memory back. */
-static int keep_choice(struct linnet_session_plan *p, const struct linnet_model *m,
-		       uint64_t budget, uint64_t fixed, struct linnet_error *err)
-{
-	struct linnet_units *u = p->units;
-	uint64_t resident, ring;
-
-	for (size_t i = 0; i < u->n_units; i++) {
-		u->unit[i].streamed = m->units->unit[i].streamed;
-		u->unit[i].absent = m->units->unit[i].absent;
-	}
-	u->n_places = m->units->n_places;
-	linnet_units_memory(u, LINNET_RING_SLOTS, &resident, &ring);
-	p->least = fixed + resident + ring + u->n_places * u->place_bytes;
-	if (u->unit[LINNET_UNIT_EMBEDDINGS].absent)
-		p->least += p->rows_bytes + m->rows_bytes;
-	return p->least <= budget ? 0 : too_small(m, budget, p->least, err);
-}
-
 /* Decide what is resident. */
 static int choose(struct linnet_session_plan *p, const struct linnet_model *m, uint64_t budget,
 		  struct linnet_error *err)
@@ -167,8 +148,6 @@ static int choose(struct linnet_session_plan *p, const struct linnet_model *m, u
 	const uint64_t fixed = mem->kv + mem->scratch + mem->other + m->session_bytes;
 	int ret;
 
-	if (m->weights && !m->engine->ops->region_discard)
-		return keep_choice(p, m, budget, fixed, err);
 	ret = linnet_units_choose(p->units, fixed > budget ? 0 : budget - fixed,
 				  LINNET_RING_SLOTS, p->rows_bytes + m->rows_bytes, &p->least);
 	p->least += fixed;
@@ -183,10 +162,11 @@ static bool is_short(const struct linnet_units *u)
 	return false;
 }
 
-/* Address space for all experts can be had without taking memory for it. */
+/* Address space for all experts can be had without taking memory for it; a cache that is a
+ * piece is there as a whole or not at all. */
 static bool may_grow(const struct linnet_model *m, const struct linnet_units *u)
 {
-	return m->engine->ops->region_discard &&
+	return !m->engine->ops->in_pieces &&
 	       linnet_region_reservable(u->place_bytes * u->all_places);
 }
 
@@ -213,8 +193,10 @@ static int place_weights(struct linnet_session_plan *p, const struct linnet_mode
 		return ret;
 	if (!m->weights && u->place_bytes && !may_grow(m, u)) {
 		/* those that it may shrink to take no memory before it does */
-		p->max_places = u->n_places || !m->engine->ops->region_discard ? u->n_places :
-										 u->least_places;
+		p->max_places = u->n_places ? u->n_places : u->least_places;
+		p->units->most_places = p->max_places;
+		if (m->engine->ops->in_pieces)
+			p->units->least_places = p->max_places;
 		ret = build_graph(p, m, err);
 		if (ret)
 			return ret;
@@ -336,6 +318,10 @@ static int make(struct linnet_session_plan *p, const struct linnet_model *m,
 		goto err_free;
 	p->max_places = m->experts ? linnet_experts_places(m->experts) :
 			m->weights ? 0 : p->units->all_places;
+	if (m->experts) {
+		p->units->least_places = m->units->least_places;
+		p->units->most_places = m->units->most_places;
+	}
 	ret = build_graph(p, m, err);
 	if (!ret)
 		ret = measure_fixed(p, m, err);

@@ -5,6 +5,7 @@
  * to the bit; what cannot work is refused.
  */
 #include "tests/model/folder.h"
+#include "tests/model/pieces.h"
 #include "tests/test.h"
 
 #include <linnet/linnet.h>
@@ -52,6 +53,7 @@ struct run {
 
 static const char *share_dir;	/* the models of a test have their weights together */
 static bool no_io_uring;	/* of those that are shaken */
+static bool in_pieces;		/* their engine gives memory in pieces, as a device does */
 
 static bool open_with(struct run *r, uint64_t memory, uint32_t n_batch, bool threads)
 {
@@ -70,6 +72,8 @@ static bool open_with(struct run *r, uint64_t memory, uint32_t n_batch, bool thr
 	so.n_ctx = TOKENS + 8;
 	so.n_batch = n_batch;
 	ret = linnet_model_open(&r->m, path, &mo, &err);
+	if (!ret && in_pieces)
+		pieces_use(r->m);
 	if (!ret)
 		ret = linnet_plan_create(&plan, r->m, &so, &err);
 	if (!ret) {
@@ -170,9 +174,10 @@ static void test_same(uint32_t chunk)
 	shaker.stop = true;
 	pthread_join(thread, NULL);
 	test_ok(ok && !shaker.failed && shaker.n > 10,
-		"%s, %u tokens a pass%s%s: the same logits in %u runs with %u budgets",
+		"%s, %u tokens a pass%s%s%s: the same logits in %u runs with %u budgets",
 		strrchr(path, '/') + 1, chunk, share_dir ? ", shared" : "",
-		no_io_uring ? ", read by threads" : "", runs, shaker.n);
+		no_io_uring ? ", read by threads" : "", in_pieces ? ", in pieces" : "", runs,
+		shaker.n);
 	free(want);
 	free(got);
 	close_run(&plain);
@@ -346,6 +351,70 @@ static void test_two_sessions(void)
 	close_run(&r);
 }
 
+/*
+ * An engine that gives memory in pieces: budgets change in the midst of decodes; there may be
+ * less memory than the budget says, and then what grows stays streamed.
+ */
+static void test_pieces(uint32_t chunk)
+{
+	const size_t n = TOKENS / chunk;
+	struct run plain, r;
+	float *want, *got;
+	unsigned jobs;
+	uint64_t least;
+	bool ok;
+
+	if (!open_run(&plain, LINNET_MEMORY_UNLIMITED, chunk))
+		return;
+	want = calloc(n * plain.n_vocab, sizeof(float));
+	got = calloc(n * plain.n_vocab, sizeof(float));
+	if (!want || !got || !decode(&plain, chunk, want))
+		abort();
+	in_pieces = true;
+	test_same(chunk);
+	test_ok(!pieces.n_wrong && !pieces.taken,
+		"%u pieces were taken; jobs were bound to what was there, and none is left",
+		pieces.n_taken);
+	if (!open_run(&r, LINNET_MEMORY_UNLIMITED, chunk))
+		return;
+	ok = !linnet_model_load(r.m, NULL, NULL, &err) && decode(&r, chunk, got);
+	jobs = pieces.n_jobs;
+	ok = ok && decode(&r, chunk, got);
+	jobs = pieces.n_jobs - jobs;
+	test_ok(ok && !memcmp(want, got, n * r.n_vocab * sizeof(float)) &&
+		(chunk > 1 || jobs == n),
+		"%u jobs for %zu passes when all are in memory", jobs, n);
+	ok = !linnet_model_set_memory(r.m, r.least, &err);
+	least = pieces.taken;
+	for (unsigned i = 0; i < 8 && ok; i++) {
+		/* more of it each time, but never all */
+		pieces.most = least + (r.all - r.least) * i / 12 + (1 << 20);
+		memset(got, 0, n * r.n_vocab * sizeof(float));
+		ok = !linnet_model_set_memory(r.m, i % 3 ? r.all : r.least, &err) &&
+		     decode(&r, chunk, got) &&
+		     !memcmp(want, got, n * r.n_vocab * sizeof(float));
+	}
+	test_ok(ok && pieces.n_refused, "there is no memory to grow, %u times: %s",
+		pieces.n_refused, ok ? "what there is not is streamed" : err.message);
+	pieces.most = 0;
+	ok = !linnet_model_set_memory(r.m, r.least, &err) &&
+	     !linnet_model_set_memory(r.m, r.all, &err);
+	for (int i = 0; i < 2; i++) {
+		jobs = pieces.n_jobs;
+		ok = ok && decode(&r, chunk, got);
+		jobs = pieces.n_jobs - jobs;
+	}
+	test_ok(ok && !memcmp(want, got, n * r.n_vocab * sizeof(float)) &&
+		(chunk > 1 || jobs == n) && !pieces.n_wrong,
+		"then there is: %u jobs for %zu passes", jobs, n);
+	close_run(&r);
+	in_pieces = false;
+	pieces.n_refused = pieces.n_taken = 0;
+	free(want);
+	free(got);
+	close_run(&plain);
+}
+
 /* A limit on address space: what cannot be reserved is not used, and nothing breaks. */
 static void test_no_space(void)
 {
@@ -419,6 +488,7 @@ int main(void)
 		no_io_uring = true;
 		test_same(1);
 		no_io_uring = false;
+		test_pieces(1);
 		test_no_space();
 	}
 	/* what lies in memory for good, as embeddings do that are the output, too, must not
@@ -443,6 +513,8 @@ int main(void)
 		no_io_uring = true;
 		test_same(1);
 		no_io_uring = false;
+		test_pieces(1);
+		test_pieces(TOKENS / 3);
 		test_two_sessions();
 		test_no_space();
 	}

@@ -100,6 +100,31 @@ numbers=$(grep 'jobs had' "$dir/out" || :)
 echo "$numbers" | awk '{ exit !($1 > 0 && $1 == $4) }' && bad=0 || bad=1
 result $bad "R-JOB-NUMBERS: no job has the number of another ($numbers)" "$dir/why"
 
+# budgets NAME OPTION...: of a model; they change, and what the driver's buffers take follows
+budgets()
+{
+	name=$1
+	shift
+	"${PYTHON:-/usr/bin/python3}" tests/tools/make_model.py --type q8_0 "$@" \
+		-o "$dir/$name.gguf" >/dev/null 2>"$dir/said"
+	guest "$VM_DEVICE_SOCKET" --see "$dir" --see "$build" \
+		"$build/tests/vm/budget $dir/$name.gguf"
+	while read -r line; do
+		text="budgets of a model ($name): ${line#* - }"
+		case $line in
+		ok*)	result 0 "$text" ;;
+		not*)	result 1 "$text" "$dir/why" ;;
+		esac
+	done <"$dir/out"
+	grep -q '^1\.\.[1-9]' "$dir/out" && [ $status -le 1 ] && bad=0 || bad=1
+	result $bad "budgets of a model ($name): they come to their end" "$dir/why"
+}
+
+budgets dense --preset llama --layers 12 --embd 256 --heads 8 --kv-heads 2 --ff 1024 \
+	--vocab 2048 --no-tied
+budgets experts --preset qwen3moe --layers 4 --experts 16 --embd 256 --ff 256 --heads 4 \
+	--kv-heads 2 --vocab 2048
+
 # io_uring is refused: by name, or done without
 guest "$VM_DEVICE_SOCKET" --see "$dir" "echo 2 >/proc/sys/kernel/io_uring_disabled
 	$run accel -n 5 2>/tmp/err && exit 1

@@ -167,8 +167,8 @@ int linnet_model_memory(const struct linnet_model *m, const struct linnet_sessio
  * that follow keep what they read. Results do not change. 0 is an automatic budget, as of
  * linnet_model_options.memory_bytes: while a decode runs it follows what the machine and
  * the control groups leave, and gives way when the kernel tells of pressure. -ENOMEM: less
- * than the sessions there are need, named in the message; -ENOTSUP: the engine cannot give
- * memory back. Nothing is changed then.
+ * than the sessions there are need, named in the message; nothing is changed then. What there
+ * is no memory for when it is to grow goes on as before.
  */
 int linnet_model_set_memory(struct linnet_model *m, uint64_t bytes, struct linnet_error *err);
 /*

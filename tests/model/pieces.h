@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The host's engine with regions in pieces, as a device has them: what has no memory cannot be
+ * touched, a job is bound to pieces that are there, and a short pass may be one job. And there
+ * may be less memory than anybody was told.
+ */
+#ifndef TESTS_MODEL_PIECES_H
+#define TESTS_MODEL_PIECES_H
+
+#include "runtime/session/session.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#define PIECES_REGIONS 32
+#define PIECES_MOST 512
+
+static struct {
+	pthread_mutex_t lock;
+	struct {
+		const struct linnet_region *region;
+		size_t n;
+		struct {
+			size_t at, bytes;
+		} piece[PIECES_MOST];
+	} list[PIECES_REGIONS];
+	uint64_t taken, most;		/* bytes in pieces; 0: as many as may be */
+	unsigned n_taken, n_refused, n_wrong, n_jobs;
+} pieces = { .lock = PTHREAD_MUTEX_INITIALIZER };
+
+/* Number in the list, of NULL: one that is free; PIECES_REGIONS: none. */
+static inline unsigned pieces_find(const struct linnet_region *r)
+{
+	unsigned i = 0;
+
+	while (i < PIECES_REGIONS && pieces.list[i].region != r)
+		i++;
+	return i;
+}
+
+static inline int pieces_reserve(struct linnet_engine *e, struct linnet_region **out, size_t bytes,
+				 enum linnet_pages kind, struct linnet_error *err)
+{
+	int ret = linnet_region_host_create(out, bytes, LINNET_PAGES_SMALL, err);
+	unsigned i;
+
+	if (ret)
+		return ret;
+	pthread_mutex_lock(&pieces.lock);
+	i = pieces_find(NULL);
+	if (i == PIECES_REGIONS || mprotect((*out)->addr, (*out)->mapped_bytes, PROT_NONE))
+		abort();
+	pieces.list[i].region = *out;
+	pieces.list[i].n = 0;
+	pthread_mutex_unlock(&pieces.lock);
+	return 0;
+}
+
+static inline int pieces_take(struct linnet_engine *e, struct linnet_region *r, size_t offset,
+			      size_t bytes, struct linnet_error *err)
+{
+	unsigned i;
+	size_t n;
+	int ret = 0;
+
+	pthread_mutex_lock(&pieces.lock);
+	i = pieces_find(r);
+	n = i < PIECES_REGIONS ? pieces.list[i].n : 0;
+	bytes = (bytes + 4095) & ~(size_t)4095;
+	for (size_t j = 0; j < n; j++)
+		pieces.n_wrong += offset < pieces.list[i].piece[j].at +
+					   pieces.list[i].piece[j].bytes &&
+				  pieces.list[i].piece[j].at < offset + bytes;
+	pieces.n_wrong += i == PIECES_REGIONS || offset % 4096 || offset > r->mapped_bytes ||
+			  bytes > r->mapped_bytes - offset;
+	if (i == PIECES_REGIONS || n == PIECES_MOST) {
+		ret = -EINVAL;
+	} else if (pieces.most && pieces.taken + bytes > pieces.most) {
+		pieces.n_refused++;
+		ret = -ENOMEM;
+	} else if (mprotect(r->addr + offset, bytes, PROT_READ | PROT_WRITE)) {
+		ret = -errno;
+	} else {
+		pieces.list[i].piece[n].at = offset;
+		pieces.list[i].piece[n].bytes = bytes;
+		pieces.list[i].n++;
+		pieces.taken += bytes;
+		pieces.n_taken++;
+	}
+	pthread_mutex_unlock(&pieces.lock);
+	return ret;
+}
+
+static inline void pieces_discard(struct linnet_engine *e, struct linnet_region *r, size_t offset,
+				  size_t bytes)
+{
+	unsigned i;
+
+	pthread_mutex_lock(&pieces.lock);
+	i = pieces_find(r);
+	for (size_t j = 0; i < PIECES_REGIONS && j < pieces.list[i].n;) {
+		const size_t at = pieces.list[i].piece[j].at, n = pieces.list[i].piece[j].bytes;
+
+		if (at < offset || at + n > offset + bytes) {
+			j++;
+			continue;
+		}
+		if (madvise(r->addr + at, n, MADV_DONTNEED) ||
+		    mprotect(r->addr + at, n, PROT_NONE))
+			abort();
+		pieces.taken -= n;
+		pieces.list[i].piece[j] = pieces.list[i].piece[--pieces.list[i].n];
+	}
+	pthread_mutex_unlock(&pieces.lock);
+}
+
+static inline void pieces_destroy(struct linnet_engine *e, struct linnet_region *r)
+{
+	unsigned i;
+
+	pieces_discard(e, r, 0, SIZE_MAX / 2);
+	pthread_mutex_lock(&pieces.lock);
+	i = pieces_find(r);
+	if (r && i < PIECES_REGIONS)
+		pieces.list[i].region = NULL;
+	pthread_mutex_unlock(&pieces.lock);
+	linnet_region_host_destroy(r);
+}
+
+/* All of it is in one piece. */
+static inline bool pieces_bound(const struct linnet_binding *b)
+{
+	const unsigned i = pieces_find(b->region);
+
+	for (size_t j = 0; i < PIECES_REGIONS && j < pieces.list[i].n; j++) {
+		const size_t at = pieces.list[i].piece[j].at, n = pieces.list[i].piece[j].bytes;
+
+		if (b->offset >= at && b->offset + b->bytes <= at + n)
+			return true;
+	}
+	/* or in a region that has all of its memory */
+	return i == PIECES_REGIONS;
+}
+
+static inline int pieces_submit(struct linnet_engine *e, struct linnet_job *job)
+{
+	pthread_mutex_lock(&pieces.lock);
+	pieces.n_jobs++;
+	for (uint32_t i = 0; i < job->n_bindings; i++)
+		pieces.n_wrong += !pieces_bound(&job->binding[i]);
+	pthread_mutex_unlock(&pieces.lock);
+	return linnet_engine_host.submit(e, job);
+}
+
+/* Let a model that was just opened have it. */
+static inline void pieces_use(struct linnet_model *m)
+{
+	static struct linnet_engine_ops ops;
+
+	ops = linnet_engine_host;
+	ops.in_pieces = true;
+	ops.together = 24;
+	ops.region_reserve = pieces_reserve;
+	ops.region_destroy = pieces_destroy;
+	ops.region_take = pieces_take;
+	ops.region_discard = pieces_discard;
+	ops.region_border = NULL;
+	ops.submit = pieces_submit;
+	m->engine->ops = &ops;
+}
+
+#endif
