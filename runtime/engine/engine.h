@@ -13,6 +13,7 @@
 #include <linnet/stream.h>
 
 struct linnet_engine;
+struct linnet_share_ops;
 struct linnet_engine_stream;	/* a stream as the engine keeps it */
 
 struct linnet_engine_options {
@@ -28,6 +29,7 @@ struct linnet_engine_info {
 	unsigned n_nodes;	/* memory nodes that threads and weights are placed on; 1: none */
 	uint64_t scratch_bytes;
 	uint64_t max_region_bytes;	/* 0: no limit of its own */
+	uint64_t device;	/* the same for all processes that use it; 0: the process itself */
 };
 
 /* Put `bytes` of a region from `offset` on into a slot. */
@@ -61,7 +63,7 @@ struct linnet_job {
 
 struct linnet_engine_ops {
 	const char *name;
-	/* Regions are private memory of the process, which it may map other memory over. */
+	/* Regions are private memory of the process, pages of the system's pool if it is wished. */
 	bool regions_are_private;
 	/*
 	 * The memory of a reserved region is made of pieces: each is had by one region_take(),
@@ -69,6 +71,8 @@ struct linnet_engine_ops {
 	 * are touched, and go one by one.
 	 */
 	bool in_pieces;
+	/* How processes have memory of regions together (share.h). */
+	const struct linnet_share_ops *share;
 	/* Jobs that are sent together where they are short: the way to the engine and back
 	 * is what costs. 0: one by one, as soon as each can be. */
 	unsigned together;

@@ -11,6 +11,7 @@
 
 #include "kernels/exec.h"
 #include "runtime/memory/numa.h"
+#include "runtime/memory/share.h"
 #include "runtime/util/error.h"
 
 #include <errno.h>
@@ -155,6 +156,7 @@ static void host_info(const struct linnet_engine *e, struct linnet_engine_info *
 	info->n_nodes = h->numa ? h->numa->n : 1;
 	info->scratch_bytes = h->scratch ? h->scratch->bytes : 0;
 	info->max_region_bytes = 0;
+	info->device = 0;
 }
 
 static int host_region_create(struct linnet_engine *e, struct linnet_region **out, size_t bytes,
@@ -261,6 +263,7 @@ static int host_submit(struct linnet_engine *e, struct linnet_job *job)
 const struct linnet_engine_ops linnet_engine_host = {
 	.name = "host",
 	.regions_are_private = true,
+	.share = &linnet_share_memfd,
 	.open = host_open,
 	.close = host_close,
 	.info = host_info,

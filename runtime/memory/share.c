@@ -18,7 +18,6 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/file.h>
-#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -26,12 +25,9 @@
 #include <unistd.h>
 
 #define MAX_PEERS 64
-#define CHUNK ((size_t)2 << 20)
-#define HUGE_PAGE ((uintptr_t)2 << 20)
 #define FIRST_MS 2000		/* for what the server has when we come */
 #define RETRY_MS 20
 #define GRACE_MS 1000		/* for those whose server is gone to come to the next one */
-#define SEALS (F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL)
 
 /* unit: a number, or ALL: the sender has no more for now. */
 struct message {
@@ -40,9 +36,19 @@ struct message {
 };
 #define ALL UINT64_MAX
 
+/* A descriptor, and what file it is of; or -1. */
+struct file {
+	int fd;
+	dev_t dev;
+	ino_t ino;
+};
+
+#define NO_FILE ((struct file){ .fd = -1 })
+
 struct unit {
 	struct linnet_share_unit u;
-	int fd;			/* -1: nobody has it, as far as we know */
+	struct file file;	/* -1: nobody has it, as far as we know */
+	struct file next;	/* the server's copy, for when the unit is not in use */
 	bool mapped, ours;
 };
 
@@ -54,6 +60,8 @@ struct peer {
 
 struct linnet_share {
 	struct linnet_hash128 name;
+	const struct linnet_share_ops *ops;
+	struct linnet_engine *engine;
 	char lock_path[4096];
 	struct sockaddr_un address;
 	pthread_t thread;
@@ -148,11 +156,6 @@ static int receive_message(int from, struct message *m, int *fd)
 
 /* --------------------------------------------------------------------------- units */
 
-static bool map(struct unit *u, int fd)
-{
-	return mmap(u->u.addr, u->u.bytes, PROT_READ, MAP_SHARED | MAP_FIXED, fd, 0) != MAP_FAILED;
-}
-
 /* Note that a unit is to be had. Without memory for that it just is not passed on. */
 static void list_unit(struct linnet_share *s, size_t i)
 {
@@ -167,48 +170,82 @@ static void list_unit(struct linnet_share *s, size_t i)
 	s->list[s->n_list++] = i;
 }
 
-/* Sealed, and as large as it has to be? */
-static bool is_sound(const struct unit *u, int fd)
+static void drop_file(struct file *f)
 {
-	struct stat st;
-	int seals = fcntl(fd, F_GET_SEALS);
-
-	return seals >= 0 && (seals & SEALS) == SEALS && !fstat(fd, &st) &&
-	       (uint64_t)st.st_size == u->u.bytes;
+	if (f->fd >= 0)
+		close(f->fd);
+	*f = NO_FILE;
 }
 
-static bool is_same_file(int a, int b)
+static bool is_same(const struct file *a, const struct file *b)
 {
-	struct stat x, y;
+	return a->fd >= 0 && b->fd >= 0 && a->dev == b->dev && a->ino == b->ino;
+}
 
-	return !fstat(a, &x) && !fstat(b, &y) && x.st_ino == y.st_ino && x.st_dev == y.st_dev;
+/* Some unit has the file already: this one, when it comes back to who gave it, or one that it is
+ * not of. */
+static bool is_known(const struct linnet_share *s, const struct file *f)
+{
+	for (size_t i = 0; i < s->n_units; i++)
+		if (is_same(&s->unit[i].file, f) || is_same(&s->unit[i].next, f))
+			return true;
+	return false;
+}
+
+static bool identify(struct file *f, int fd)
+{
+	struct stat st;
+
+	if (fstat(fd, &st))
+		return false;
+	*f = (struct file){ fd, st.st_dev, st.st_ino };
+	return true;
+}
+
+/* Have a unit in what a file is of. */
+static bool map(struct linnet_share *s, struct unit *u, struct file *f)
+{
+	if (!s->ops->take(s->engine, &u->u, f->fd))
+		return false;
+	u->mapped = true;
+	u->ours = false;
+	if (f != &u->file) {
+		drop_file(&u->file);
+		u->file = *f;
+		*f = NO_FILE;
+	}
+	return true;
 }
 
 /*
- * A peer has a unit. from_server: of two copies the server's is the one that stays. It is
- * mapped over the other at once: the bytes are the same.
+ * A peer has a unit. from_server: of two copies the server's is the one that stays. It takes the
+ * other's place at once where that can be: the bytes are the same.
  */
 static void hear(struct linnet_share *s, const struct message *m, int fd, bool from_server)
 {
+	struct file f = NO_FILE;
 	struct unit *u;
 
 	pthread_mutex_lock(&s->mutex);
 	u = m->unit < s->n_units ? &s->unit[m->unit] : NULL;
-	if (u && is_sound(u, fd)) {
-		if (u->fd < 0) {
-			u->fd = fd;
-			fd = -1;
-			list_unit(s, m->unit);
-		} else if (from_server && !is_same_file(u->fd, fd) && (!u->mapped || map(u, fd))) {
-			close(u->fd);
-			u->fd = fd;
-			u->ours = false;
-			fd = -1;
-		}
+	if (!u || !identify(&f, fd) || is_known(s, &f) ||
+	    !s->ops->is_sound(s->engine, &u->u, fd)) {
+		f.fd = fd;
+	} else if (u->file.fd < 0) {
+		u->file = f;
+		f = NO_FILE;
+		list_unit(s, m->unit);
+	} else if (from_server && u->mapped && s->ops->at_once) {
+		map(s, u, &f);
+	} else if (from_server) {
+		struct file *to = u->mapped ? &u->next : &u->file;
+
+		drop_file(to);
+		*to = f;
+		f = NO_FILE;
 	}
+	drop_file(&f);
 	pthread_mutex_unlock(&s->mutex);
-	if (fd >= 0)
-		close(fd);
 }
 
 bool linnet_share_take(struct linnet_share *s, size_t unit)
@@ -217,107 +254,40 @@ bool linnet_share_take(struct linnet_share *s, size_t unit)
 	bool ok;
 
 	pthread_mutex_lock(&s->mutex);
-	ok = u->fd >= 0 && map(u, u->fd);
-	if (ok) {
-		u->mapped = true;
-		u->ours = false;
-	}
+	ok = u->file.fd >= 0 && (u->mapped || map(s, u, &u->file));
 	pthread_mutex_unlock(&s->mutex);
 	return ok;
-}
-
-/*
- * Move the bytes to a memory file, piece by piece: there is not always room for two
- * copies. -1: they are where they were.
- */
-static int move(struct unit *u)
-{
-	int fd = memfd_create("linnet-weights", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-	size_t at = 0;
-	void *anon;
-
-	if (fd < 0)
-		return -1;
-	while (at < u->u.bytes) {
-		size_t n = u->u.bytes - at < CHUNK ? u->u.bytes - at : CHUNK;
-		ssize_t done = pwrite(fd, u->u.addr + at, n, (off_t)at);
-
-		if (done < 0 && errno == EINTR)
-			continue;
-		/* whole pages: the rest of a torn one must not be lost */
-		done = done < 0 ? -1 : done / 4096 * 4096;
-		if (done <= 0)
-			break;
-		madvise(u->u.addr + at, (size_t)done, MADV_DONTNEED);
-		at += (size_t)done;
-	}
-	if (at == u->u.bytes && !fcntl(fd, F_ADD_SEALS, SEALS) && map(u, fd))
-		return fd;
-	/* back again; what was just given up for it is there to be had */
-	anon = mmap(u->u.addr, at, PROT_READ | PROT_WRITE,
-		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
-	for (size_t back = 0; anon != MAP_FAILED && back < at;) {
-		ssize_t n = pread(fd, u->u.addr + back, at - back, (off_t)back);
-
-		if (n > 0)
-			back += (size_t)n;
-		else if (n == 0 || errno != EINTR)
-			break;
-	}
-	close(fd);
-	return -1;
 }
 
 void linnet_share_give(struct linnet_share *s, size_t unit)
 {
 	struct unit *u = &s->unit[unit];
 	uint64_t one = 1;
+	struct file f;
 	int fd;
 
 	/* others may have been faster */
 	if (linnet_share_take(s, unit))
 		return;
-	fd = move(u);
+	fd = s->ops->give(s->engine, &u->u);
 	if (fd < 0)
 		return;
 	pthread_mutex_lock(&s->mutex);
+	if (!identify(&f, fd))
+		f = (struct file){ .fd = fd };
 	u->mapped = true;
-	if (u->fd >= 0 && map(u, u->fd)) {
-		close(fd);
+	if (u->file.fd >= 0 && map(s, u, &u->file)) {
+		drop_file(&f);
 	} else {
-		if (u->fd >= 0)
-			close(u->fd);
-		else
+		if (u->file.fd < 0)
 			list_unit(s, unit);
-		u->fd = fd;
+		drop_file(&u->file);
+		u->file = f;
 		u->ours = true;
 	}
 	pthread_mutex_unlock(&s->mutex);
 	if (write(s->wake, &one, sizeof(one)) < 0)
 		return;		/* the counter is full: the thread is awake */
-}
-
-/*
- * Huge pages where they lie in the unit as a whole. One that two units have a part of would be
- * ours until both are given away, beside the copy of the first.
- */
-static void advise(const struct linnet_share_unit *u)
-{
-	const uintptr_t from = (uintptr_t)u->addr, to = from + u->bytes;
-	const uintptr_t first = (from + HUGE_PAGE - 1) & ~(HUGE_PAGE - 1);
-	const uintptr_t last = to & ~(HUGE_PAGE - 1);
-
-	if (!u->bytes)
-		return;
-	if (first >= last) {
-		madvise(u->addr, u->bytes, MADV_NOHUGEPAGE);
-		return;
-	}
-	if (first > from)
-		madvise(u->addr, first - from, MADV_NOHUGEPAGE);
-	madvise((void *)first, last - first, MADV_HUGEPAGE);
-	if (to > last)
-		madvise((void *)last, to - last, MADV_NOHUGEPAGE);
 }
 
 void linnet_share_drop(struct linnet_share *s, size_t unit)
@@ -326,19 +296,34 @@ void linnet_share_drop(struct linnet_share *s, size_t unit)
 
 	pthread_mutex_lock(&s->mutex);
 	if (u->mapped) {
-		char *p = mmap(u->u.addr, u->u.bytes, PROT_READ | PROT_WRITE,
-			       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
-
-		if (p != MAP_FAILED)
-			advise(&u->u);
+		s->ops->drop(s->engine, &u->u);
 		u->mapped = u->ours = false;
-		close(u->fd);
-		u->fd = -1;
+		drop_file(&u->file);
+		drop_file(&u->next);
 		for (size_t i = 0; i < s->n_list; i++)
 			if (s->list[i] == unit) {
 				/* the place in the list stays: peers count by it */
 				s->list[i] = SIZE_MAX;
 			}
+	}
+	pthread_mutex_unlock(&s->mutex);
+}
+
+int linnet_share_make(struct linnet_share *s, size_t unit, struct linnet_error *err)
+{
+	/* what was shared here cannot be written to */
+	linnet_share_drop(s, unit);
+	return s->ops->make(s->engine, &s->unit[unit].u, err);
+}
+
+void linnet_share_settle(struct linnet_share *s)
+{
+	pthread_mutex_lock(&s->mutex);
+	for (size_t i = 0; i < s->n_units; i++) {
+		struct unit *u = &s->unit[i];
+
+		if (u->next.fd >= 0 && !map(s, u, &u->next))
+			drop_file(&u->next);
 	}
 	pthread_mutex_unlock(&s->mutex);
 }
@@ -383,10 +368,10 @@ static bool tell(struct linnet_share *s, struct peer *p)
 	while (p->next < s->n_list && ret == 1) {
 		const size_t i = s->list[p->next];
 
-		if (i != SIZE_MAX && s->unit[i].fd >= 0) {
+		if (i != SIZE_MAX && s->unit[i].file.fd >= 0) {
 			m.unit = i;
 			m.bytes = s->unit[i].u.bytes;
-			ret = send_message(p->fd, &m, s->unit[i].fd);
+			ret = send_message(p->fd, &m, s->unit[i].file.fd);
 		}
 		if (ret == 1)
 			p->next++;
@@ -579,6 +564,7 @@ static int start_thread(struct linnet_share *s)
 }
 
 int linnet_share_open(struct linnet_share **out, const char *dir, struct linnet_hash128 name,
+		      const struct linnet_share_ops *ops, struct linnet_engine *e,
 		      const struct linnet_share_unit *unit, size_t n_units,
 		      struct linnet_error *err)
 {
@@ -591,6 +577,8 @@ int linnet_share_open(struct linnet_share **out, const char *dir, struct linnet_
 		return linnet_err(err, -ENOMEM, "%s: out of memory", dir);
 	s->lock = s->listener = -1;
 	s->name = name;
+	s->ops = ops;
+	s->engine = e;
 	s->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	pthread_mutex_init(&s->mutex, NULL);
 	pthread_condattr_init(&attr);
@@ -603,10 +591,8 @@ int linnet_share_open(struct linnet_share **out, const char *dir, struct linnet_
 	if (ret)
 		goto err_close;
 	s->n_units = n_units;
-	for (size_t i = 0; i < n_units; i++) {
-		s->unit[i] = (struct unit){ .u = unit[i], .fd = -1 };
-		advise(&unit[i]);
-	}
+	for (size_t i = 0; i < n_units; i++)
+		s->unit[i] = (struct unit){ .u = unit[i], .file = NO_FILE, .next = NO_FILE };
 	ret = start_thread(s);
 	if (ret) {
 		linnet_err(err, ret, "%s: cannot start a thread: %s", dir, strerror(-ret));
@@ -652,9 +638,10 @@ void linnet_share_close(struct linnet_share *s)
 		close(s->lock);
 	if (s->wake >= 0)
 		close(s->wake);
-	for (size_t i = 0; i < s->n_units; i++)
-		if (s->unit[i].fd >= 0)
-			close(s->unit[i].fd);
+	for (size_t i = 0; i < s->n_units; i++) {
+		drop_file(&s->unit[i].file);
+		drop_file(&s->unit[i].next);
+	}
 	pthread_cond_destroy(&s->heard);
 	pthread_mutex_destroy(&s->mutex);
 	free(s->list);

@@ -482,17 +482,23 @@ static int make_places(struct linnet_weights *w, const struct linnet_weight_unit
 	return ret;
 }
 
-/* The files as they are, and how they are divided: for others that have the same. */
+/* The files as they are, how they are divided, and whose memory it is: for others that have the
+ * same. */
 static int share_name(const struct linnet_weights *w, struct linnet_hash128 *name,
 		      struct linnet_error *err)
 {
+	struct linnet_engine *e = w->opts.engine;
 	XXH3_state_t *h = XXH3_createState();
+	struct linnet_engine_info info;
 	XXH128_hash_t sum;
 	int ret = 0;
 
 	if (!h)
 		return linnet_err(err, -ENOMEM, "%s: out of memory", linnet_gguf_path(w->g));
 	XXH3_128bits_reset(h);
+	e->ops->info(e, &info);
+	XXH3_128bits_update(h, info.name, strlen(info.name));
+	XXH3_128bits_update(h, &info.device, sizeof(info.device));
 	for (size_t i = 0; i < w->n_files && !ret; i++) {
 		struct stat st;
 		uint64_t v[7];
@@ -527,25 +533,26 @@ static int share_name(const struct linnet_weights *w, struct linnet_hash128 *nam
 
 static int start_sharing(struct linnet_weights *w, struct linnet_error *err)
 {
+	struct linnet_engine *e = w->opts.engine;
 	struct linnet_share_unit *unit;
 	struct linnet_hash128 name;
 	int ret;
 
 	if (!w->opts.share_dir || !w->resident)
 		return 0;
-	if (!w->opts.engine->ops->regions_are_private)
+	if (!e->ops->share)
 		return linnet_err(err, -ENOTSUP, "%s: the engine cannot share weights between "
-				  "processes (engine, %s)", linnet_gguf_path(w->g),
-				  w->opts.engine->ops->name);
+				  "processes (engine, %s)", linnet_gguf_path(w->g), e->ops->name);
 	unit = calloc(w->n_units, sizeof(*unit));
 	if (!unit)
 		return linnet_err(err, -ENOMEM, "%s: out of memory", linnet_gguf_path(w->g));
 	for (size_t i = 0; i < w->n_units; i++)
-		unit[i] = (struct linnet_share_unit){ w->resident->addr + w->unit[i].own.at,
+		unit[i] = (struct linnet_share_unit){ w->resident, w->unit[i].own.at,
 						      w->unit[i].bytes };
 	ret = share_name(w, &name, err);
 	if (!ret)
-		ret = linnet_share_open(&w->share, w->opts.share_dir, name, unit, w->n_units, err);
+		ret = linnet_share_open(&w->share, w->opts.share_dir, name, e->ops->share, e, unit,
+					w->n_units, err);
 	free(unit);
 	return ret;
 }
@@ -794,9 +801,8 @@ static void read_unit(struct linnet_weights *w, struct unit *u, struct place *p)
 		u->backed = true;
 		if (w->share && linnet_share_take(w->share, u - w->unit))
 			return;
-		/* what was shared here cannot be written to */
 		if (w->share)
-			linnet_share_drop(w->share, u - w->unit);
+			linnet_share_make(w->share, u - w->unit, NULL);
 	} else if (linnet_weights_slot_bytes(u->bytes, w->slot_most) > p->touched) {
 		p->touched = linnet_weights_slot_bytes(u->bytes, w->slot_most);
 	}
@@ -974,6 +980,8 @@ void linnet_weights_begin(struct linnet_weights *w)
 {
 	if (w->error)
 		recover(w);
+	if (w->share)
+		linnet_share_settle(w->share);
 	w->pos = w->cursor = 0;
 	advance(w);
 	linnet_queue_poll(w->opts.queue);
