@@ -18,6 +18,7 @@
 #ifdef LINNET_HAVE_LIBDRM
 
 #include "check.h"
+#include "runtime/memory/share.h"
 #include "runtime/util/overflow.h"
 
 #include <drm/linnet_accel.h>
@@ -26,6 +27,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include <xf86drm.h>
 
@@ -34,6 +36,7 @@
 #define PAGE ((size_t)4096)
 
 #ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_READ 22
 #define MADV_POPULATE_WRITE 23
 #endif
 
@@ -73,7 +76,10 @@ struct accel {
 	struct linnet_engine base;
 	struct linnet_queue *queue;
 	struct drm_linnet_dev_info info;
+	char path[32];
+	uint64_t device;
 	int fd;
+	int looker;		/* a file to look through at what others send; -1 */
 	uint32_t ctx;
 	unsigned n_flights, max_flights;
 	struct flight *free;
@@ -207,30 +213,32 @@ int linnet_device_info(unsigned n, struct linnet_device_info *info)
 	return 0;
 }
 
-static int find_device(int *out, struct drm_linnet_dev_info *info, struct linnet_error *err)
+/* Open the first device that is fit. */
+static int find_device(struct accel *a, struct linnet_error *err)
 {
 	int found = linnet_err(err, -ENODEV, "there is no Linnet device (/dev/accel)");
 
 	for (int i = 0; i < MAX_NODES; i++) {
 		const char *why;
-		char path[32];
+		struct stat st;
 		int fd, ret;
 
-		snprintf(path, sizeof(path), "/dev/accel/accel%d", i);
-		fd = open_node(path);
+		snprintf(a->path, sizeof(a->path), "/dev/accel/accel%d", i);
+		fd = open_node(a->path);
 		if (fd == -EPROTO)
-			found = linnet_err(err, fd, "%s: %s", path, VERSION_MESSAGE);
+			found = linnet_err(err, fd, "%s: %s", a->path, VERSION_MESSAGE);
 		else if (fd < 0 && fd != -ENOENT && fd != -ENODEV)
-			found = linnet_err(err, fd, "%s: %s", path, strerror(-fd));
+			found = linnet_err(err, fd, "%s: %s", a->path, strerror(-fd));
 		if (fd < 0)
 			continue;
-		ret = query(fd, info);
-		why = ret ? strerror(-ret) : unfit(info);
+		ret = fstat(fd, &st) ? -errno : query(fd, &a->info);
+		why = ret ? strerror(-ret) : unfit(&a->info);
 		if (!why) {
-			*out = fd;
+			a->fd = fd;
+			a->device = st.st_rdev;
 			return 0;
 		}
-		found = linnet_err(err, ret ? ret : -ENODEV, "%s: %s", path, why);
+		found = linnet_err(err, ret ? ret : -ENODEV, "%s: %s", a->path, why);
 		close(fd);
 	}
 	return found;
@@ -359,7 +367,7 @@ static int accel_submit(struct linnet_engine *e, struct linnet_job *job)
 	return 0;
 }
 
-/* ------------------------------------------------------------ regions, streams */
+/* -------------------------------------------------------------------- regions */
 
 /*
  * Ask for huge pages in a buffer without pages, and take them if the system gives any. If it
@@ -385,23 +393,32 @@ static void *map_nothing(void *addr, size_t bytes)
 		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | (addr ? MAP_FIXED : 0), -1, 0);
 }
 
-static void close_handle(const struct accel *a, uint32_t handle)
+static void close_handle(int fd, uint32_t handle)
 {
-	struct drm_gem_close close = { .handle = handle };
+	struct drm_gem_close gem_close = { .handle = handle };
 
-	drmIoctl(a->fd, DRM_IOCTL_GEM_CLOSE, &close);
+	drmIoctl(fd, DRM_IOCTL_GEM_CLOSE, &gem_close);
 }
 
-/* Fill in a piece whose place and size are known. */
+/* Map a buffer where its piece is. */
+static bool map_piece(const struct accel *a, char *addr, size_t bytes, uint32_t handle, int prot)
+{
+	struct drm_linnet_bo_mmap_offset map = { .handle = handle };
+
+	return !drmIoctl(a->fd, DRM_IOCTL_LINNET_BO_MMAP_OFFSET, &map) &&
+	       mmap(addr, bytes, prot, MAP_SHARED | MAP_FIXED, a->fd, (off_t)map.offset) !=
+	       MAP_FAILED;
+}
+
+/* Fill in a piece whose place and size are known. flags: DRM_LINNET_ATTACH_*. */
 static int piece_open(const struct accel *a, struct accel_region *r, struct piece *p,
-		      struct linnet_error *err)
+		      uint32_t flags, struct linnet_error *err)
 {
 	char *addr = r->base.addr + p->at;
 	/* a huge page at the end would take memory for what is not there */
 	const size_t huge = (uintptr_t)addr % HUGE_PAGE ? 0 : p->bytes & ~(HUGE_PAGE - 1);
 	struct drm_linnet_bo_create create = { .size = p->bytes };
-	struct drm_linnet_bo_mmap_offset map = { 0 };
-	struct drm_linnet_attach attach = { .ctx = a->ctx };
+	struct drm_linnet_attach attach = { .ctx = a->ctx, .flags = flags };
 	int ret;
 
 	if (p->bytes > a->info.max_bo_bytes)
@@ -411,10 +428,8 @@ static int piece_open(const struct accel *a, struct accel_region *r, struct piec
 	if (drmIoctl(a->fd, DRM_IOCTL_LINNET_BO_CREATE, &create))
 		return linnet_err(err, -errno, "cannot create a buffer of %zu bytes: %s", p->bytes,
 				  strerror(errno));
-	map.handle = attach.handle = create.handle;
-	if (drmIoctl(a->fd, DRM_IOCTL_LINNET_BO_MMAP_OFFSET, &map) ||
-	    mmap(addr, p->bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, a->fd,
-		 (off_t)map.offset) == MAP_FAILED) {
+	attach.handle = create.handle;
+	if (!map_piece(a, addr, p->bytes, create.handle, PROT_READ | PROT_WRITE)) {
 		ret = linnet_err(err, -errno, "cannot map a buffer of %zu bytes: %s", p->bytes,
 				 strerror(errno));
 		goto err_close;
@@ -436,7 +451,7 @@ static int piece_open(const struct accel *a, struct accel_region *r, struct piec
 err_close:
 	/* the mapping would keep the pages */
 	map_nothing(addr, p->bytes);
-	close_handle(a, create.handle);
+	close_handle(a->fd, create.handle);
 	return ret;
 }
 
@@ -447,30 +462,47 @@ static void piece_close(const struct accel *a, const struct piece *p)
 
 	/* what fails here ends with the file */
 	drmIoctl(a->fd, DRM_IOCTL_LINNET_DETACH, &detach);
-	close_handle(a, p->handle);
+	close_handle(a->fd, p->handle);
+}
+
+/* Have room for one more piece. What is not used of it is not much. */
+static bool grow_pieces(struct accel_region *r)
+{
+	struct piece *all = realloc(r->piece, (r->n_pieces + 1) * sizeof(*all));
+
+	if (all)
+		r->piece = all;
+	return all;
+}
+
+/* Note a piece, for which there is room. */
+static void add_piece(struct accel_region *r, const struct piece *p)
+{
+	const size_t i = piece_behind(r, p->at);
+
+	memmove(r->piece + i + 1, r->piece + i, (r->n_pieces - i) * sizeof(*r->piece));
+	r->piece[i] = *p;
+	r->n_pieces++;
+}
+
+static int take_piece(struct accel *a, struct accel_region *r, size_t offset, size_t bytes,
+		      uint32_t flags, struct linnet_error *err)
+{
+	struct piece p = { .at = offset, .bytes = (bytes + PAGE - 1) & ~(PAGE - 1) };
+	int ret;
+
+	if (!grow_pieces(r))
+		return linnet_err(err, -ENOMEM, "out of memory");
+	ret = piece_open(a, r, &p, flags, err);
+	if (!ret)
+		add_piece(r, &p);
+	return ret;
 }
 
 static int accel_region_take(struct linnet_engine *e, struct linnet_region *region, size_t offset,
 			     size_t bytes, struct linnet_error *err)
 {
-	struct accel *a = to_accel(e);
-	struct accel_region *r = to_region(region);
-	const size_t i = piece_behind(r, offset);
-	struct piece p = { .at = offset, .bytes = (bytes + PAGE - 1) & ~(PAGE - 1) }, *all;
-	int ret;
-
-	/* the room that is not used is not much, and was there before */
-	all = realloc(r->piece, (r->n_pieces + 1) * sizeof(*all));
-	if (!all)
-		return linnet_err(err, -ENOMEM, "out of memory");
-	r->piece = all;
-	ret = piece_open(a, r, &p, err);
-	if (ret)
-		return ret;
-	memmove(all + i + 1, all + i, (r->n_pieces - i) * sizeof(*all));
-	all[i] = p;
-	r->n_pieces++;
-	return 0;
+	return take_piece(to_accel(e), to_region(region), offset, bytes, 0, err);
 }
 
 static void accel_region_discard(struct linnet_engine *e, struct linnet_region *region,
@@ -555,6 +587,128 @@ static int accel_region_create(struct linnet_engine *e, struct linnet_region **o
 	}
 	return ret;
 }
+
+/* --------------------------------- weights that processes have together: share.h */
+
+/* Jobs only read them. */
+static uint32_t share_flags(const struct accel *a)
+{
+	return a->info.features & DRM_LINNET_FEATURE_READ_ONLY ? DRM_LINNET_ATTACH_READ_ONLY : 0;
+}
+
+static const struct piece *shared_piece(const struct linnet_share_unit *u)
+{
+	return find_piece(u->region, u->at, u->bytes);
+}
+
+/*
+ * Import a buffer into a file of the device: a handle, or 0 when it is none of the device's own
+ * or has not the unit's size. Pages that another driver exports are not ours to rely on.
+ */
+static uint32_t import(int fd, const struct linnet_share_unit *u, int dma_buf)
+{
+	struct drm_linnet_bo_info info = { 0 };
+
+	if (lseek(dma_buf, 0, SEEK_END) != (off_t)u->bytes ||
+	    drmPrimeFDToHandle(fd, dma_buf, &info.handle))
+		return 0;
+	if (!drmIoctl(fd, DRM_IOCTL_LINNET_BO_INFO, &info) && info.size == u->bytes &&
+	    !(info.state & DRM_LINNET_BO_IMPORTED))
+		return info.handle;
+	close_handle(fd, info.handle);
+	return 0;
+}
+
+/*
+ * A file has one handle of a buffer, however often that is imported. So what others send is
+ * looked at through another file: to close the handle there takes no piece's away.
+ */
+static bool accel_is_sound(struct linnet_engine *e, const struct linnet_share_unit *u, int dma_buf)
+{
+	struct accel *a = to_accel(e);
+	uint32_t handle;
+
+	if (a->looker < 0)
+		a->looker = open(a->path, O_RDWR | O_CLOEXEC);
+	handle = a->looker < 0 ? 0 : import(a->looker, u, dma_buf);
+	if (handle)
+		close_handle(a->looker, handle);
+	return handle;
+}
+
+static bool accel_share_take(struct linnet_engine *e, const struct linnet_share_unit *u,
+			     int dma_buf)
+{
+	struct accel *a = to_accel(e);
+	struct accel_region *r = to_region(u->region);
+	const struct piece *own = shared_piece(u);
+	struct piece p = { .at = u->at, .bytes = u->bytes };
+	struct drm_linnet_attach attach = { .ctx = a->ctx, .flags = share_flags(a) };
+	struct drm_linnet_detach detach = { .ctx = a->ctx };
+	char *addr = r->base.addr + u->at;
+
+	if (!own && !grow_pieces(r))
+		return false;
+	p.handle = attach.handle = import(a->fd, u, dma_buf);
+	if (!p.handle)
+		return false;
+	if (drmIoctl(a->fd, DRM_IOCTL_LINNET_ATTACH, &attach))
+		goto err_close;
+	p.attachment = detach.attachment = attach.attachment;
+	if (!map_piece(a, addr, u->bytes, p.handle, PROT_READ))
+		goto err_detach;
+	madvise(addr, u->bytes, MADV_POPULATE_READ);
+	if (own) {
+		piece_close(a, own);
+		r->piece[own - r->piece] = p;
+	} else {
+		add_piece(r, &p);
+	}
+	return true;
+
+err_detach:
+	drmIoctl(a->fd, DRM_IOCTL_LINNET_DETACH, &detach);
+err_close:
+	close_handle(a->fd, p.handle);
+	return false;
+}
+
+static int accel_share_make(struct linnet_engine *e, const struct linnet_share_unit *u,
+			    struct linnet_error *err)
+{
+	struct accel *a = to_accel(e);
+
+	return shared_piece(u) ? 0 : take_piece(a, to_region(u->region), u->at, u->bytes,
+						share_flags(a), err);
+}
+
+static int accel_share_give(struct linnet_engine *e, const struct linnet_share_unit *u)
+{
+	int fd;
+
+	/* nobody can map this descriptor to write to it, but who imports the buffer can */
+	if (drmPrimeHandleToFD(to_accel(e)->fd, shared_piece(u)->handle, DRM_CLOEXEC, &fd))
+		return -1;
+	if (!mprotect(u->region->addr + u->at, u->bytes, PROT_READ))
+		return fd;
+	close(fd);
+	return -1;
+}
+
+static void accel_share_drop(struct linnet_engine *e, const struct linnet_share_unit *u)
+{
+	accel_region_discard(e, u->region, u->at, u->bytes);
+}
+
+static const struct linnet_share_ops accel_share = {
+	.is_sound = accel_is_sound,
+	.take = accel_share_take,
+	.make = accel_share_make,
+	.give = accel_share_give,
+	.drop = accel_share_drop,
+};
+
+/* ----------------------------------------------------------------------- streams */
 
 static int accel_stream_scratch(struct linnet_engine *e, const void *data, size_t bytes,
 				uint64_t *scratch, struct linnet_error *err)
@@ -652,7 +806,8 @@ static int accel_open(struct linnet_engine **out, const struct linnet_engine_opt
 	a = calloc(1, sizeof(*a));
 	if (!a)
 		return linnet_err(err, -ENOMEM, "out of memory");
-	ret = find_device(&a->fd, &a->info, err);
+	a->looker = -1;
+	ret = find_device(a, err);
 	if (ret)
 		goto err_free;
 	if (drmIoctl(a->fd, DRM_IOCTL_LINNET_CTX_CREATE, &create)) {
@@ -685,6 +840,8 @@ static void accel_close(struct linnet_engine *e)
 	struct accel *a = to_accel(e);
 
 	linnet_queue_set_worker(a->queue, NULL, NULL);
+	if (a->looker >= 0)
+		close(a->looker);
 	close(a->fd);
 	free(a);
 }
@@ -699,11 +856,13 @@ static void accel_info(const struct linnet_engine *e, struct linnet_engine_info 
 	info->n_nodes = 1;
 	info->scratch_bytes = 0;
 	info->max_region_bytes = a->info.max_bo_bytes;
+	info->device = a->device;
 }
 
 const struct linnet_engine_ops linnet_engine_accel = {
 	.name = "accel",
 	.in_pieces = true,
+	.share = &accel_share,
 	.together = 24,
 	.open = accel_open,
 	.close = accel_close,

@@ -13,9 +13,9 @@
  *
  * Trust: both sides have the same user, by the kernel's word, and the folder is that
  * user's alone. A descriptor counts when it is of the right kind and size. A memory file is
- * sealed: nobody can change it any more. A buffer cannot be: each process maps it, and
- * attaches it for jobs, to read alone, but one that wants to may write to what all compute
- * with, as it may with PTRACE_ATTACH in what is its user's.
+ * sealed: nobody can change it any more. A buffer cannot be. Each process maps it, and
+ * attaches it for jobs, for reading alone, but one of the same user that means to can import
+ * it and write to what all compute with: it is trusted not to.
  */
 #ifndef LINNET_MEMORY_SHARE_H
 #define LINNET_MEMORY_SHARE_H

@@ -398,16 +398,21 @@ static void set_border(const struct linnet_weights *w)
 		e->ops->region_border(e, w->resident, resident_end(w));
 }
 
-/* Have memory for what lies in a piece. */
-static int take_piece(struct linnet_weights *w, struct piece *p, struct linnet_error *err)
+/* Have memory for the piece that a unit lies in: with others, for the unit, as others have it or
+ * for our own copy. */
+static int take_piece(struct linnet_weights *w, struct unit *u, struct linnet_error *err)
 {
 	struct linnet_engine *e = w->opts.engine;
-	int ret;
+	struct piece *p = u->piece;
+	int ret = 0;
 
-	if (p->taken || !e->ops->in_pieces)
+	if (p->taken)
 		return 0;
-	ret = e->ops->region_take(e, w->resident, p->at, p->bytes, err);
-	p->taken = !ret;
+	if (w->share && !linnet_share_take(w->share, u - w->unit))
+		ret = linnet_share_make(w->share, u - w->unit, err);
+	else if (!w->share && e->ops->in_pieces)
+		ret = e->ops->region_take(e, w->resident, p->at, p->bytes, err);
+	p->taken = !ret && e->ops->in_pieces;
 	return ret;
 }
 
@@ -470,13 +475,18 @@ static int make_places(struct linnet_weights *w, const struct linnet_weight_unit
 				 w->unit[i].n_reads);
 	for (unsigned i = 0; i < w->n_slots && !ret; i++)
 		ret = make_place(&w->slot[i], w->ring, i * w->slot_stride, most_reads);
-	if (ret)
-		return linnet_err(err, ret, "%s: out of memory", linnet_gguf_path(w->g));
 	set_border(w);
-	/* what is to be resident and cannot be is an error now, and none later */
-	for (size_t i = 0; i < w->n_units && !ret; i++)
+	return ret ? linnet_err(err, ret, "%s: out of memory", linnet_gguf_path(w->g)) : 0;
+}
+
+/* What is to be resident and cannot be is an error now, and none later. */
+static int take_memory(struct linnet_weights *w, struct linnet_error *err)
+{
+	int ret = 0;
+
+	for (size_t i = 0; i < w->n_units && w->opts.engine->ops->in_pieces && !ret; i++)
 		if (w->unit[i].n && !w->unit[i].streamed && !w->unit[i].absent)
-			ret = take_piece(w, w->unit[i].piece, err);
+			ret = take_piece(w, &w->unit[i], err);
 	for (unsigned i = 0; i < w->n_slots && !ret; i++)
 		ret = take_slot_memory(w, &w->slot[i], err);
 	return ret;
@@ -596,6 +606,8 @@ int linnet_weights_create(struct linnet_weights **out, const struct linnet_gguf 
 			goto err_destroy;
 	}
 	ret = start_sharing(w, err);
+	if (!ret)
+		ret = take_memory(w, err);
 	if (ret)
 		goto err_destroy;
 	*out = w;
@@ -801,8 +813,6 @@ static void read_unit(struct linnet_weights *w, struct unit *u, struct place *p)
 		u->backed = true;
 		if (w->share && linnet_share_take(w->share, u - w->unit))
 			return;
-		if (w->share)
-			linnet_share_make(w->share, u - w->unit, NULL);
 	} else if (linnet_weights_slot_bytes(u->bytes, w->slot_most) > p->touched) {
 		p->touched = linnet_weights_slot_bytes(u->bytes, w->slot_most);
 	}
@@ -889,7 +899,7 @@ static void send_away(struct linnet_weights *w, const struct piece *p)
 /* Memory for a unit's own place; without, it is streamed, or absent. */
 static void have_piece(struct linnet_weights *w, struct unit *u)
 {
-	const int ret = take_piece(w, u->piece, NULL);
+	const int ret = take_piece(w, u, NULL);
 
 	if (!ret)
 		return;

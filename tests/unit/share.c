@@ -584,8 +584,8 @@ int main(void)
 		return 1;
 	test_ok(linnet_share_open(&s, dir, name, ops, NULL, NULL, 0, &err) == -EPERM,
 		"a folder that others may write to is refused: %s", err.message);
-	test_ok(linnet_share_open(&s, "/none", name, ops, NULL, NULL, 0, &err) == -ENOTDIR, "no folder: %s",
-		err.message);
+	test_ok(linnet_share_open(&s, "/none", name, ops, NULL, NULL, 0, &err) == -ENOTDIR,
+		"no folder: %s", err.message);
 	snprintf(command, sizeof(command), "rm -rf %s", dir);
 	if (system(command))
 		return 1;

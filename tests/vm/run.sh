@@ -5,7 +5,7 @@
 # usage: sh tests/vm/run.sh [--kernel base | debug | sid-base | sid-debug] [NAME...]
 #
 # NAME picks groups: bench, shell (a part of it), source, kunit, selftests, stock, model,
-# virtio, kills, memory, sid, sid-long (all of sid-virtio, sid-stock).
+# virtio, share, kills, memory, sid, sid-long (all of sid-virtio, sid-stock).
 # Without one, all run, but sid-long only with LINNET_TEST_LONG. --kernel is for those that
 # run in User-Mode Linux, and lets them run on another.
 # Packages of use `vm` are installed where that is possible; a machine without them, or one
@@ -25,7 +25,7 @@ kunit=
 [ ! -d driver/tests ] || kunit=kunit
 long=
 [ -z "${LINNET_TEST_LONG:-}" ] || long=sid-long
-groups=${*:-bench source $kunit selftests stock model virtio kills memory sid $long}
+groups=${*:-bench source $kunit selftests stock model virtio share kills memory sid $long}
 
 skip_all()
 {
@@ -625,6 +625,13 @@ group_memory()
 	absorb memory "$logs/memory"
 }
 
+# ---------------------------------------------------------------------- share
+group_share()
+{
+	sh tests/vm/share.sh --kernel "$flavour" >"$logs/share" 2>"$logs/share.err" || :
+	absorb share "$logs/share"
+}
+
 # ---------------------------------------------------------------------- kills
 # kills_tests NAME
 kills_tests()
@@ -641,7 +648,7 @@ group_kills()
 for group in $groups; do
 	case $group in
 	shell) shell_test ;;
-	bench | source | kunit | selftests | stock | model | virtio | kills | memory | sid)
+	bench | source | kunit | selftests | stock | model | virtio | share | kills | memory | sid)
 		group_$group ;;
 	sid-virtio) group_sid_virtio ;;
 	sid-stock) group_sid_stock ;;

@@ -77,8 +77,9 @@ struct linnet_model_options {
 	bool verify;
 	/*
 	 * Hold the weights that stay in memory once, together with other processes that name
-	 * this folder and open the same file. It is the user's own, for sockets; NULL: share
-	 * with nobody.
+	 * this folder and open the same file with the same engine. It is the user's own, for
+	 * sockets; NULL: share with nobody. On a device the user's other processes are trusted
+	 * not to write to what they share.
 	 */
 	const char *share_dir;
 	bool no_numa;		/* on machines of several memory nodes, place nothing */
