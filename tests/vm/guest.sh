@@ -97,7 +97,7 @@ if vm_in_qemu "$flavour"; then
 	share=9p tty=ttyS1
 	mkdir "$root/vm/modules"
 	# modules, each after those that it needs
-	names='9pnet_virtio 9p nvme loop ext4 vgem udmabuf'
+	names='9pnet_virtio 9p nvme loop crc32c_generic ext4 vgem udmabuf'
 	[ -z "$module" ] || names="$names $(modinfo -F depends "$module" | tr , ' ')"
 	n=100
 	for name in $names; do

@@ -72,8 +72,10 @@ def descriptor(kind, device, size):
         return buffer(device, size + PAGE)
     file = memfd(size, fcntl.F_SEAL_SHRINK)
     with open("/dev/udmabuf", "rb") as u:
-        return fcntl.ioctl(u, ord("u") << 8 | 0x42 | 1 << 30 | 24 << 16,
-                           struct.pack("=IIQQ", file, 1, 0, size))
+        made = fcntl.ioctl(u, ord("u") << 8 | 0x42 | 1 << 30 | 24 << 16,
+                           bytearray(struct.pack("=IIQQ", file, 1, 0, size)))
+    os.close(file)
+    return made
 
 
 def serve(path, name, units, kind, device, ready):

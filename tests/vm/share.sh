@@ -56,7 +56,10 @@ cat >"$dir/guest" <<GUEST
 XDG_RUNTIME_DIR=/tmp/run
 export XDG_RUNTIME_DIR
 mkdir -m 700 /tmp/run
-mkdir -p /mnt && mount -o ro /dev/ubda /mnt || exit 5
+mkdir -p /mnt
+for disk in /dev/ubda /dev/nvme0n1; do
+	[ ! -b \$disk ] || mount -o ro \$disk /mnt
+done
 model="-m /mnt/model.gguf --engine accel"
 
 # check WHAT COMMAND...: a result
@@ -233,10 +236,14 @@ check "nothing is left (contexts \$(contexts), dma-bufs \$buffers, memory \$befo
 check "and nothing held by the device" \
 	grep -q '^held by the device 0' /sys/kernel/debug/accel/*/linnet_state
 GUEST
+: >"$dir/out/results"
 VM_DEVICE_LOG=$dir/device
 vm_device_start -v
 status=0
-sh tests/vm/guest.sh --kernel "$flavour" --module "$module" \
+# in QEMU the device has the id of a block device
+params=
+! vm_in_qemu "$flavour" || params=virtio_id=2
+sh tests/vm/guest.sh --kernel "$flavour" --module "$module" --params "$params" \
 	--device "$VM_DEVICE_SOCKET:$VM_DEVICE_ID" --disk "$dir/disk" --see "$dir" \
 	--dir "$dir/out" --seconds $((1200 + 20 * rounds)) ". $dir/guest" >"$dir/said" 2>&1 ||
 	status=$?
