@@ -415,6 +415,50 @@ static void test_pieces(uint32_t chunk)
 	close_run(&plain);
 }
 
+/*
+ * Two that have their weights together, in pieces: what one gives up and the other has comes back,
+ * there may be no memory for it, and what both have read is exchanged for one copy.
+ */
+static void test_shared_pieces(const char *dir)
+{
+	struct run plain, r[2];
+	float *want, *got;
+	bool ok = true;
+
+	if (!open_run(&plain, LINNET_MEMORY_UNLIMITED, TOKENS))
+		return;
+	want = calloc(plain.n_vocab, sizeof(float));
+	got = calloc(plain.n_vocab, sizeof(float));
+	if (!want || !got || !decode(&plain, TOKENS, want))
+		abort();
+	in_pieces = true;
+	share_dir = dir;
+	ok = open_run(&r[0], LINNET_MEMORY_UNLIMITED, TOKENS) &&
+	     open_run(&r[1], LINNET_MEMORY_UNLIMITED, TOKENS);
+	for (unsigned i = 0; i < 12 && ok; i++) {
+		struct run *one = &r[i % 2];
+
+		/* the second that grows finds less than it wants, at times */
+		pieces.most = i % 5 == 4 ? pieces.taken + (one->all - one->least) / 3 : 0;
+		ok = !linnet_model_set_memory(one->m, i % 3 == 1 ? one->least : one->all, &err);
+		for (int j = 0; j < 2 && ok; j++) {
+			memset(got, 0, plain.n_vocab * sizeof(float));
+			ok = decode(&r[j], TOKENS, got) &&
+			     !memcmp(want, got, plain.n_vocab * sizeof(float));
+		}
+	}
+	pieces.most = 0;
+	close_run(&r[0]);
+	close_run(&r[1]);
+	test_ok(ok && !pieces.n_wrong && !pieces.taken,
+		"two share pieces and give them up: the same logits, and none is left");
+	in_pieces = false;
+	share_dir = NULL;
+	free(want);
+	free(got);
+	close_run(&plain);
+}
+
 /* A limit on address space: what cannot be reserved is not used, and nothing breaks. */
 static void test_no_space(void)
 {
@@ -508,6 +552,7 @@ int main(void)
 		share_dir = dir;
 		test_same(1);
 		share_dir = NULL;
+		test_shared_pieces(dir);
 		test_same(1);
 		test_same(TOKENS / 3);
 		no_io_uring = true;

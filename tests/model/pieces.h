@@ -7,6 +7,7 @@
 #ifndef TESTS_MODEL_PIECES_H
 #define TESTS_MODEL_PIECES_H
 
+#include "runtime/memory/share.h"
 #include "runtime/session/session.h"
 
 #include <errno.h>
@@ -132,14 +133,14 @@ static inline void pieces_destroy(struct linnet_engine *e, struct linnet_region 
 }
 
 /* All of it is in one piece. */
-static inline bool pieces_bound(const struct linnet_binding *b)
+static inline bool pieces_have(const struct linnet_region *r, size_t offset, size_t bytes)
 {
-	const unsigned i = pieces_find(b->region);
+	const unsigned i = pieces_find(r);
 
 	for (size_t j = 0; i < PIECES_REGIONS && j < pieces.list[i].n; j++) {
 		const size_t at = pieces.list[i].piece[j].at, n = pieces.list[i].piece[j].bytes;
 
-		if (b->offset >= at && b->offset + b->bytes <= at + n)
+		if (offset >= at && offset + bytes <= at + n)
 			return true;
 	}
 	/* or in a region that has all of its memory */
@@ -151,17 +152,55 @@ static inline int pieces_submit(struct linnet_engine *e, struct linnet_job *job)
 	pthread_mutex_lock(&pieces.lock);
 	pieces.n_jobs++;
 	for (uint32_t i = 0; i < job->n_bindings; i++)
-		pieces.n_wrong += !pieces_bound(&job->binding[i]);
+		pieces.n_wrong += !pieces_have(job->binding[i].region,
+					       job->binding[i].offset, job->binding[i].bytes);
 	pthread_mutex_unlock(&pieces.lock);
 	return linnet_engine_host.submit(e, job);
+}
+
+/* A unit that others have is a piece, too, and may be exchanged when no job is bound to it. */
+static inline bool pieces_share_has(const struct linnet_share_unit *u)
+{
+	bool has;
+
+	pthread_mutex_lock(&pieces.lock);
+	has = pieces_have(u->region, u->at, u->bytes);
+	pthread_mutex_unlock(&pieces.lock);
+	return has;
+}
+
+static inline int pieces_share_make(struct linnet_engine *e, const struct linnet_share_unit *u,
+				    struct linnet_error *err)
+{
+	return pieces_share_has(u) ? 0 : pieces_take(e, u->region, u->at, u->bytes, err);
+}
+
+static inline bool pieces_share_take(struct linnet_engine *e, const struct linnet_share_unit *u,
+				     int fd)
+{
+	return !pieces_share_make(e, u, NULL) && linnet_share_memfd.take(e, u, fd);
+}
+
+static inline void pieces_share_drop(struct linnet_engine *e, const struct linnet_share_unit *u)
+{
+	pieces.n_wrong += !pieces_share_has(u);
+	linnet_share_memfd.drop(e, u);
+	pieces_discard(e, u->region, u->at, u->bytes);
 }
 
 /* Let a model that was just opened have it. */
 static inline void pieces_use(struct linnet_model *m)
 {
 	static struct linnet_engine_ops ops;
+	static struct linnet_share_ops share;
 
+	share = linnet_share_memfd;
+	share.at_once = false;
+	share.take = pieces_share_take;
+	share.make = pieces_share_make;
+	share.drop = pieces_share_drop;
 	ops = linnet_engine_host;
+	ops.share = &share;
 	ops.in_pieces = true;
 	ops.together = 24;
 	ops.region_reserve = pieces_reserve;
