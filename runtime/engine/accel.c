@@ -855,7 +855,9 @@ static void accel_info(const struct linnet_engine *e, struct linnet_engine_info 
 	info->n_threads = a->info.n_threads;
 	info->n_nodes = 1;
 	info->scratch_bytes = 0;
-	info->max_region_bytes = a->info.max_bo_bytes;
+	if (__builtin_mul_overflow(a->info.max_bo_bytes, a->info.max_attachments,
+				   &info->max_memory_bytes))
+		info->max_memory_bytes = UINT64_MAX;
 	info->device = a->device;
 }
 

@@ -28,7 +28,7 @@ struct linnet_engine_info {
 	unsigned n_threads;
 	unsigned n_nodes;	/* memory nodes that threads and weights are placed on; 1: none */
 	uint64_t scratch_bytes;
-	uint64_t max_region_bytes;	/* 0: no limit of its own */
+	uint64_t max_memory_bytes;	/* all regions together; 0: no limit of its own */
 	uint64_t device;	/* the same for all processes that use it; 0: the process itself */
 };
 

@@ -155,7 +155,7 @@ static void host_info(const struct linnet_engine *e, struct linnet_engine_info *
 	info->n_threads = h->n_threads;
 	info->n_nodes = h->numa ? h->numa->n : 1;
 	info->scratch_bytes = h->scratch ? h->scratch->bytes : 0;
-	info->max_region_bytes = 0;
+	info->max_memory_bytes = 0;
 	info->device = 0;
 }
 

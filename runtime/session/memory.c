@@ -63,8 +63,11 @@ static uint64_t pool_taken(const struct linnet_model *m)
  */
 uint64_t linnet_model_automatic_budget(const struct linnet_model *m)
 {
+	struct linnet_engine_info info = { 0 };
 	uint64_t machine, limits, over, bytes;
 
+	if (m->engine)
+		m->engine->ops->info(m->engine, &info);
 	if (linnet_budget_available(m->root, &machine, &limits, &over))
 		return LINNET_MEMORY_UNLIMITED;
 	if (over) {
@@ -82,7 +85,8 @@ uint64_t linnet_model_automatic_budget(const struct linnet_model *m)
 	limits -= limits / PAGE_TABLE_PART;
 	limits -= limits > KERNEL_BYTES ? KERNEL_BYTES : limits;
 	bytes = (limits < bytes ? limits : bytes) + linnet_budget_resident();
-	return bytes;
+	return info.max_memory_bytes && info.max_memory_bytes < bytes ? info.max_memory_bytes :
+									bytes;
 }
 
 /* All but weights. */

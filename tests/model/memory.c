@@ -419,7 +419,7 @@ static void test_pieces(uint32_t chunk)
  * Two that have their weights together, in pieces: what one gives up and the other has comes back,
  * there may be no memory for it, and what both have read is exchanged for one copy.
  */
-static void test_shared_pieces(const char *dir)
+static void test_shared_pieces(const char *folder)
 {
 	struct run plain, r[2];
 	float *want, *got;
@@ -432,7 +432,7 @@ static void test_shared_pieces(const char *dir)
 	if (!want || !got || !decode(&plain, TOKENS, want))
 		abort();
 	in_pieces = true;
-	share_dir = dir;
+	share_dir = folder;
 	ok = open_run(&r[0], LINNET_MEMORY_UNLIMITED, TOKENS) &&
 	     open_run(&r[1], LINNET_MEMORY_UNLIMITED, TOKENS);
 	for (unsigned i = 0; i < 12 && ok; i++) {

@@ -83,8 +83,18 @@ static uint64_t resident(const struct linnet_model *m)
 	return st.resident_bytes;
 }
 
+#define SMALL_DEVICE (100ull << 20)
+
+static void small_device(const struct linnet_engine *e, struct linnet_engine_info *info)
+{
+	*info = (struct linnet_engine_info){ .name = "small", .isa = "",
+					     .max_memory_bytes = SMALL_DEVICE };
+}
+
 static void test_follow(void)
 {
+	const struct linnet_engine_ops *was_ops;
+	struct linnet_engine_ops limited;
 	struct linnet_model_options mo = LINNET_INIT(mo);
 	struct linnet_session_options so = LINNET_INIT(so);
 	struct linnet_model_info info = LINNET_INIT(info);
@@ -141,6 +151,17 @@ static void test_follow(void)
 	test_ok(decode(s, got, info.n_vocab) && !memcmp(want, got, bytes) &&
 		m->budget < all + (64 << 20) && m->budget >= m->least,
 		"no free memory: less is used");
+
+	/* a device that takes less than the memory there is */
+	machine(1ull << 34);
+	limited = *m->engine->ops;
+	limited.info = small_device;
+	was_ops = m->engine->ops;
+	before = linnet_model_automatic_budget(m);
+	m->engine->ops = &limited;
+	test_ok(before > SMALL_DEVICE && linnet_model_automatic_budget(m) == SMALL_DEVICE,
+		"an automatic budget is at most what the device takes");
+	m->engine->ops = was_ops;
 
 	/* beyond where the kernel begins to take back: at once, by as much as that */
 	machine(1ull << 34);
