@@ -16,7 +16,9 @@
 
 #define TILE_ROWS	4
 #define TILE_TOKENS	3
-#define STEP_AHEAD	1920
+/* Into the second cache well ahead, and from there on into the first */
+#define STEP_FAR	4096
+#define STEP_NEAR	1536
 #define ROWS_SKEW	3
 #define ROWS_BYTES	(128u << 10)
 
@@ -48,8 +50,10 @@ ALWAYS_INLINE void tile(float y[TILE_TOKENS][TILE_ROWS], const uint8_t *const *r
 	}
 	for (k = 0; k + 16 <= n; k += 16, x += 16) {
 		UNROLL
-		for (int i = 0; i < n_rows; i++)
-			prefetch_t0(p[i] + STEP_AHEAD);
+		for (int i = 0; i < n_rows; i++) {
+			prefetch_t1(p[i] + STEP_FAR);
+			prefetch_t0(p[i] + STEP_NEAR);
+		}
 		UNROLL
 		for (int h = 0; h < 2; h++) {
 			__m256 w[TILE_ROWS];

@@ -16,7 +16,9 @@
 
 #define TILE_TOKENS	6
 #define STEP		(64 / ELEM_BYTES)	/* elements of a cache line */
-#define STEP_AHEAD	1920
+/* Into the second cache well ahead, and from there on into the first */
+#define STEP_FAR	4096
+#define STEP_NEAR	1536
 #define ROWS_SKEW	3
 #define ROWS_BYTES	(256u << 10)
 
@@ -54,8 +56,10 @@ ALWAYS_INLINE void tile(__m128 *y, const uint8_t *const rows[4], const float *x,
 	for (; k + 16 <= n; k += 16, x += 16) {
 		if (ahead && k % STEP == 0) {
 			UNROLL
-			for (int i = 0; i < 4; i++)
-				prefetch_nta(p[i] + STEP_AHEAD);
+			for (int i = 0; i < 4; i++) {
+				prefetch_t1(p[i] + STEP_FAR);
+				prefetch_t0(p[i] + STEP_NEAR);
+			}
 		}
 		UNROLL
 		for (int i = 0; i < 4; i++) {

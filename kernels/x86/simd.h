@@ -11,11 +11,6 @@
 #endif
 
 /* Not the intrinsics: gcc drops calls of a function that does nothing but prefetch. */
-ALWAYS_INLINE void prefetch_nta(const void *p)
-{
-	__asm__ volatile("prefetchnta %0" : : "m"(*(const char *)p));
-}
-
 ALWAYS_INLINE void prefetch_t0(const void *p)
 {
 	__asm__ volatile("prefetcht0 %0" : : "m"(*(const char *)p));
