@@ -220,7 +220,8 @@ static bool wanted(struct drafts *d, int kind)
 	/* there must be something to compare with */
 	if (d->pace[0].n < KNOWN)
 		return false;
-	if (rate(p) >= rate(&d->pace[0])) {
+	/* a pass that nothing came of took longer than one without, whatever a clock says */
+	if (p->tokens > p->passes && rate(p) >= rate(&d->pace[0])) {
 		p->pause = 0;
 		return true;
 	}
@@ -241,6 +242,7 @@ void drafts_passed(struct drafts *d, double seconds)
 {
 	struct draft_pace *p = &d->pace[1 + d->kind];
 
+	p->passes = p->passes * FADE + 1;
 	p->tokens = p->tokens * FADE + 1;
 	p->seconds = p->seconds * FADE + seconds;
 	p->n++;

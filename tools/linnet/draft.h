@@ -38,9 +38,9 @@ struct draft_args {
 	  "when a gain is to be expected, as long as there is one,\n"	\
 	  "else 0)", &(a)->n_max, 0, DRAFT_MAX }
 
-/* Passes of one kind: tokens that they gave and time that they took, late ones count more. */
+/* Passes of one kind, the tokens that they gave, the time that they took; late ones count more. */
 struct draft_pace {
-	double tokens, seconds;
+	double passes, tokens, seconds;
 	unsigned n;
 	unsigned rest, pause;		/* passes that go without, now and the last time */
 };
