@@ -172,6 +172,16 @@ timeout -s KILL 1800 qemu-system-x86_64 -machine q35,accel=tcg,memory-backend=me
 	-serial "file:$dir/log" -serial stdio \
 	-append "console=ttyS0 loglevel=7 panic=-1 no_timer_check $test" </dev/null >"$dir/said" 2>&1 || :
 sed -i 's/\r*$//' "$dir/said" "$dir/log"
+# a start that the emulator failed was begun anew, and is not looked at
+csplit -s -z -f "$dir/start" "$dir/log" '/Linux version/' '{*}'
+: >"$dir/log"
+for start in "$dir"/start*; do
+	if vm_miscarried "$start"; then
+		vm_say "the emulator failed the kernel as it started, which then started again"
+	else
+		cat "$start" >>"$dir/log"
+	fi
+done
 tail -n 20 "$dir/said" "$dir/log" "$dir/device" >"$dir/why"
 
 # same FILE END: the text before the line is the host's

@@ -223,6 +223,12 @@ if [ $mode = shell ]; then
 	exit 0
 fi
 $run no || :
+for again in 1 2; do
+	! vm_in_qemu "$flavour" || ! vm_miscarried "$dir/log" || {
+		vm_say "the emulator failed the kernel as it started: once more ($again)"
+		$run no || :
+	}
+done
 # serial lines end lines in their own way
 ! vm_in_qemu "$flavour" || sed -i 's/\r*$//' "$dir/log"
 

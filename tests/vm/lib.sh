@@ -49,6 +49,13 @@ vm_in_qemu()
 	return 1
 }
 
+# vm_miscarried LOG: did a kernel die before its first program, in QEMU's known way? On a busy
+# machine its translator, at times, runs an instruction that the other processor is replacing.
+vm_miscarried()
+{
+	grep -q 'Oops: int3' "$1" && ! grep -q 'Run /init as init process' "$1"
+}
+
 # vm_kernel NAME: make sure that it is there; print its folder
 vm_kernel()
 {
