@@ -168,7 +168,7 @@ big=$dir/big.gguf
 "${PYTHON:-/usr/bin/python3}" tests/tools/make_model.py --preset llama --type q8_0 --layers 12 \
 	--embd 512 --heads 8 --kv-heads 2 --ff 1536 --vocab 2048 --no-tied -o "$big" \
 	>/dev/null 2>"$dir/make_model"
-write="run -m $big -p a -n 400 -c 512 -b 64 --temp 0 --ignore-eos --lookup 0"
+write="run -m $big -p a -n 1600 -c 2048 -b 64 --temp 0 --ignore-eos --lookup 0"
 # shellcheck disable=SC2086
 "$linnet" $write -q >"$dir/high" 2>/dev/null
 # shellcheck disable=SC2086
@@ -200,7 +200,7 @@ echo +memory >outer/cgroup.subtree_control
 mkdir outer/inner
 
 # all of it would take more than that
-total=$("$linnet" plan -m $dir/big.gguf -c 512 -b 64 -t 2 --memory none --json --no-probe |
+total=$("$linnet" plan -m $dir/big.gguf -c 2048 -b 64 -t 2 --memory none --json --no-probe |
 	sed -n 's/^ *"total": \([0-9]*\),.*/\1/p')
 echo $total >outer/memory.max
 begin -n 24
@@ -223,7 +223,7 @@ high=$all n=0
 while [ $high -gt $((all - 16777216)) ]; do
 	high=$((high - 2097152))
 	echo $high >outer/inner/memory.high
-	while [ "$(cat outer/inner/memory.current)" -gt $high ] && [ $n -lt 100 ]; do
+	while [ "$(cat outer/inner/memory.current)" -gt $high ] && [ $n -lt 600 ]; do
 		sleep 0.1
 		n=$((n + 1))
 	done
@@ -231,7 +231,7 @@ done
 echo "$(cat outer/inner/memory.current) bytes after $n tenths of a second, $high of $all" \
 	>/tmp/high
 # and what may stay, stays
-[ $n -lt 100 ] && [ "$(cat outer/inner/memory.current)" -gt $((high / 2)) ]
+[ $n -lt 600 ] && [ "$(cat outer/inner/memory.current)" -gt $((high / 2)) ]
 say $? high /tmp/high
 # there is memory again
 sleep 1
