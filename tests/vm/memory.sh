@@ -223,7 +223,7 @@ high=$all n=0
 while [ $high -gt $((all - 16777216)) ]; do
 	high=$((high - 2097152))
 	echo $high >outer/inner/memory.high
-	while [ "$(cat outer/inner/memory.current)" -gt $high ] && [ $n -lt 600 ]; do
+	while [ "$(cat outer/inner/memory.current)" -gt $high ] && [ $n -lt 100 ]; do
 		sleep 0.1
 		n=$((n + 1))
 	done
@@ -231,7 +231,7 @@ done
 echo "$(cat outer/inner/memory.current) bytes after $n tenths of a second, $high of $all" \
 	>/tmp/high
 # and what may stay, stays
-[ $n -lt 600 ] && [ "$(cat outer/inner/memory.current)" -gt $((high / 2)) ]
+[ $n -lt 100 ] && [ "$(cat outer/inner/memory.current)" -gt $((high / 2)) ]
 say $? high /tmp/high
 # there is memory again
 sleep 1

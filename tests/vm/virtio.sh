@@ -85,7 +85,7 @@ grep -q '"direct_io": *true' /tmp/stats || exit 2
 after=\$(fincore -n -o PAGES /mnt/model.gguf)
 awk '/linnet_job_run:/ { jobs++ } /linnet_job_done:/ { jobs-- }
 	/block_rq_issue:.* RS? / { n++; during += jobs > 0 }
-	END { print n + 0 " reads, " during + 0 " while a job ran"; exit during < 1 }' \$t/trace ||
+	END { print n + 0 " reads, " during + 0 " while a job ran"; exit during < 10 }' \$t/trace ||
 	exit 3
 echo "pages of the file in the page cache: \$before before, \$after after"
 [ \$((after)) -le \$((before)) ] || exit 4
