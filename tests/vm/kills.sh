@@ -73,18 +73,6 @@ echo "shared memory: \$before KiB before, \$after after" >&2
 [ \$after -le \$((before + 64)) ]
 END
 
-# uml_died LOG: the kernel's own side of the socket warns, in an interrupt, that the device is
-# gone. When that meets an idle worker, User-Mode Linux dies of printing the worker's name, which
-# is read where nothing is. Such a guest tells nothing of the driver, unless it had complained
-# of something else before; another takes its place.
-uml_died()
-{
-	grep -q 'WARNING: .*virtio_uml.c:' "$1" && grep -q 'RIP: .*copy_from_kernel_nofault' "$1" &&
-		grep -q 'Segfault with no mm' "$1" &&
-		! grep -E 'BUG:|WARNING:|KASAN|UBSAN|DMA-API: |Oops|INFO: |refcount_t' "$1" |
-		grep -qv -e virtio_uml.c: -e lockdep_hardirqs_on_prepare
-}
-
 # boot COUNT: a guest with as many devices; they are killed one after the other
 boot()
 {
@@ -117,7 +105,7 @@ boot()
 	wait $guest || status=$?
 	vm_device_stop
 	boots=$((boots + 1))
-	if [ $status != 0 ] && uml_died "$dir/out/log" && [ $lost -le $((boots / 2)) ]; then
+	if [ $status != 0 ] && vm_uml_died "$dir/out/log" && [ $lost -le $((boots / 2)) ]; then
 		lost=$((lost + 1)) done=$was
 		echo "# a guest was lost to User-Mode Linux ($lost of $boots)"
 		return

@@ -56,6 +56,18 @@ vm_miscarried()
 	grep -q 'Oops: int3' "$1" && ! grep -q 'Run /init as init process' "$1"
 }
 
+# vm_uml_died LOG: the kernel's own side of the socket warns, in an interrupt, that the device is
+# gone. When that meets an idle worker, User-Mode Linux dies of printing the worker's name, which
+# is read where nothing is. Such a guest tells nothing of the driver, unless it had complained
+# of something else before; another takes its place.
+vm_uml_died()
+{
+	grep -q 'WARNING: .*virtio_uml.c:' "$1" && grep -q 'RIP: .*copy_from_kernel_nofault' "$1" &&
+		grep -q 'Segfault with no mm' "$1" &&
+		! grep -E 'BUG:|WARNING:|KASAN|UBSAN|DMA-API: |Oops|INFO: |refcount_t' "$1" |
+		grep -qv -e virtio_uml.c: -e lockdep_hardirqs_on_prepare
+}
+
 # vm_kernel NAME: make sure that it is there; print its folder
 vm_kernel()
 {
