@@ -1,13 +1,14 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 # What the host engine does with memory and disks that only a guest has: several memory
-# nodes, a pool of huge pages, disks that fail, control groups of version 2. Prints TAP.
-# Debian's own kernel in QEMU, but for the last.
+# nodes, a pool of huge pages, disks that fail, control groups of version 2 (these with a
+# device, too). Prints TAP. Debian's own kernel in QEMU, but for the last.
 #
 # usage: sh tests/vm/memory.sh [nodes | faults | groups]
 set -eu
 cd "$(dirname "$0")/../.."
 . tests/vm/lib.sh
+. tests/vm/device.sh
 . tests/tap.sh
 
 build=${LINNET_BUILD:-${O:-build}}
@@ -18,7 +19,7 @@ esac
 linnet=$build/linnet
 mkdir -p "$VM_OUT"
 dir=$(mktemp -d "$VM_OUT/memory.XXXXXX")
-trap 'rm -rf "$dir"' EXIT
+trap 'vm_device_stop; rm -rf "$dir"' EXIT
 
 skip_all()
 {
@@ -162,19 +163,14 @@ check pool-back "a pool of huge pages: it is whole again afterwards"
 # An automatic budget under the limit of a group above, and memory.high that is lowered and
 # lifted while a text is written. In User-Mode Linux, which is faster and tells of no stalls:
 # what the group's own events bring about.
-group_groups()
+
+# groups_of ENGINE OPTION...: the options are the guest's
+groups_of()
 {
-big=$dir/big.gguf
-"${PYTHON:-/usr/bin/python3}" tests/tools/make_model.py --preset llama --type q8_0 --layers 12 \
-	--embd 512 --heads 8 --kv-heads 2 --ff 1536 --vocab 2048 --no-tied -o "$big" \
-	>/dev/null 2>"$dir/make_model"
-write="run -m $big -p a -n 1600 -c 2048 -b 64 --temp 0 --ignore-eos --lookup 0"
-# shellcheck disable=SC2086
-"$linnet" $write -q >"$dir/high" 2>/dev/null
-# shellcheck disable=SC2086
-"$linnet" $write -n 24 -q >"$dir/auto" 2>/dev/null
+engine=$1
+shift
 cat >"$dir/groups" <<END
-linnet='$linnet' write='$write' dir='$dir'
+linnet='$linnet' write='$write --engine $engine' dir='$dir' engine=$engine
 END
 cat >>"$dir/groups" <<'END'
 say()
@@ -200,7 +196,8 @@ echo +memory >outer/cgroup.subtree_control
 mkdir outer/inner
 
 # all of it would take more than that
-total=$("$linnet" plan -m $dir/big.gguf -c 2048 -b 64 -t 2 --memory none --json --no-probe |
+total=$("$linnet" plan -m $dir/big.gguf -c 2048 -b 64 -t 2 --memory none --engine $engine \
+	--json --no-probe |
 	sed -n 's/^ *"total": \([0-9]*\),.*/\1/p')
 echo $total >outer/memory.max
 begin -n 24
@@ -254,13 +251,32 @@ END
 status=0
 rm -rf "$dir/out"
 sh tests/vm/guest.sh --kernel base --no-leaks --see "$dir" --see "$build" --dir "$dir/out" \
-	--seconds 300 ". $dir/groups" >"$dir/said" 2>&1 || status=$?
-result $status "a guest with control groups of version 2 comes to its end" "$dir/said"
-check auto "an automatic budget is that of the group above: the same text, as it was planned"
-check auto-peak "an automatic budget: the group's own maximum is within its limit, none killed"
-check high "memory.high is lowered: the group is below it soon, and uses what it may"
-check lifted "memory.high is lifted: the memory is used again"
-check high-text "memory.high is lowered and lifted: the same text"
+	--seconds 300 "$@" ". $dir/groups" >"$dir/said" 2>&1 || status=$?
+result $status "$engine: a guest with control groups of version 2 comes to its end" "$dir/said"
+check auto "$engine: an automatic budget is that of the group above: the text, and as planned"
+check auto-peak "$engine: an automatic budget: the group's maximum is within its limit, no kill"
+check high "$engine: memory.high is lowered: the group is below it soon, and uses what it may"
+check lifted "$engine: memory.high is lifted: the memory is used again"
+check high-text "$engine: memory.high is lowered and lifted: the same text"
+}
+
+group_groups()
+{
+big=$dir/big.gguf
+"${PYTHON:-/usr/bin/python3}" tests/tools/make_model.py --preset llama --type q8_0 --layers 12 \
+	--embd 512 --heads 8 --kv-heads 2 --ff 1536 --vocab 2048 --no-tied -o "$big" \
+	>/dev/null 2>"$dir/make_model"
+write="run -m $big -p a -n 1600 -c 2048 -b 64 --temp 0 --ignore-eos --lookup 0"
+# shellcheck disable=SC2086
+"$linnet" $write -q >"$dir/high" 2>/dev/null
+# shellcheck disable=SC2086
+"$linnet" $write -n 24 -q >"$dir/auto" 2>/dev/null
+groups_of host
+# what a device computes with is memory of the group's, too
+module=$(sh tests/vm/module.sh --kernel base)/driver/linnet.ko
+vm_device_start
+groups_of accel --module "$module" --device "$VM_DEVICE_SOCKET:$VM_DEVICE_ID"
+vm_device_stop
 }
 
 # -------------------------------------------------------------- disks that fail
