@@ -9,7 +9,7 @@
 #include "kernels/x86/act256.h"
 
 #define LINNET_Q256_FEW	16	/* tokens that products from registers are made for */
-#define LINNET_Q256_ONE	1728	/* scratch for four super-blocks of a single token */
+#define LINNET_Q256_ONE		4672	/* scratch for four super-blocks of a single token */
 
 /* One token */
 void linnet_one_q2_k_avx512(const struct linnet_matmul *mm);
