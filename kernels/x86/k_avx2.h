@@ -11,14 +11,15 @@
 #define LINNET_Q256_PANELS	2
 #define LINNET_Q256_PANEL	(324 * 32)
 #define LINNET_Q256_CHAINS	(2 * 32)	/* of a token */
-#define LINNET_Q256_ONE		608	/* a super-block of a single token */
+#define LINNET_Q256_ONE		608	/* a super-block of a token, where there are few */
 
 static inline size_t linnet_q256_scratch(size_t n_cols, size_t n_tokens)
 {
-	const size_t one = n_cols / 256 * LINNET_Q256_ONE;
+	const size_t tokens = n_tokens < LINNET_Q256_FEW ? n_tokens : LINNET_Q256_FEW;
+	const size_t few = n_cols / 256 * tokens * LINNET_Q256_ONE;
 	const size_t many = LINNET_Q256_PANELS * (LINNET_Q256_PANEL + n_tokens * LINNET_Q256_CHAINS);
 
-	return n_tokens <= LINNET_Q256_FEW || one > many ? one : many;
+	return n_tokens <= LINNET_Q256_FEW || few > many ? few : many;
 }
 
 void linnet_matmul_q2_k_avx2(const struct linnet_matmul *mm);
@@ -27,6 +28,9 @@ void linnet_matmul_q4_k_avx2(const struct linnet_matmul *mm);
 void linnet_matmul_q5_k_avx2(const struct linnet_matmul *mm);
 void linnet_matmul_q6_k_avx2(const struct linnet_matmul *mm);
 void linnet_matmul_iq4_xs_avx2(const struct linnet_matmul *mm);
+
+/* Two to LINNET_Q256_FEW tokens of weights with a sign that stay bytes */
+void linnet_few_iq4_xs_avx2(const struct linnet_matmul *mm);
 
 /* One token, and more than LINNET_Q256_FEW */
 #define LINNET_Q256_DECLARE(type)						\

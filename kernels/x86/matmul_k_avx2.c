@@ -34,11 +34,7 @@ ALWAYS_INLINE void put_few(void *ctx, int j, const __m256i w[4])
 		for (int i = 0; i < 4; i++) {
 			__m256i q = _mm256_set1_epi32(f->a[t].q[4 * j + i]), two;
 
-			if (f->t.is_signed)
-				two = _mm256_maddubs_epi16(_mm256_abs_epi8(w[i]),
-							   _mm256_sign_epi8(q, w[i]));
-			else
-				two = _mm256_maddubs_epi16(w[i], q);
+			two = _mm256_maddubs_epi16(w[i], q);
 			sum = i % f->t.fit ? _mm256_add_epi16(sum, two) : two;
 			if ((i + 1) % f->t.fit == 0)
 				f->isum[t] = _mm256_add_epi32(f->isum[t],
@@ -138,4 +134,17 @@ MATMUL(q3_k)
 MATMUL(q4_k)
 MATMUL(q5_k)
 MATMUL(q6_k)
+#if LINNET_VNNI
 MATMUL(iq4_xs)
+#else
+/* Transposing rows does not pay where each product needs a sign and a scale of its own. */
+void linnet_matmul_iq4_xs_avx2(const struct linnet_matmul *mm)
+{
+	if (mm->act->n_tokens == 1)
+		linnet_one_iq4_xs_avx2(mm);
+	else if (mm->act->n_tokens <= LINNET_Q256_FEW)
+		linnet_few_iq4_xs_avx2(mm);
+	else
+		linnet_many_iq4_xs_avx2(mm);
+}
+#endif

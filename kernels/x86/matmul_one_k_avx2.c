@@ -635,7 +635,7 @@ ALWAYS_INLINE void dot_iq4_xs(__m256i isum[2], const uint8_t *const p[4], const 
 }
 #endif
 
-/* acc + a super-block of four rows */
+/* acc + a super-block of four rows, one token */
 ALWAYS_INLINE __m128 step(__m128 acc, const uint8_t *const p[4], const struct one_act *a,
 			  bool has_min, head_fn *head, dot_fn *dot)
 {
@@ -655,46 +655,115 @@ ALWAYS_INLINE __m128 step(__m128 acc, const uint8_t *const p[4], const struct on
 		_mm_mul_ps(dmin, d_a), _mm_cvtepi32_ps(sum_rows(h[0].msum, h[1].msum)))));
 }
 
-ALWAYS_INLINE void product(const struct linnet_matmul *mm, size_t block_bytes, bool has_min,
-			   pack_fn *pack, head_fn *head, dot_fn *dot)
+/* acc + a super-block of four rows, for n tokens whose super-blocks these are */
+typedef void step_fn(__m128 acc[], const uint8_t *const p[4], const struct one_act *a, int n);
+
+#if !LINNET_VNNI
+/* The scale of a row's sub-blocks, one in each lane, and their products with as many tokens */
+ALWAYS_INLINE void add_iq4_xs(__m256i sum[], const uint8_t *p, __m256i scale,
+			      const struct one_act *a, int c, int n)
 {
-	const size_t n = mm->row1 - mm->row0, blocks = mm->act->n_cols / 256;
-	const size_t quarter = (n + 3) / 4 + (n >= 64 ? SKEW : 0);
+	const __m256i values = _mm256_broadcastsi128_si256(load16(linnet_iq4_values));
+	const __m256i x = load32(p + 8 + 32 * c);
+	const __m256i l = _mm256_shuffle_epi8(values, and8(x, 15));
+	const __m256i u = _mm256_shuffle_epi8(values, and8(shift_right(x, 4), 15));
+
+	UNROLL
+	for (int t = 0; t < n; t++) {
+		const __m256i *q = a[t].q + 4 * c;
+
+		sum[t] = add_products(sum[t], _mm256_maddubs_epi16(q[1], _mm256_sign_epi8(l, q[0])),
+				      scale);
+		sum[t] = add_products(sum[t], _mm256_maddubs_epi16(q[3], _mm256_sign_epi8(u, q[2])),
+				      scale);
+		KEEP(sum[t]);
+	}
+}
+
+/* Rows in pairs, for the sums of four and all tokens do not fit the registers */
+ALWAYS_INLINE void step_few(__m128 acc[], const uint8_t *const p[4], const struct one_act *a,
+			    int n)
+{
+	__m256i isum[2][LINNET_Q256_FEW];
+	__m128 d, dmin;
+	struct pair h[2];
+
+	head_iq4_xs(h, &d, &dmin, p, a);
+	UNROLL
+	for (int i = 0; i < 2; i++) {
+		__m256i sum[2][LINNET_Q256_FEW];
+
+		for (int t = 0; t < n; t++)
+			sum[0][t] = sum[1][t] = _mm256_setzero_si256();
+		UNROLL
+		for (int c = 0; c < 4; c++) {
+			for (int r = 0; r < 2; r++)
+				add_iq4_xs(sum[r], p[2 * i + r],
+					   pick(h[i].scale[0], pick_row[r][c]), a, c, n);
+		}
+		for (int t = 0; t < n; t++)
+			isum[i][t] = _mm256_add_epi32(
+				_mm256_unpacklo_epi64(sum[0][t], sum[1][t]),
+				_mm256_unpackhi_epi64(sum[0][t], sum[1][t]));
+	}
+	for (int t = 0; t < n; t++)
+		acc[t] = _mm_fmadd_ps(_mm_mul_ps(d, _mm_set1_ps(a[t].d)),
+				      _mm_cvtepi32_ps(sum_rows(isum[0][t], isum[1][t])), acc[t]);
+}
+#endif
+
+/* n tokens */
+ALWAYS_INLINE void product(const struct linnet_matmul *mm, int n, size_t block_bytes,
+			   pack_fn *pack, step_fn *step_type)
+{
+	const size_t rows = mm->row1 - mm->row0, blocks = mm->act->n_cols / 256;
+	const size_t quarter = (rows + 3) / 4 + (rows >= 64 ? SKEW : 0);
 	const uint8_t *w = (const uint8_t *)mm->w + mm->row0 * mm->row_bytes;
 	const struct linnet_act256 *from = mm->act->buf;
 	struct one_act *act = mm->scratch;
 
-	for (size_t b = 0; b < blocks; b++)
+	for (size_t b = 0; b < blocks * (size_t)n; b++)
 		pack(act + b, from + b);
-	for (size_t r = 0; r < quarter && r < n; r++) {
+	for (size_t r = 0; r < quarter && r < rows; r++) {
 		const uint8_t *p[4];
-		__m128 acc = _mm_setzero_ps();
-		float o[4];
+		__m128 acc[LINNET_Q256_FEW];
 
+		for (int t = 0; t < n; t++)
+			acc[t] = _mm_setzero_ps();
 		p[0] = w + r * mm->row_bytes;
 		for (size_t i = 1; i < 4; i++)	/* the last one again, for nothing */
-			p[i] = p[i - 1] + (r + i * quarter < n ? quarter * mm->row_bytes : 0);
+			p[i] = p[i - 1] + (r + i * quarter < rows ? quarter * mm->row_bytes : 0);
 		for (size_t b = 0; b < blocks; b++) {
 			/* keeps gcc from gathering pointers in vectors */
 			__asm__("" : "+r"(p[0]), "+r"(p[1]), "+r"(p[2]), "+r"(p[3]));
-			acc = step(acc, p, act + b, has_min, head, dot);
+			step_type(acc, p, act + b * (size_t)n, n);
 			for (int i = 0; i < 4; i++)
 				p[i] += block_bytes;
 		}
-		_mm_storeu_ps(o, acc);
-		for (size_t i = 0; i < 4 && r + i * quarter < n; i++) {
-			const size_t row = r + i * quarter;
+		for (int t = 0; t < n; t++) {
+			float *y = mm->y + (size_t)t * mm->ldy, o[4];
 
-			mm->y[row] = mm->bias ? o[i] + mm->bias[mm->row0 + row] : o[i];
+			_mm_storeu_ps(o, acc[t]);
+			for (size_t i = 0; i < 4 && r + i * quarter < rows; i++) {
+				const size_t row = r + i * quarter;
+
+				y[row] = mm->bias ? o[i] + mm->bias[mm->row0 + row] : o[i];
+			}
 		}
 	}
 }
 
 #define ONE(type, has_min)							\
+ALWAYS_INLINE void step_##type(__m128 acc[], const uint8_t *const p[4],		\
+			       const struct one_act *a, int n)			\
+{										\
+	(void)n;								\
+	acc[0] = step(acc[0], p, a, has_min, head_##type, dot_##type);		\
+}										\
+										\
 void LEVEL(linnet_one_##type)(const struct linnet_matmul *mm)			\
 {										\
-	product(mm, sizeof(struct linnet_block_##type), has_min, pack_##type,	\
-		head_##type, dot_##type);					\
+	product(mm, 1, sizeof(struct linnet_block_##type), pack_##type, step_##type);	\
 }
 
 ONE(q2_k, true)
@@ -703,3 +772,22 @@ ONE(q4_k, true)
 ONE(q5_k, true)
 ONE(q6_k, false)
 ONE(iq4_xs, false)
+
+#if !LINNET_VNNI
+void linnet_few_iq4_xs_avx2(const struct linnet_matmul *mm)
+{
+	const size_t bytes = sizeof(struct linnet_block_iq4_xs);
+
+	switch (mm->act->n_tokens) {
+	case 2:
+		product(mm, 2, bytes, pack_iq4_xs, step_few);
+		break;
+	case 3:
+		product(mm, 3, bytes, pack_iq4_xs, step_few);
+		break;
+	case 4:
+		product(mm, 4, bytes, pack_iq4_xs, step_few);
+		break;
+	}
+}
+#endif
