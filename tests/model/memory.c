@@ -6,9 +6,7 @@
  */
 #include "tests/model/folder.h"
 #include "tests/model/pieces.h"
-#include "tests/test.h"
-
-#include <linnet/linnet.h>
+#include "tests/model/run.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -21,16 +19,7 @@
 
 static char dir[] = "/tmp/linnet-memory-XXXXXX";
 static char path[128];
-static struct linnet_error err;
 static bool sanitized;
-
-static double now(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
-}
 
 /* Resident memory of this process. */
 static uint64_t resident(void)
@@ -44,13 +33,6 @@ static uint64_t resident(void)
 	return pages * (uint64_t)sysconf(_SC_PAGESIZE);
 }
 
-struct run {
-	struct linnet_model *m;
-	struct linnet_session *s;
-	uint32_t n_vocab;
-	uint64_t least, all;
-};
-
 static const char *share_dir;	/* the models of a test have their weights together */
 static bool no_io_uring;	/* of those that are shaken */
 static bool in_pieces;		/* their engine gives memory in pieces, as a device does */
@@ -59,35 +41,15 @@ static bool open_with(struct run *r, uint64_t memory, uint32_t n_batch, bool thr
 {
 	struct linnet_model_options mo = LINNET_INIT(mo);
 	struct linnet_session_options so = LINNET_INIT(so);
-	struct linnet_model_info info = LINNET_INIT(info);
-	struct linnet_memory_info mem = LINNET_INIT(mem);
-	struct linnet_plan *plan = NULL;
-	int ret;
 
-	memset(r, 0, sizeof(*r));
+	*r = (struct run){ .n_tokens = TOKENS, .n_first = n_batch, .n_each = n_batch };
 	mo.n_threads = 2;
 	mo.memory_bytes = memory;
 	mo.share_dir = share_dir;
 	mo.no_io_uring = threads;
 	so.n_ctx = TOKENS + 8;
 	so.n_batch = n_batch;
-	ret = linnet_model_open(&r->m, path, &mo, &err);
-	if (!ret && in_pieces)
-		pieces_use(r->m);
-	if (!ret)
-		ret = linnet_plan_create(&plan, r->m, &so, &err);
-	if (!ret) {
-		linnet_plan_memory(plan, &mem);
-		r->least = linnet_plan_least(plan);
-		r->all = mem.total;
-		linnet_plan_destroy(plan);
-		ret = linnet_session_create(&r->s, r->m, &so, &err);
-	}
-	if (ret)
-		return test_ok(false, "%s: %s", path, err.message);
-	linnet_model_info(r->m, &info);
-	r->n_vocab = info.n_vocab;
-	return true;
+	return run_open(r, path, &mo, &so, in_pieces ? pieces_use : NULL);
 }
 
 static bool open_run(struct run *r, uint64_t memory, uint32_t n_batch)
@@ -95,125 +57,40 @@ static bool open_run(struct run *r, uint64_t memory, uint32_t n_batch)
 	return open_with(r, memory, n_batch, false);
 }
 
-static void close_run(struct run *r)
-{
-	linnet_session_destroy(r->s);
-	linnet_model_close(r->m);
-}
-
-/* Decode TOKENS tokens, chunk at a time, logits of each chunk's last one to `logits`. */
-static bool decode(struct run *r, uint32_t chunk, float *logits)
-{
-	int32_t ids[TOKENS];
-
-	linnet_session_truncate(r->s, 0);
-	for (uint32_t i = 0; i < TOKENS; i++)
-		ids[i] = (int32_t)((i * 2654435761u >> 7) % r->n_vocab);
-	for (uint32_t i = 0; i < TOKENS; i += chunk) {
-		if (linnet_session_decode(r->s, ids + i, chunk, LINNET_LOGITS_LAST, &err)) {
-			printf("# %s\n", err.message);
-			return false;
-		}
-		memcpy(logits + (size_t)i / chunk * r->n_vocab, linnet_session_logits(r->s, 0),
-		       r->n_vocab * sizeof(float));
-	}
-	return true;
-}
-
-/* Change the budget again and again, until told to stop; hardly a pass gets on meanwhile. */
-#define SHAKES 3000
-
-struct shaker {
-	struct run *r;
-	_Atomic bool stop;
-	unsigned n;
-	int failed;
-};
-
-static void *shake(void *arg)
-{
-	struct shaker *s = arg;
-	uint64_t x = 88172645463325252u;
-
-	while (!s->stop && s->n < SHAKES) {
-		uint64_t bytes;
-
-		x ^= x << 13, x ^= x >> 7, x ^= x << 17;
-		bytes = s->r->least + x % (s->r->all - s->r->least + (s->r->all >> 3));
-		s->failed |= linnet_model_set_memory(s->r->m, x % 5 ? bytes : s->r->least, NULL);
-		s->n++;
-		usleep(x % 3000);
-	}
-	s->failed |= linnet_model_set_memory(s->r->m, s->r->all, NULL);
-	return NULL;
-}
-
 static void test_same(uint32_t chunk)
 {
-	const size_t n = TOKENS / chunk;
-	struct shaker shaker = { 0 };
 	struct run plain, shaken;
 	float *want, *got;
-	pthread_t thread;
-	double until;
-	unsigned runs = 0;
-	bool ok = true;
+	unsigned budgets;
+	int runs;
 
 	if (!open_run(&plain, LINNET_MEMORY_UNLIMITED, chunk) ||
 	    !open_with(&shaken, LINNET_MEMORY_UNLIMITED, chunk, no_io_uring))
 		return;
-	want = calloc(n * plain.n_vocab, sizeof(float));
-	got = calloc(n * plain.n_vocab, sizeof(float));
-	if (!want || !got || !decode(&plain, chunk, want))
+	want = run_logits(&plain);
+	got = run_logits(&plain);
+	if (!run_decode(&plain, want))
 		abort();
-	shaker.r = &shaken;
-	if (pthread_create(&thread, NULL, shake, &shaker))
-		abort();
-	for (until = now() + (sanitized ? 3 : 2); ok && (now() < until || runs < 2); runs++) {
-		memset(got, 0, n * plain.n_vocab * sizeof(float));
-		ok = decode(&shaken, chunk, got) &&
-		     !memcmp(want, got, n * plain.n_vocab * sizeof(float));
-	}
-	shaker.stop = true;
-	pthread_join(thread, NULL);
-	test_ok(ok && !shaker.failed && shaker.n > 10,
-		"%s, %u tokens a pass%s%s%s: the same logits in %u runs with %u budgets",
+	runs = run_shaken(&shaken, want, got, sanitized ? 3 : 2, 3000, &budgets);
+	test_ok(runs > 0 && budgets > 10,
+		"%s, %u tokens a pass%s%s%s: the same logits in %d runs with %u budgets",
 		strrchr(path, '/') + 1, chunk, share_dir ? ", shared" : "",
 		no_io_uring ? ", read by threads" : "", in_pieces ? ", in pieces" : "", runs,
-		shaker.n);
+		budgets);
 	free(want);
 	free(got);
-	close_run(&plain);
-	close_run(&shaken);
-}
-
-/* Decodes go on in a thread of their own. */
-struct worker {
-	struct run *r;
-	float *logits;
-	_Atomic bool stop, failed;
-	_Atomic unsigned runs;
-};
-
-static void *work(void *arg)
-{
-	struct worker *w = arg;
-
-	while (!w->stop && !w->failed) {
-		w->failed = !decode(w->r, TOKENS, w->logits);
-		w->runs++;
-	}
-	return NULL;
+	run_close(&plain);
+	run_close(&shaken);
 }
 
 /* Time until the process has so much less memory than `from`; -1: it took too long. */
 static double wait_for(uint64_t from, uint64_t less)
 {
-	double start = now();
+	double start = run_now();
 
-	while (now() < start + 5) {
+	while (run_now() < start + 5) {
 		if (resident() + less < from)
-			return now() - start;
+			return run_now() - start;
 		usleep(200);
 	}
 	return -1;
@@ -222,21 +99,14 @@ static double wait_for(uint64_t from, uint64_t less)
 /* A model that has given memory back, and has more than `most` when it has got it again. */
 static void test_come_back(struct run *r, float *logits, uint64_t most)
 {
-	struct linnet_stats st = LINNET_INIT(st);
-	uint64_t bytes_read;
-	int ret;
+	uint64_t bytes_read = run_bytes_read(r);
+	int ret = linnet_model_set_memory(r->m, r->all, &err);
 
-	ret = linnet_model_set_memory(r->m, r->all, &err);
-	linnet_session_stats(r->s, &st);
-	bytes_read = st.bytes_read;
-	test_ok(!ret && decode(r, TOKENS, logits) && resident() > most,
-		"and they come back");
-	linnet_session_stats(r->s, &st);
-	test_ok(st.bytes_read - bytes_read < r->all, "by reading them once");
-	bytes_read = st.bytes_read;
-	decode(r, TOKENS, logits);
-	linnet_session_stats(r->s, &st);
-	test_ok(st.bytes_read == bytes_read, "then they stay");
+	test_ok(!ret && run_decode(r, logits) && resident() > most, "and they come back");
+	test_ok(run_bytes_read(r) - bytes_read < r->all, "by reading them once");
+	bytes_read = run_bytes_read(r);
+	run_decode(r, logits);
+	test_ok(run_bytes_read(r) == bytes_read, "then they stay");
 
 	ret = linnet_model_set_memory(r->m, r->least - 1, &err);
 	test_ok(ret == -ENOMEM && strstr(err.message, "at least"),
@@ -251,7 +121,7 @@ static void test_come_back(struct run *r, float *logits, uint64_t most)
  */
 static void test_give_back(const char *level)
 {
-	struct worker w = { 0 };
+	struct run_worker w = { 0 };
 	uint64_t all, before, after, shrink;
 	pthread_t thread;
 	struct run r;
@@ -272,8 +142,8 @@ static void test_give_back(const char *level)
 	if (!ret)
 		return;
 	w.r = &r;
-	w.logits = calloc(r.n_vocab, sizeof(float));
-	if (!w.logits || !decode(&r, TOKENS, w.logits))
+	w.logits = run_logits(&r);
+	if (!run_decode(&r, w.logits))
 		abort();
 	/* the rest is what the ring takes, a larger part of the small models of sanitizers */
 	shrink = sanitized ? (r.all - r.least) * 2 / 3 : (r.all - r.least) * 3 / 4;
@@ -287,7 +157,7 @@ static void test_give_back(const char *level)
 		test_come_back(&r, w.logits, after + shrink);
 	linnet_model_set_memory(r.m, r.all, NULL);
 
-	if (pthread_create(&thread, NULL, work, &w))
+	if (pthread_create(&thread, NULL, run_work, &w))
 		abort();
 	for (int i = 0; i < (sanitized ? 2 : 8); i++) {
 		/* grown again, with all weights in memory: a sanitizer has memory of its own */
@@ -311,7 +181,7 @@ static void test_give_back(const char *level)
 		"decodes run%s%s: given back within 100 ms %u times of %u, at most %.1f ms",
 		level ? ", kernels of " : "", level ? level : "", n_soon, n_all, worst * 1e3);
 	free(w.logits);
-	close_run(&r);
+	run_close(&r);
 }
 
 /* A second session takes from the weights, and gives back. */
@@ -327,31 +197,31 @@ static void test_two_sessions(void)
 	if (!open_run(&probe, LINNET_MEMORY_UNLIMITED, TOKENS))
 		return;
 	budget = (probe.least + probe.all) / 2;
-	want = calloc(probe.n_vocab, sizeof(float));
-	got = calloc(probe.n_vocab, sizeof(float));
-	if (!want || !got || !decode(&probe, TOKENS, want) ||
-	    !open_run(&r, budget, TOKENS) || !decode(&r, TOKENS, got))
+	want = run_logits(&probe);
+	got = run_logits(&probe);
+	if (!run_decode(&probe, want) ||
+	    !open_run(&r, budget, TOKENS) || !run_decode(&r, got))
 		abort();
 	so.n_ctx = TOKENS;
 	so.n_batch = 8;
 	test_ok(!linnet_session_create(&second, r.m, &so, &err),
 		"a second session in a small budget");
-	test_ok(decode(&r, TOKENS, got) && !memcmp(want, got, probe.n_vocab * sizeof(float)),
+	test_ok(run_gives(&r, want, got),
 		"the first one goes on");
 	linnet_session_destroy(second);
-	test_ok(decode(&r, TOKENS, got) && !memcmp(want, got, probe.n_vocab * sizeof(float)),
+	test_ok(run_gives(&r, want, got),
 		"also when the second is gone");
 	/* a session that leaves nothing for the weights */
 	so.n_ctx = 1 << 20;
 	ret = linnet_session_create(&second, r.m, &so, &err);
 	test_ok(ret == -ENOMEM, "one that is too large: %s",
 		strrchr(err.message, '/'));
-	test_ok(decode(&r, TOKENS, got) && !memcmp(want, got, probe.n_vocab * sizeof(float)),
+	test_ok(run_gives(&r, want, got),
 		"and nothing has changed");
 	free(want);
 	free(got);
-	close_run(&probe);
-	close_run(&r);
+	run_close(&probe);
+	run_close(&r);
 }
 
 /*
@@ -369,9 +239,9 @@ static void test_pieces(uint32_t chunk)
 
 	if (!open_run(&plain, LINNET_MEMORY_UNLIMITED, chunk))
 		return;
-	want = calloc(n * plain.n_vocab, sizeof(float));
-	got = calloc(n * plain.n_vocab, sizeof(float));
-	if (!want || !got || !decode(&plain, chunk, want))
+	want = run_logits(&plain);
+	got = run_logits(&plain);
+	if (!run_decode(&plain, want))
 		abort();
 	in_pieces = true;
 	test_same(chunk);
@@ -380,11 +250,11 @@ static void test_pieces(uint32_t chunk)
 		pieces.n_taken);
 	if (!open_run(&r, LINNET_MEMORY_UNLIMITED, chunk))
 		return;
-	ok = !linnet_model_load(r.m, NULL, NULL, &err) && decode(&r, chunk, got);
+	ok = !linnet_model_load(r.m, NULL, NULL, &err) && run_decode(&r, got);
 	jobs = pieces.n_jobs;
-	ok = ok && decode(&r, chunk, got);
+	ok = ok && run_decode(&r, got);
 	jobs = pieces.n_jobs - jobs;
-	test_ok(ok && !memcmp(want, got, n * r.n_vocab * sizeof(float)) &&
+	test_ok(ok && !memcmp(want, got, run_logits_bytes(&r)) &&
 		(chunk > 1 || jobs == n),
 		"%u jobs for %zu passes when all are in memory", jobs, n);
 	ok = !linnet_model_set_memory(r.m, r.least, &err);
@@ -392,10 +262,8 @@ static void test_pieces(uint32_t chunk)
 	for (unsigned i = 0; i < 8 && ok; i += chunk > 1 ? 1 : 3) {
 		/* more of it each time, but never all */
 		pieces.most = least + (r.all - r.least) * i / 12 + (1 << 20);
-		memset(got, 0, n * r.n_vocab * sizeof(float));
 		ok = !linnet_model_set_memory(r.m, i % 4 ? r.all : r.least, &err) &&
-		     decode(&r, chunk, got) &&
-		     !memcmp(want, got, n * r.n_vocab * sizeof(float));
+		     run_gives(&r, want, got);
 	}
 	test_ok(ok && pieces.n_refused, "there is no memory to grow, %u times: %s",
 		pieces.n_refused, ok ? "what there is not is streamed" : err.message);
@@ -404,18 +272,18 @@ static void test_pieces(uint32_t chunk)
 	     !linnet_model_set_memory(r.m, r.all, &err);
 	for (int i = 0; i < 2; i++) {
 		jobs = pieces.n_jobs;
-		ok = ok && decode(&r, chunk, got);
+		ok = ok && run_decode(&r, got);
 		jobs = pieces.n_jobs - jobs;
 	}
-	test_ok(ok && !memcmp(want, got, n * r.n_vocab * sizeof(float)) &&
+	test_ok(ok && !memcmp(want, got, run_logits_bytes(&r)) &&
 		(chunk > 1 || jobs == n) && !pieces.n_wrong,
 		"then there is: %u jobs for %zu passes", jobs, n);
-	close_run(&r);
+	run_close(&r);
 	in_pieces = false;
 	pieces.n_refused = pieces.n_taken = 0;
 	free(want);
 	free(got);
-	close_run(&plain);
+	run_close(&plain);
 }
 
 /*
@@ -430,9 +298,9 @@ static void test_shared_pieces(const char *folder)
 
 	if (!open_run(&plain, LINNET_MEMORY_UNLIMITED, TOKENS))
 		return;
-	want = calloc(plain.n_vocab, sizeof(float));
-	got = calloc(plain.n_vocab, sizeof(float));
-	if (!want || !got || !decode(&plain, TOKENS, want))
+	want = run_logits(&plain);
+	got = run_logits(&plain);
+	if (!run_decode(&plain, want))
 		abort();
 	in_pieces = true;
 	share_dir = folder;
@@ -445,21 +313,19 @@ static void test_shared_pieces(const char *folder)
 		pieces.most = i % 5 == 4 ? pieces.taken + (one->all - one->least) / 3 : 0;
 		ok = !linnet_model_set_memory(one->m, i % 3 == 1 ? one->least : one->all, &err);
 		for (int j = 0; j < 2 && ok; j++) {
-			memset(got, 0, plain.n_vocab * sizeof(float));
-			ok = decode(&r[j], TOKENS, got) &&
-			     !memcmp(want, got, plain.n_vocab * sizeof(float));
+			ok = run_gives(&r[j], want, got);
 		}
 	}
 	pieces.most = 0;
-	close_run(&r[0]);
-	close_run(&r[1]);
+	run_close(&r[0]);
+	run_close(&r[1]);
 	test_ok(ok && !pieces.n_wrong && !pieces.taken,
 		"two share pieces and give them up: the same logits, and none is left");
 	in_pieces = false;
 	share_dir = NULL;
 	free(want);
 	free(got);
-	close_run(&plain);
+	run_close(&plain);
 }
 
 /* A limit on address space: what cannot be reserved is not used, and nothing breaks. */
@@ -477,9 +343,9 @@ static void test_no_space(void)
 	}
 	if (getrlimit(RLIMIT_AS, &old) || !open_run(&plain, LINNET_MEMORY_UNLIMITED, chunk))
 		return;
-	want = calloc((size_t)3 * plain.n_vocab, sizeof(float));
-	got = calloc((size_t)3 * plain.n_vocab, sizeof(float));
-	if (!want || !got || !decode(&plain, chunk, want))
+	want = run_logits(&plain);
+	got = run_logits(&plain);
+	if (!run_decode(&plain, want))
 		abort();
 	now.rlim_cur = 16ull << 30;
 	now.rlim_max = old.rlim_max;
@@ -488,24 +354,21 @@ static void test_no_space(void)
 	for (int i = 0; i < 3 && ok; i++) {
 		/* all of it, half of it, the least */
 		ok = open_run(&r, plain.least + (plain.all - plain.least) * (uint64_t)(2 - i) / 2,
-			      chunk) && decode(&r, chunk, got) &&
-		     !memcmp(want, got, (size_t)3 * plain.n_vocab * sizeof(float));
+			      chunk) && run_gives(&r, want, got);
 		for (int j = 0; j < 4 && ok; j++) {
 			uint64_t budget = j % 2 ? plain.all : r.least;
 
-			memset(got, 0, (size_t)3 * plain.n_vocab * sizeof(float));
 			ok = !linnet_model_set_memory(r.m, budget, &err) &&
-			     decode(&r, chunk, got) &&
-			     !memcmp(want, got, (size_t)3 * plain.n_vocab * sizeof(float));
+			     run_gives(&r, want, got);
 		}
-		close_run(&r);
+		run_close(&r);
 	}
 	setrlimit(RLIMIT_AS, &old);
 	test_ok(ok, "%s: a limit on address space: %s", strrchr(path, '/') + 1,
 		ok ? "the same" : err.message);
 	free(want);
 	free(got);
-	close_run(&plain);
+	run_close(&plain);
 }
 
 static bool make_model(const char *python, const char *name, const char *options)
