@@ -60,7 +60,7 @@ device_obj := $(device_src:%.c=$(O)/obj/%.o)
 test_src := $(wildcard tests/unit/*.c tests/kernels/*.c tests/model/*.c tests/fault/*.c \
 	tests/device/*.c)
 test_bin := $(test_src:%.c=$(O)/%)
-test_bin_vm := $(O)/tests/vm/liar $(O)/tests/vm/budget
+test_bin_vm := $(O)/tests/vm/liar $(O)/tests/vm/budget $(O)/tests/vm/idle
 preload_so := $(patsubst %.c,$(O)/%.so,$(wildcard tests/fault/preload/*.c))
 # One program of several files: kernels against their reference.
 checkasm_obj := $(patsubst %.c,$(O)/obj/%.o,$(wildcard tests/kernels/checkasm/*.c))
@@ -236,4 +236,4 @@ modules_install modules_clean:
 	$(MAKE) -C $(KDIR) M=$(CURDIR) $(@:modules_clean=clean)
 
 -include $(lib_obj:.o=.d) $(tool_obj:.o=.d) $(device_obj:.o=.d) $(checkasm_obj:.o=.d) \
-	$(test_src:%.c=$(O)/obj/%.d) $(O)/obj/tests/vm/liar.d $(O)/obj/tests/vm/budget.d
+	$(test_src:%.c=$(O)/obj/%.d) $(test_bin_vm:$(O)/%=$(O)/obj/%.d)

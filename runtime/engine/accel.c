@@ -51,7 +51,7 @@ struct linnet_engine_stream {
 /* A buffer, and where it is in its region. */
 struct piece {
 	size_t at, bytes;
-	uint32_t handle, attachment;
+	uint32_t handle, attachment;	/* 0: idle */
 };
 
 struct accel_region {
@@ -114,11 +114,11 @@ static size_t piece_behind(const struct accel_region *r, size_t at)
 }
 
 /* The piece that has all of this; NULL: none. */
-static const struct piece *find_piece(const struct linnet_region *region, size_t at, size_t bytes)
+static struct piece *find_piece(const struct linnet_region *region, size_t at, size_t bytes)
 {
 	const struct accel_region *r = to_region(region);
 	const size_t i = piece_behind(r, at);
-	const struct piece *p = i ? &r->piece[i - 1] : NULL;
+	struct piece *p = i ? &r->piece[i - 1] : NULL;
 
 	return p && at - p->at <= p->bytes && bytes <= p->bytes - (at - p->at) ? p : NULL;
 }
@@ -461,7 +461,8 @@ static void piece_close(const struct accel *a, const struct piece *p)
 	struct drm_linnet_detach detach = { a->ctx, p->attachment };
 
 	/* what fails here ends with the file */
-	drmIoctl(a->fd, DRM_IOCTL_LINNET_DETACH, &detach);
+	if (p->attachment)
+		drmIoctl(a->fd, DRM_IOCTL_LINNET_DETACH, &detach);
 	close_handle(a->fd, p->handle);
 }
 
@@ -523,6 +524,47 @@ static void accel_region_discard(struct linnet_engine *e, struct linnet_region *
 	}
 	memmove(r->piece + first, r->piece + end, (r->n_pieces - end) * sizeof(*r->piece));
 	r->n_pieces -= end - first;
+}
+
+/* The mapping stays: what the kernel takes reads as zeroes, and nobody reads it. */
+static int accel_region_idle(struct linnet_engine *e, struct linnet_region *region, size_t offset,
+			     size_t bytes)
+{
+	struct accel *a = to_accel(e);
+	struct piece *p = find_piece(region, offset, bytes);
+	struct drm_linnet_detach detach = { .ctx = a->ctx };
+	struct drm_linnet_bo_madvise advice = { .madv = DRM_LINNET_MADV_DONTNEED };
+
+	if (!p || !p->attachment)
+		return 0;
+	detach.attachment = p->attachment;
+	if (drmIoctl(a->fd, DRM_IOCTL_LINNET_DETACH, &detach))
+		return -errno;
+	p->attachment = 0;
+	advice.handle = p->handle;
+	return drmIoctl(a->fd, DRM_IOCTL_LINNET_BO_MADVISE, &advice) ? -errno : 0;
+}
+
+static bool accel_region_wake(struct linnet_engine *e, struct linnet_region *region, size_t offset,
+			      size_t bytes)
+{
+	struct accel *a = to_accel(e);
+	struct piece *p = find_piece(region, offset, bytes);
+	struct drm_linnet_bo_madvise advice = { .madv = DRM_LINNET_MADV_WILLNEED };
+	struct drm_linnet_attach attach = { .ctx = a->ctx };
+
+	if (!p || p->attachment)
+		return p;
+	/* once they are needed nobody takes them any more: only now is it known whether all are
+	 * there */
+	advice.handle = attach.handle = p->handle;
+	if (!drmIoctl(a->fd, DRM_IOCTL_LINNET_BO_MADVISE, &advice) && advice.retained &&
+	    !drmIoctl(a->fd, DRM_IOCTL_LINNET_ATTACH, &attach)) {
+		p->attachment = attach.attachment;
+		return true;
+	}
+	accel_region_discard(e, region, p->at, p->bytes);
+	return false;
 }
 
 static int accel_region_reserve(struct linnet_engine *e, struct linnet_region **out, size_t bytes,
@@ -874,6 +916,8 @@ const struct linnet_engine_ops linnet_engine_accel = {
 	.region_destroy = accel_region_destroy,
 	.region_take = accel_region_take,
 	.region_discard = accel_region_discard,
+	.region_idle = accel_region_idle,
+	.region_wake = accel_region_wake,
 	.stream_scratch = accel_stream_scratch,
 	.stream_create = accel_stream_create,
 	.stream_destroy = accel_stream_destroy,

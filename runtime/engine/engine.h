@@ -97,6 +97,13 @@ struct linnet_engine_ops {
 	 * whole. What was there is lost; the part may be taken again. */
 	void (*region_discard)(struct linnet_engine *e, struct linnet_region *r, size_t offset,
 			       size_t bytes);
+	/* A piece's memory is the machine's to take until region_wake(): no job is bound to it. 0,
+	 * or -errno: it is not. NULL: none can be taken. */
+	int (*region_idle)(struct linnet_engine *e, struct linnet_region *r, size_t offset,
+			   size_t bytes);
+	/* Have the piece as it was. False: it is gone, as if it had been discarded. */
+	bool (*region_wake)(struct linnet_engine *e, struct linnet_region *r, size_t offset,
+			    size_t bytes);
 	/* Only what lies before `at` is used for now: no page that begins there takes memory for
 	 * what lies behind, as far as the engine can help it. NULL: it need not. */
 	void (*region_border)(struct linnet_engine *e, struct linnet_region *r, size_t at);

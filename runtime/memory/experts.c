@@ -115,7 +115,7 @@ struct linnet_experts {
 	uint64_t bad_offset;
 	uint32_t bad_file;
 	/* others may look on */
-	_Atomic uint64_t hits, misses, ahead, ahead_used, verified_bytes;
+	_Atomic uint64_t hits, misses, ahead, ahead_used, verified_bytes, purged_bytes;
 };
 
 static uint64_t expert_bytes(const struct linnet_gguf_tensor *t)
@@ -312,6 +312,27 @@ void linnet_experts_limit(struct linnet_experts *x, uint32_t n)
 	trim(x);
 	if (x->e->ops->region_border)
 		x->e->ops->region_border(x->e, x->region, x->limit * x->place_bytes);
+}
+
+int linnet_experts_idle(struct linnet_experts *x)
+{
+	while (x->n_loads && !linnet_queue_wait(x->queue))
+		;
+	return x->taken ? x->e->ops->region_idle(x->e, x->region, 0, x->region->mapped_bytes) : 0;
+}
+
+void linnet_experts_wake(struct linnet_experts *x)
+{
+	if (!x->taken || x->e->ops->region_wake(x->e, x->region, 0, x->region->mapped_bytes))
+		return;
+	for (uint32_t i = 0; i < x->touched; i++) {
+		if (x->place[i].state != READY)
+			continue;
+		make_free(x, i);
+		x->purged_bytes += x->place_bytes;
+	}
+	x->touched = 0;
+	x->taken = false;
 }
 
 /*
@@ -736,6 +757,6 @@ void linnet_experts_end(struct linnet_experts *x)
 void linnet_experts_stats(const struct linnet_experts *x, struct linnet_experts_stats *stats)
 {
 	*stats = (struct linnet_experts_stats){
-		x->hits, x->misses, x->ahead, x->ahead_used, x->verified_bytes
+		x->hits, x->misses, x->ahead, x->ahead_used, x->verified_bytes, x->purged_bytes
 	};
 }

@@ -42,6 +42,7 @@ struct linnet_experts_stats {
 	uint64_t hits, misses;		/* experts that a layer of a pass needed */
 	uint64_t ahead, ahead_used;	/* read by a guess; and needed by the layer then */
 	uint64_t verified_bytes;
+	uint64_t purged_bytes;		/* that the machine took */
 };
 
 /* Bytes of a place that any expert of the layers fits in; whole blocks. */
@@ -66,6 +67,11 @@ uint32_t linnet_experts_places(const struct linnet_experts *x);
  * needed by the round that runs. Fewer than the least: the least, while a layer runs.
  */
 void linnet_experts_limit(struct linnet_experts *x, uint32_t n);
+
+/* As linnet_weights_idle() and linnet_weights_wake(), of the engine that has these. No layer
+ * runs. */
+int linnet_experts_idle(struct linnet_experts *x);
+void linnet_experts_wake(struct linnet_experts *x);
 
 /* Tokens of a pass for which it pays to guess: many tokens need nearly all experts. */
 #define LINNET_EXPERTS_GUESS_TOKENS 4

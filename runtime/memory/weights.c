@@ -431,6 +431,7 @@ void linnet_weights_stats(const struct linnet_weights *w, struct linnet_weights_
 		.resident_bytes = w->resident_bytes,
 		.ring_bytes = w->n_streamed ? w->slot_bytes * w->n_slots : 0,
 		.verified_bytes = w->verified_bytes,
+		.purged_bytes = w->purged_bytes,
 		.pool_bytes = (w->resident ? w->resident->pool_bytes : 0) +
 			      (w->ring ? w->ring->pool_bytes : 0),
 		.direct_io = true,

@@ -69,6 +69,7 @@ struct linnet_weights_stats {
 	uint64_t resident_bytes, ring_bytes;
 	uint64_t verified_bytes;	/* whose checksum was compared */
 	uint64_t shared_bytes;		/* that another process has read */
+	uint64_t purged_bytes;		/* that the machine took */
 	uint64_t pool_bytes;		/* of memory: pages of the system's pool of huge ones */
 	bool direct_io, huge_pages;
 };
@@ -141,6 +142,15 @@ bool linnet_weights_at_home(const struct linnet_weights *w);
  * a pass, or passes.
  */
 void linnet_weights_place(struct linnet_weights *w, const struct linnet_weight_unit *unit);
+
+/*
+ * Until linnet_weights_wake() the machine may take the memory of weights; what it took is read
+ * again when its turn comes. Waits for the reads under way; none begin before the wake. No unit
+ * is in use, or shared, and the engine has region_idle(). -errno: not all can be taken.
+ */
+int linnet_weights_idle(struct linnet_weights *w);
+/* Then linnet_weights_begin(). */
+void linnet_weights_wake(struct linnet_weights *w);
 
 /* -ESTALE when a file that was read since the last call is not what it was. */
 int linnet_weights_check(struct linnet_weights *w, struct linnet_error *err);

@@ -79,10 +79,11 @@ struct linnet_weights {
 	size_t pos, cursor;
 	uint64_t checked_bytes;		/* bytes_read at the last check of the files */
 
+	bool idle;			/* the machine may take what is here; nothing is read */
 	const struct linnet_read *failed;
 	int error;
 	/* others may look on */
-	_Atomic uint64_t bytes_read, start_ns, end_ns, verified_bytes;
+	_Atomic uint64_t bytes_read, start_ns, end_ns, verified_bytes, purged_bytes;
 	_Atomic size_t pending;
 };
 

@@ -371,6 +371,62 @@ void linnet_weights_place(struct linnet_weights *w, const struct linnet_weight_u
 	weights_advance(w);
 }
 
+/* Offer the machine each piece's memory, of units and of the ring. */
+static int offer(struct linnet_weights *w)
+{
+	struct linnet_engine *e = w->opts.engine;
+	int ret = 0;
+
+	for (size_t i = 0; i < w->n_pieces && !ret; i++)
+		if (w->piece[i].taken)
+			ret = e->ops->region_idle(e, w->resident, w->piece[i].at,
+						  w->piece[i].bytes);
+	for (unsigned i = 0; i < w->n_slots && !ret; i++)
+		if (w->slot[i].touched)
+			ret = e->ops->region_idle(e, w->ring, w->slot[i].at, w->slot[i].touched);
+	return ret;
+}
+
+int linnet_weights_idle(struct linnet_weights *w)
+{
+	w->idle = true;
+	while (w->pending && !linnet_queue_wait(w->opts.queue))
+		;
+	return offer(w);
+}
+
+/* What a place holds is gone. */
+static void lose(struct linnet_weights *w, struct place *p)
+{
+	if (p->unit && !p->error)
+		w->purged_bytes += p->unit->bytes;
+	weights_empty(p);
+}
+
+void linnet_weights_wake(struct linnet_weights *w)
+{
+	struct linnet_engine *e = w->opts.engine;
+
+	w->idle = false;
+	for (size_t i = 0; i < w->n_pieces; i++) {
+		struct piece *p = &w->piece[i];
+
+		if (p->taken && !e->ops->region_wake(e, w->resident, p->at, p->bytes))
+			p->taken = false;
+	}
+	for (size_t i = 0; i < w->n_units; i++)
+		if (w->unit[i].n && !w->unit[i].piece->taken)
+			lose(w, &w->unit[i].own);
+	for (unsigned i = 0; i < w->n_slots; i++) {
+		struct place *p = &w->slot[i];
+
+		if (p->touched && !e->ops->region_wake(e, w->ring, p->at, p->touched)) {
+			lose(w, p);
+			p->touched = 0;
+		}
+	}
+}
+
 struct linnet_weight linnet_weights_find(const struct linnet_weights *w, size_t unit, size_t i)
 {
 	const struct unit *u = &w->unit[unit];

@@ -136,18 +136,6 @@ static void fail(struct linnet_weights *w, int error)
 	w->error = error;
 }
 
-/* Memory for a unit's own place; without, it is streamed, or absent. */
-static void have_piece(struct linnet_weights *w, struct unit *u)
-{
-	const int ret = weights_take_piece(w, u, NULL);
-
-	if (!ret)
-		return;
-	weights_send_away(w, u->piece);
-	if (!u->streamed && !u->absent)
-		fail(w, ret);
-}
-
 /* Is memory in use that will be given back? */
 static bool is_busy(const struct linnet_weights *w)
 {
@@ -155,6 +143,29 @@ static bool is_busy(const struct linnet_weights *w)
 		if (w->unit[i].users || w->unit[i].own.pending)
 			return true;
 	return false;
+}
+
+/*
+ * Memory for a unit's own place; without, it is streamed, or absent. What is always resident had
+ * its memory from the start, and others give way to it if the machine took that. False: not before
+ * a job ends.
+ */
+static bool have_piece(struct linnet_weights *w, struct unit *u)
+{
+	const bool stays = u->fixed && !u->optional;
+	int ret;
+
+	while ((ret = weights_take_piece(w, u, NULL)) && stays && linnet_weights_give_way(w))
+		;
+	if (!ret)
+		return true;
+	if (!stays)
+		weights_send_away(w, u->piece);
+	else if (is_busy(w))
+		return false;
+	else
+		fail(w, ret);
+	return true;
 }
 
 /* Memory for a slot. False: there is none, or not before a job ends. */
@@ -171,6 +182,8 @@ static bool have_slot(struct linnet_weights *w, struct place *p)
 
 void weights_advance(struct linnet_weights *w)
 {
+	if (w->idle)
+		return;
 	for (; !w->error && w->pending < AHEAD && w->cursor < w->pos + w->n_units; w->cursor++) {
 		struct unit *u = &w->unit[w->cursor % w->n_units];
 		struct place *p = &u->own;
@@ -184,8 +197,8 @@ void weights_advance(struct linnet_weights *w)
 		/* an own place may still be waiting for reads that nobody wants */
 		if (!u->streamed && p->pending)
 			return;
-		if (!u->streamed)
-			have_piece(w, u);
+		if (!u->streamed && !have_piece(w, u))
+			return;
 		if (u->absent || w->error)
 			continue;
 		if (u->streamed) {
@@ -268,11 +281,9 @@ int linnet_weights_ready(struct linnet_weights *w, size_t unit, struct linnet_er
 	if (!u->place) {
 		w->cursor = w->pos;
 		weights_advance(w);
-		if (u->late && !u->place && !u->absent && !w->error) {
-			have_piece(w, u);
-			if (!u->absent && !w->error)
-				read_unit(w, u, &u->own);
-		}
+		if (u->late && !u->place && !u->absent && !w->error && have_piece(w, u) &&
+		    !u->absent && !w->error)
+			read_unit(w, u, &u->own);
 	}
 	if (u->place && !u->place->error) {
 		if (u->place->pending)

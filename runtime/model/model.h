@@ -144,6 +144,7 @@ struct linnet_model {
 	_Atomic uint64_t budget;	/* what is to be kept to */
 	_Atomic uint64_t least;		/* budget that the sessions there are can do with */
 	_Atomic uint64_t kept;		/* what is kept to; changed under `run` */
+	bool idle;			/* the machine may take weights; changed under `run` */
 	_Atomic bool follows;		/* the budget is what the machine leaves, at any time */
 	struct linnet_pressure *pressure;	/* NULL: the kernel tells nothing */
 	uint64_t looked_ns, measured_ns, pressed_ns;

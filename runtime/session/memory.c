@@ -247,6 +247,47 @@ int linnet_model_set_memory(struct linnet_model *m, uint64_t bytes, struct linne
 	return 0;
 }
 
+void linnet_model_wake(struct linnet_model *m)
+{
+	if (!m->idle)
+		return;
+	m->idle = false;
+	/* others may have the memory by now, and what there was none for may have some */
+	m->kept = 0;
+	linnet_model_follow(m);
+	linnet_weights_wake(m->weights);
+	if (m->experts)
+		linnet_experts_wake(m->experts);
+}
+
+int linnet_model_idle(struct linnet_model *m, struct linnet_error *err)
+{
+	const char *path = linnet_gguf_path(m->gguf);
+	int ret = 0;
+
+	if (!m->engine)
+		return linnet_err(err, -EINVAL, "%s: opened for its vocabulary only", path);
+	if (m->share_dir)
+		return linnet_err(err, -EOPNOTSUPP, "%s: weights are shared with other processes, "
+				  "and cannot be taken", path);
+	if (!m->engine->ops->region_idle)
+		return linnet_err(err, -EOPNOTSUPP, "%s: weights are memory of the process, and "
+				  "cannot be taken (engine, %s)", path, m->engine->ops->name);
+	if (pthread_mutex_trylock(&m->run))
+		return linnet_err(err, -EBUSY, "%s: the model is in use", path);
+	if (m->weights) {
+		m->idle = true;
+		ret = linnet_weights_idle(m->weights);
+		if (!ret && m->experts)
+			ret = linnet_experts_idle(m->experts);
+		if (ret)
+			linnet_model_wake(m);
+	}
+	linnet_model_unlock(m);
+	return ret ? linnet_err(err, ret, "%s: the device keeps weights: %s", path,
+				strerror(-ret)) : 0;
+}
+
 int linnet_model_pressure_fd(const struct linnet_model *m)
 {
 	return m->pressure ? linnet_pressure_fd(m->pressure) : -ENOENT;

@@ -216,6 +216,7 @@ int linnet_model_load(struct linnet_model *m,
 		if (ret)
 			goto out_unlock;
 	}
+	linnet_model_wake(m);
 	/* what failed before is tried again */
 	linnet_weights_begin(m->weights);
 	/* what passes begin without has its turn now */

@@ -625,6 +625,7 @@ int linnet_pass_run(struct linnet_session *s, uint32_t n, uint32_t n_outputs,
 	s->n_tokens = n;
 	s->gathering = false;
 	linnet_kv_start(s->kv);
+	linnet_model_wake(m);
 	linnet_weights_begin(m->weights);
 	if (may_be_whole(s, n_outputs)) {
 		/* it waits for no weights, so its pace is none of set_pace()'s business */

@@ -472,6 +472,7 @@ int linnet_session_stats(const struct linnet_session *s, struct linnet_stats *st
 
 		linnet_experts_stats(s->m->experts, &x);
 		full.verified_bytes += x.verified_bytes;
+		full.purged_bytes = x.purged_bytes;
 		full.expert_hits = x.hits;
 		full.expert_misses = x.misses;
 		full.expert_ahead = x.ahead;
@@ -481,6 +482,7 @@ int linnet_session_stats(const struct linnet_session *s, struct linnet_stats *st
 	full.direct_io = w.direct_io;
 	full.huge_pages = w.huge_pages;
 	full.io_uring = linnet_queue_is_io_uring(s->m->queue);
+	full.purged_bytes += w.purged_bytes;
 	full.shared_bytes = w.shared_bytes;
 	full.pool_bytes = w.pool_bytes +
 			  (s->m->experts ? linnet_experts_region(s->m->experts)->pool_bytes : 0);

@@ -82,6 +82,9 @@ void linnet_model_unlock(struct linnet_model *m);
 /* Follow the budget, when it has changed; the caller holds the lock. ctx is the model. */
 void linnet_model_follow(void *ctx);
 
+/* A pass begins, or a load: an idle model has its weights again, or reads them; under the lock. */
+void linnet_model_wake(struct linnet_model *m);
+
 /* What the machine leaves to the process. */
 uint64_t linnet_model_automatic_budget(const struct linnet_model *m);
 

@@ -2,7 +2,7 @@
 /*
  * The host's engine with regions in pieces, as a device has them: what has no memory cannot be
  * touched, a job is bound to pieces that are there, and a short pass may be one job. And there
- * may be less memory than anybody was told.
+ * may be less memory than anybody was told, and pieces of an idle model may be taken.
  */
 #ifndef TESTS_MODEL_PIECES_H
 #define TESTS_MODEL_PIECES_H
@@ -27,10 +27,14 @@ static struct {
 		size_t n;
 		struct {
 			size_t at, bytes;
+			bool idle;
 		} piece[PIECES_MOST];
 	} list[PIECES_REGIONS];
 	uint64_t taken, most;		/* bytes in pieces; 0: as many as may be */
 	unsigned n_taken, n_refused, n_wrong, n_jobs;
+	uint64_t lost;			/* a bit for each piece that wakes, and again after 64 */
+	unsigned n_idle, n_woken, n_lost;
+	unsigned idle_fails;		/* the last that may be idle; 0: all may */
 } pieces = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
 /* Number in the list, of NULL: one that is free; PIECES_REGIONS: none. */
@@ -88,6 +92,7 @@ static inline int pieces_take(struct linnet_engine *e, struct linnet_region *r, 
 	} else {
 		pieces.list[i].piece[n].at = offset;
 		pieces.list[i].piece[n].bytes = bytes;
+		pieces.list[i].piece[n].idle = false;
 		pieces.list[i].n++;
 		pieces.taken += bytes;
 		pieces.n_taken++;
@@ -114,9 +119,65 @@ static inline void pieces_discard(struct linnet_engine *e, struct linnet_region 
 		    mprotect(r->addr + at, n, PROT_NONE))
 			abort();
 		pieces.taken -= n;
+		pieces.n_idle -= pieces.list[i].piece[j].idle;
 		pieces.list[i].piece[j] = pieces.list[i].piece[--pieces.list[i].n];
 	}
 	pthread_mutex_unlock(&pieces.lock);
+}
+
+/* What is idle must not be touched. */
+static inline int pieces_idle(struct linnet_engine *e, struct linnet_region *r, size_t offset,
+			      size_t bytes)
+{
+	unsigned i;
+	size_t j = 0;
+	int ret = 0;
+
+	pthread_mutex_lock(&pieces.lock);
+	i = pieces_find(r);
+	while (i < PIECES_REGIONS && j < pieces.list[i].n && pieces.list[i].piece[j].at != offset)
+		j++;
+	if (i == PIECES_REGIONS || j == pieces.list[i].n) {
+		pieces.n_wrong++;
+	} else if (!pieces.list[i].piece[j].idle) {
+		if (pieces.idle_fails && pieces.n_idle == pieces.idle_fails)
+			ret = -EBUSY;
+		else if (mprotect(r->addr + offset, pieces.list[i].piece[j].bytes, PROT_NONE))
+			abort();
+		pieces.list[i].piece[j].idle = !ret;
+		pieces.n_idle += !ret;
+	}
+	pthread_mutex_unlock(&pieces.lock);
+	return ret;
+}
+
+static inline bool pieces_wake(struct linnet_engine *e, struct linnet_region *r, size_t offset,
+			       size_t bytes)
+{
+	bool lost = false;
+	unsigned i;
+	size_t j = 0;
+
+	pthread_mutex_lock(&pieces.lock);
+	i = pieces_find(r);
+	while (i < PIECES_REGIONS && j < pieces.list[i].n && pieces.list[i].piece[j].at != offset)
+		j++;
+	if (i == PIECES_REGIONS || j == pieces.list[i].n) {
+		pieces.n_wrong++;
+		lost = true;
+	} else if (pieces.list[i].piece[j].idle) {
+		bytes = pieces.list[i].piece[j].bytes;
+		lost = pieces.lost >> (pieces.n_woken++ % 64) & 1;
+		pieces.n_lost += lost;
+		pieces.n_idle--;
+		pieces.list[i].piece[j].idle = false;
+		if (mprotect(r->addr + offset, bytes, PROT_READ | PROT_WRITE))
+			abort();
+	}
+	pthread_mutex_unlock(&pieces.lock);
+	if (lost)
+		pieces_discard(e, r, offset, bytes);
+	return !lost;
 }
 
 static inline void pieces_destroy(struct linnet_engine *e, struct linnet_region *r)
@@ -141,7 +202,7 @@ static inline bool pieces_have(const struct linnet_region *r, size_t offset, siz
 		const size_t at = pieces.list[i].piece[j].at, n = pieces.list[i].piece[j].bytes;
 
 		if (offset >= at && offset + bytes <= at + n)
-			return true;
+			return !pieces.list[i].piece[j].idle;
 	}
 	/* or in a region that has all of its memory */
 	return i == PIECES_REGIONS;
@@ -207,6 +268,8 @@ static inline void pieces_use(struct linnet_model *m)
 	ops.region_destroy = pieces_destroy;
 	ops.region_take = pieces_take;
 	ops.region_discard = pieces_discard;
+	ops.region_idle = pieces_idle;
+	ops.region_wake = pieces_wake;
 	ops.region_border = NULL;
 	ops.submit = pieces_submit;
 	m->engine->ops = &ops;

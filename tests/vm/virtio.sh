@@ -100,7 +100,8 @@ numbers=$(grep 'jobs had' "$dir/out" || :)
 echo "$numbers" | awk '{ exit !($1 > 0 && $1 == $4) }' && bad=0 || bad=1
 result $bad "R-JOB-NUMBERS: no job has the number of another ($numbers)" "$dir/why"
 
-# budgets NAME OPTION...: of a model; they change, and what the driver's buffers take follows
+# budgets NAME OPTION...: of a model; they change, and what the driver's buffers take follows. Then
+# it is idle, and the kernel takes weights
 budgets()
 {
 	name=$1
@@ -108,7 +109,8 @@ budgets()
 	"${PYTHON:-/usr/bin/python3}" tests/tools/make_model.py --type q8_0 "$@" \
 		-o "$dir/$name.gguf" >/dev/null 2>"$dir/said"
 	guest "$VM_DEVICE_SOCKET" --see "$dir" --see "$build" \
-		"$build/tests/vm/budget $dir/$name.gguf"
+		"$build/tests/vm/budget $dir/$name.gguf; bad=\$?
+		$build/tests/vm/idle $dir/$name.gguf && exit \$bad"
 	while read -r line; do
 		text="budgets of a model ($name): ${line#* - }"
 		case $line in
@@ -116,7 +118,7 @@ budgets()
 		not*)	result 1 "$text" "$dir/why" ;;
 		esac
 	done <"$dir/out"
-	grep -q '^1\.\.[1-9]' "$dir/out" && [ $status -le 1 ] && bad=0 || bad=1
+	[ "$(grep -c '^1\.\.[1-9]' "$dir/out")" = 2 ] && [ $status -le 1 ] && bad=0 || bad=1
 	result $bad "budgets of a model ($name): they come to their end" "$dir/why"
 }
 
@@ -124,6 +126,28 @@ budgets dense --preset llama --layers 12 --embd 256 --heads 8 --kv-heads 2 --ff 
 	--vocab 2048 --no-tied
 budgets experts --preset qwen3moe --layers 4 --experts 16 --embd 256 --ff 256 --heads 4 \
 	--kv-heads 2 --vocab 2048
+
+# A person at a terminal thinks for longer than the chat waits, and memory is short meanwhile.
+echo "Once upon a time" | "$build/linnet" chat -m $model --temp 0 -n 30 -q --engine host \
+	>"$dir/reply"
+cat >"$dir/person" <<END
+mkdir -p /dev/pts
+mount -t devpts devpts /dev/pts 2>/dev/null
+state=\$(echo /sys/kernel/debug/accel/*/linnet_state)
+offered()
+{
+	for _ in \$(seq 300); do
+		! grep -q 'purgeable pages [1-9]' \$state || return 0
+		sleep 0.2
+	done
+}
+{ offered; echo 2 >/proc/sys/vm/drop_caches; echo Once upon a time; echo /exit; } |
+	NO_COLOR=1 script -qec "$build/linnet chat -m $model --temp 0 -n 30 --engine accel" /tmp/text
+grep 'purged bytes [1-9]' \$state && grep -qF "\$(head -n 1 $dir/reply)" /tmp/text
+END
+guest "$VM_DEVICE_SOCKET" --see "$dir" ". $dir/person"
+result $status "a chat that waits for a person: weights are taken, and its reply is the host's" \
+	"$dir/why"
 
 # io_uring is refused: by name, or done without
 guest "$VM_DEVICE_SOCKET" --see "$dir" "echo 2 >/proc/sys/kernel/io_uring_disabled

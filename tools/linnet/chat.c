@@ -190,6 +190,9 @@ static int answer(struct chat *c, uint64_t start_ns)
 	return TOOL_OK;
 }
 
+/* A person who has typed nothing for so long thinks, and what it costs to be idle is not felt. */
+#define IDLE_MS 1000
+
 /* Wait for a person's line; others that want the memory meanwhile may have some. */
 static void await_line(struct linnet_model *m)
 {
@@ -199,8 +202,17 @@ static void await_line(struct linnet_model *m)
 		{ .fd = linnet_model_pressure_fd(m), .events = POLLIN },
 	};
 
-	while (poll(fd, 2, -1) > 0 && !fd[0].revents)
-		linnet_model_set_memory(m, 0, NULL);
+	int n, timeout = IDLE_MS;
+
+	while ((n = poll(fd, 2, timeout)) >= 0 && !fd[0].revents) {
+		if (n) {
+			linnet_model_set_memory(m, 0, NULL);
+			continue;
+		}
+		/* where weights cannot be taken they stay */
+		linnet_model_idle(m, NULL);
+		timeout = -1;
+	}
 }
 
 static int converse(struct chat *c, const char *system)

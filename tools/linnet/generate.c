@@ -473,6 +473,7 @@ int summary_write(const struct summary *s, const struct generate *g,
 	}
 	json_put(o, "pool_bytes", json_integer((json_int_t)st.pool_bytes));
 	json_put(o, "shared_bytes", json_integer((json_int_t)st.shared_bytes));
+	json_put(o, "purged_bytes", json_integer((json_int_t)st.purged_bytes));
 	json_put(o, "bytes_read", json_integer((json_int_t)st.bytes_read));
 	json_put(o, "read_s", json_number((double)st.read_ns / 1e9));
 	json_put(o, "read_retries", json_integer((json_int_t)st.read_retries));

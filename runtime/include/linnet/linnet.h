@@ -179,6 +179,18 @@ int linnet_model_set_memory(struct linnet_model *m, uint64_t bytes, struct linne
  * budget of its own, or the kernel does not tell.
  */
 int linnet_model_pressure_fd(const struct linnet_model *m);
+/*
+ * No decode comes for a while: until the next one, of any session of the model, the kernel may
+ * take the memory of weights when it is short, without asking. That decode has what is left
+ * again, and reads what was taken; results do not change. It ends with -ENOMEM when there is no
+ * memory even for what is always resident. Keys and values stay. The call waits for reads that
+ * are under way; it and the next decode each send the device a request for every piece of
+ * memory, so it is for programs that wait for a person, or for the next client. From any thread.
+ * -EBUSY: another thread uses the model. -EOPNOTSUPP: weights are memory of the process ("host"),
+ * of which the kernel cannot take a part and say so, or shared with others (share_dir):
+ * linnet_model_set_memory() gives theirs back. After an error the model is not idle.
+ */
+int linnet_model_idle(struct linnet_model *m, struct linnet_error *err);
 
 /*
  * The plan of a session, before any weight is read: which units of weights stay in
@@ -437,6 +449,7 @@ struct linnet_stats {
 	 * how many of those it did choose. */
 	uint64_t expert_ahead, expert_ahead_used;
 	uint64_t pool_bytes;		/* memory of weights that is pages of vm.nr_hugepages */
+	uint64_t purged_bytes;		/* weights that the kernel took while the model was idle */
 };
 /* May be called from another thread while a decode runs: bytes_read then says how
  * far the reading is. */
