@@ -3,6 +3,7 @@
 #include "session.h"
 
 #include "kernels/kernels.h"
+#include "runtime/memory/code.h"
 #include "runtime/util/error.h"
 
 #include <errno.h>
@@ -146,9 +147,12 @@ int linnet_model_open(struct linnet_model **out, const char *path,
 		goto err_close;
 	m->root = "";
 	m->follows = !m->opts.memory_bytes;
-	/* where there is none, the numbers alone are followed */
-	if (m->follows && !m->opts.vocab_only)
+	/* where there is none, the numbers alone are followed; and code that may not be kept is
+	 * as slow to come back as it is for others */
+	if (m->follows && !m->opts.vocab_only) {
 		linnet_pressure_open(&m->pressure, m->root);
+		linnet_code_keep();
+	}
 	if (!m->opts.vocab_only) {
 		ret = open_weights(m, err);
 		if (ret)

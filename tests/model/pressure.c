@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: MIT
 /*
  * An automatic budget follows the machine: numbers of a made-up one, a trigger that is
- * pulled, and stalls for want of memory that are made on this one. And passes that wait for a
- * slow disk compute with one thread until they do not wait any more. The logits stay the same.
+ * pulled, and stalls for want of memory that are made on this one; the code for that stays in
+ * memory. And passes that wait for a slow disk compute with one thread until they do not wait
+ * any more. The logits stay the same.
  */
 #include "runtime/memory/budget.h"
+#include "runtime/memory/code.h"
 #include "runtime/session/session.h"
 #include "tests/model/folder.h"
 #include "tests/test.h"
@@ -16,6 +18,7 @@
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -455,6 +458,68 @@ static void test_gentle(void)
 	free(got);
 }
 
+/* Bytes of the mapping at an address that the kernel may not take. */
+static uint64_t kept(uintptr_t at)
+{
+	FILE *f = fopen("/proc/self/smaps", "r");
+	unsigned long begin, end;
+	unsigned long long kb = 0;
+	bool there = false;
+	char line[512];
+
+	while (f && fgets(line, sizeof(line), f)) {
+		if (sscanf(line, "%lx-%lx ", &begin, &end) == 2)
+			there = at >= begin && at < end;
+		else if (there && sscanf(line, "Locked: %llu", &kb) == 1)
+			break;
+	}
+	if (f)
+		fclose(f);
+	return kb << 10;
+}
+
+/* 0: a process whose model has such a budget keeps its code, or does not. */
+static int with_budget(uint64_t bytes, bool keeps)
+{
+	struct linnet_model_options mo = LINNET_INIT(mo);
+	struct linnet_model *m;
+
+	mo.memory_bytes = bytes;
+	if (kept((uintptr_t)linnet_code_keep) || linnet_model_open(&m, path, &mo, &err))
+		return 1;
+	return !!kept((uintptr_t)linnet_code_keep) != keeps || !!kept((uintptr_t)pread) != keeps;
+}
+
+/* 0: who may keep less than all of it is told. */
+static int with_limit(void)
+{
+	const struct rlimit little = { 1 << 16, 1 << 16 };
+
+	if (setrlimit(RLIMIT_MEMLOCK, &little) || (!getuid() && setuid(65534)))
+		return 1;
+	return linnet_code_keep() != -ENOMEM;
+}
+
+/* Under a budget of its own making a process must get as far as giving memory back. */
+static void test_code(void)
+{
+	static const char *const what[] = {
+		"an automatic budget: code stays in memory, ours and the C library's",
+		"a budget that was set: nothing is kept",
+		"a limit on memory that is kept: said"
+	};
+
+	for (unsigned i = 0; i < 3; i++) {
+		const pid_t pid = fork();
+		int status = -1;
+
+		if (!pid)
+			_exit(i == 2 ? with_limit() :
+				       with_budget(i ? LINNET_MEMORY_UNLIMITED : 0, !i));
+		test_ok(pid > 0 && waitpid(pid, &status, 0) == pid && !status, "%s", what[i]);
+	}
+}
+
 int main(void)
 {
 	const char *python = folder_python();
@@ -472,6 +537,7 @@ int main(void)
 	if (!test_ok(!system(command), "a model is made"))
 		return test_end();
 	alarm(300);
+	test_code();
 	test_follow();
 	test_stalls();
 	test_gentle();
