@@ -41,7 +41,7 @@ bytes=$(stat -c %s "$model")
 printf '%6s %9s %9s %11s %12s %9s %8s\n' ratio tokens/s "in memory" MiB/token "all streamed" \
 	"times" "peak/mem"
 for r in $ratios; do
-	budget=$(awk "BEGIN { printf \"%d\", $bytes / $r }")
+	budget=$(awk "BEGIN { printf \"%.0f\", $bytes / $r }")
 	"$linnet" plan -m "$model" -c 1024 -b 64 -t "$threads" --memory "$budget" --json \
 		>"$tmp/plan"
 	"$linnet" run -q -m "$model" -c 1024 -b 64 -t "$threads" --memory "$budget" --ignore-eos \

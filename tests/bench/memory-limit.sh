@@ -119,7 +119,7 @@ json.dump({"code": code, "majflt": u.ru_majflt, "inblock": u.ru_inblock * 512,
 # soak_run RATIO: a text in a limit of the model's size by RATIO; what came of it
 soak_run()
 {
-	limit_bytes=$(awk "BEGIN { printf \"%d\", $bytes / $1 }")
+	limit_bytes=$(awk "BEGIN { printf \"%.0f\", $bytes / $1 }")
 	rm -f "$tmp/time" "$tmp/out"
 	inside "$limit_bytes" "$linnet" run -m "$model" -c 256 -t "$threads" -n "$tokens" --temp 0 \
 		-p "$prompt" -q
@@ -192,7 +192,7 @@ fi
 # in the group the model and half of it fit
 fits=$((bytes + bytes / 2))
 for r in $ratios; do
-	bound=$(awk "BEGIN { printf \"%d\", $bytes / $r }")
+	bound=$(awk "BEGIN { printf \"%.0f\", $bytes / $r }")
 	rm -f "$tmp/time" "$tmp/out"
 	inside "$fits" "$linnet" bench -m "$model" -p 0 -n "$tokens" -t "$threads" -r 3 -o json
 	row fits "$r" "$fits"
