@@ -107,7 +107,7 @@ struct linnet_hparams {
 	float eps, attn_scale, softcap_attn, softcap_final;
 	uint32_t window;		/* positions; 0: none */
 	struct linnet_rope rope, rope_local;
-	bool longrope;
+	bool longrope;			/* angles depend on the size of the context */
 	uint32_t rope_ctx_orig;
 	uint32_t n_expert, n_expert_used, n_ff_exp;
 	bool expert_norm;

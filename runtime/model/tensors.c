@@ -293,6 +293,9 @@ int linnet_tensors_read(struct linnet_model *m, struct linnet_error *err)
 	for (unsigned i = 0; i < 2; i++)
 		if (!m->global[required[i]])
 			return missing(m, global_shape[required[i]].name, err);
+	/* Files of Phi-3 bring the factors, and seldom say what kind of scaling they are for. */
+	if (m->global[LINNET_ROPE_LONG] || m->global[LINNET_ROPE_SHORT])
+		m->hp.longrope = true;
 	for (unsigned g = LINNET_ROPE_LONG; m->hp.longrope && g <= LINNET_ROPE_SHORT; g++)
 		if (!m->global[g])
 			return missing(m, global_shape[g].name, err);

@@ -204,6 +204,10 @@ def cases():
                       f"blk.1.{name}.weight", preset="mixtral", of=MOE)
     yield weights(drop("blk.0.attn_qkv.weight"), "EINVAL", "tensor is missing",
                   "blk.0.attn_q.weight", preset="phi3", of=dict(SMALL, kv_heads=2))
+    for there, other in (("long", "short"), ("short", "long")):
+        yield weights(add(vector(f"rope_factors_{there}.weight", 8)), "EINVAL",
+                      "tensor is missing", f"rope_factors_{other}.weight", preset="phi3",
+                      of=dict(SMALL, kv_heads=2))
 
     # tensors that nobody knows, or that nothing would read
     for name in ("magic.weight", "blk.0.attn_magic.weight", "blk.2.attn_q.weight",

@@ -98,7 +98,7 @@ static struct linnet_session *open_session(struct linnet_model *m,
 	struct linnet_session *s = NULL;
 
 	opts.size = sizeof(opts);
-	opts.n_ctx = N;
+	opts.n_ctx = opts.n_ctx ? opts.n_ctx : N;
 	opts.n_batch = 128;
 	opts.n_outputs = SHOWN;
 	if (linnet_session_create(&s, m, &opts, &err))
@@ -665,6 +665,38 @@ static void test_slow_disk(void)
 	linnet_model_close(m);
 }
 
+/*
+ * longrope turns positions by other angles in a long context than in a short one, and
+ * published files have its factors and no rope.scaling.type.
+ */
+static void test_longrope(const char *python)
+{
+	struct linnet_session_options opts = { .kv_cache = cache };
+	struct linnet_model *m;
+	char command[600];
+	int64_t found[3];
+
+	snprintf(command, sizeof(command), "%s tests/tools/make_model.py -o %s --preset phi3-long "
+		 "--ctx 1024 --rope-orig-ctx 512 --layers 2 --vocab 400 >/dev/null", python, path);
+	m = system(command) ? NULL : open_model(LINNET_MEMORY_UNLIMITED);
+	for (size_t i = 0; i < 3; i++) {
+		struct linnet_session *s;
+
+		opts.n_ctx = i == 1 ? 513 : 512;
+		s = m ? open_session(m, opts) : NULL;
+		found[i] = s ? linnet_session_restore(s, ids, 300, &err) : -1;
+		if (s && !found[i] &&
+		    (linnet_session_decode(s, ids, 300, LINNET_LOGITS_NONE, &err) ||
+		     linnet_session_save(s, &err)))
+			found[i] = -1;
+		linnet_session_destroy(s);
+	}
+	test_ok(found[0] == 0 && found[1] == 0 && found[2] == 256,
+		"longrope: pages of a short context are not those of a long one (%lld, %lld, %lld)",
+		(long long)found[0], (long long)found[1], (long long)found[2]);
+	linnet_model_close(m);
+}
+
 int main(void)
 {
 	const bool quick = getenv("LINNET_SANITIZER") || getenv("LINNET_TEST_QUICK");
@@ -695,5 +727,6 @@ int main(void)
 	test_cold("Q4_0 on a disk", LINNET_KV_Q4_0, quick ? 40 : 60);
 	test_failing_disk();
 	test_slow_disk();
+	test_longrope(python);
 	return folder_end(dir);
 }
