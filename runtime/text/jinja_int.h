@@ -283,7 +283,8 @@ int jinja_want_int(struct jinja *j, const struct jinja_value *v, const char *wha
 enum jinja_case {
 	JINJA_CASE_UPPER,
 	JINJA_CASE_LOWER,
-	JINJA_CASE_TITLE,
+	JINJA_CASE_TITLE,	/* as the filter: words start after spaces, - and brackets */
+	JINJA_CASE_LETTERS,	/* as the method: after whatever is no letter */
 	JINJA_CASE_CAPITAL,
 };
 

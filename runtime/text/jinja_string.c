@@ -23,6 +23,12 @@ static bool is_letter(char c)
 	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c & 0x80);
 }
 
+/* The filter title makes a capital of what follows such a character. */
+static bool starts_word(char c)
+{
+	return jinja_is_space(&c, 1) || c == '-' || c == '(' || c == '{' || c == '[' || c == '<';
+}
+
 /* A character of s at `at` that is in `set` (NULL: is white space); its length. */
 static size_t in_set(const struct linnet_str *s, size_t at, const struct linnet_str *set)
 {
@@ -97,7 +103,8 @@ int jinja_change_case(struct jinja *j, const struct jinja_value *v, enum jinja_c
 			p[i] = upper(p[i]);
 		else
 			p[i] = lower(p[i]);
-		start = to == JINJA_CASE_TITLE && !is_letter(p[i]) && p[i] != '\'';
+		start = (to == JINJA_CASE_TITLE && starts_word(p[i])) ||
+			(to == JINJA_CASE_LETTERS && !is_letter(p[i]));
 	}
 	return 0;
 }
@@ -215,7 +222,7 @@ BUILTIN(string_lower)
 
 BUILTIN(string_title)
 {
-	return jinja_change_case(j, self, JINJA_CASE_TITLE, out);
+	return jinja_change_case(j, self, JINJA_CASE_LETTERS, out);
 }
 
 BUILTIN(string_capitalize)

@@ -98,6 +98,9 @@ static const struct good expressions[] = {
 	  "'hELLO'.capitalize() }} {{ 'a'.upper() }} {{ 'B'.lower() }}",
 	  "HELLO WORLD hello Hello world Hello World-Foo Hello World Hello "
 	  "A b" },
+	{ "{{ \"they're snake_case, a/b c.d (x)<y>[z]{w}\"|title }} {{ \"they're "
+	  "a_b\".title() }} {{ 'naïve'|title }} {{ 'na\u00efve'.title() }}",
+	  "They're Snake_case, A/b C.d (X)<Y>[Z]{W} They'Re A_B Naïve Naïve" },
 	{ "{{ 'aXbXc'|replace('X','-') }} {{ 'aXbXc'.replace('X','') }} {{ "
 	  "'aXbXc'.replace('X','-',1) }} {{ 'aaa'|replace('a','b',2) }} {{ "
 	  "'abc'.replace('','-') }}",
