@@ -276,7 +276,9 @@ UBSAN_OPTIONS=print_stacktrace=1:exitcode=99 LINNET_SANITIZER=1"
 	# that kernel.
 	LINNET_TEST_TIMEOUT=3600
 	export LINNET_TEST_TIMEOUT
-	add vm "LINNET_BUILD=$root/$O O=$O VM_JOBS=$jobs" "sh tests/vm/run.sh"
+	for half in driver device; do
+		add vm:$half "LINNET_BUILD=$root/$O O=$O VM_JOBS=$jobs" "sh tests/vm/run.sh $half"
+	done
 	run_phase "driver, in guests"
 
 	# it runs its targets side by side itself, and limits its own time

@@ -502,7 +502,7 @@ static void test_cold(const char *name, enum linnet_kv_type type, unsigned round
 		}
 		ok = ok && p.s[1] && !linnet_model_memory(m, &opts, &mem, &err) &&
 		     mem.kv <= opts.kv_memory && mem.kv_disk;
-		ok = ok && work(&p, rounds, 7 + (uint32_t)part);
+		ok = ok && work(&p, rounds, part ? 12 : 7);
 		test_ok(ok && stats_of(p.s[1]).kv_read && stats_of(p.s[1]).kv_written &&
 			!stats_of(p.s[0]).kv_read,
 			"%s: the same with %llu bytes in memory (%llu written, %llu read)", name,
@@ -699,7 +699,9 @@ static void test_longrope(const char *python)
 
 int main(void)
 {
-	const bool quick = getenv("LINNET_SANITIZER") || getenv("LINNET_TEST_QUICK");
+	/* slow programs, and what other kernels do again */
+	const bool again = getenv("LINNET_SANITIZER") || getenv("LINNET_CPU");
+	const unsigned rounds = again ? 15 : getenv("LINNET_TEST_QUICK") ? 40 : 60;
 	const char *python = folder_python();
 	char command[600];
 	int status;
@@ -723,8 +725,8 @@ int main(void)
 	test_sequences("F16", LINNET_KV_F16, false);
 	test_sequences("Q8_0", LINNET_KV_Q8_0, false);
 	test_sequences("F32, weights streamed", LINNET_KV_F32, true);
-	test_cold("F16 on a disk", LINNET_KV_F16, quick ? 40 : 60);
-	test_cold("Q4_0 on a disk", LINNET_KV_Q4_0, quick ? 40 : 60);
+	test_cold("F16 on a disk", LINNET_KV_F16, rounds);
+	test_cold("Q4_0 on a disk", LINNET_KV_Q4_0, rounds);
 	test_failing_disk();
 	test_slow_disk();
 	test_longrope(python);

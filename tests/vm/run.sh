@@ -5,11 +5,13 @@
 # usage: sh tests/vm/run.sh [--kernel base | debug | sid-base | sid-debug] [NAME...]
 #
 # NAME picks groups: bench, shell (a part of it), source, kunit, selftests, stock, model,
-# virtio, share, kills, memory, sid, sid-long (all of sid-virtio, sid-stock).
+# virtio, share, kills, memory, sid, sid-long (all of sid-virtio, sid-stock); or halves that may
+# run beside each other: driver (the module alone), device (with a device or without a module).
 # Without one, all run, but sid-long only with LINNET_TEST_LONG. --kernel is for those that
 # run in User-Mode Linux, and lets them run on another.
 # Packages of use `vm` are installed where that is possible; a machine without them, or one
-# that lets no guest run, skips and says why. Logs stay in $O/vm/logs, one folder for each guest.
+# that lets no guest run, skips and says why. Logs stay in $O/vm/logs (logs-driver and logs-device
+# of the halves), one folder for each guest.
 set -eu
 cd "$(dirname "$0")/../.."
 . tests/vm/lib.sh
@@ -25,7 +27,14 @@ kunit=
 [ ! -d driver/tests ] || kunit=kunit
 long=
 [ -z "${LINNET_TEST_LONG:-}" ] || long=sid-long
-groups=${*:-bench source $kunit selftests stock model virtio share kills memory sid $long}
+driver_groups="bench source $kunit selftests stock sid $long"
+device_groups='model virtio share kills memory'
+logs=$VM_OUT/logs groups=$*
+case $groups in
+'') groups="$driver_groups $device_groups" ;;
+driver) groups=$driver_groups logs=$logs-driver ;;
+device) groups=$device_groups logs=$logs-device ;;
+esac
 
 skip_all()
 {
@@ -38,7 +47,6 @@ x86_64) ;;
 *) skip_all "guests are User-Mode Linux, which needs an x86-64 machine" ;;
 esac
 
-logs=$VM_OUT/logs
 rm -rf "$logs"
 mkdir -p "$logs"
 if ! sh tools/packages.sh --check vm >"$logs/packages" 2>&1 &&
@@ -652,6 +660,7 @@ group_kills()
 }
 
 for group in $groups; do
+	began=$(date +%s)
 	case $group in
 	shell) shell_test ;;
 	bench | source | kunit | selftests | stock | model | virtio | share | kills | memory | sid)
@@ -663,5 +672,6 @@ for group in $groups; do
 		group_sid_stock ;;
 	*) vm_die "no such group ($group): see the head of tests/vm/run.sh" ;;
 	esac
+	echo "# $group: $(($(date +%s) - began)) s"
 done
 end_tests
