@@ -69,13 +69,33 @@ static const struct value_type {
 };
 #define N_VALUE_TYPES (sizeof(value_types) / sizeof(value_types[0]))
 
-/* Every number that the format has ever given to a tensor type. */
+/* Every number that the format itself has ever given to a tensor type. */
 static const char *const tensor_types[] = {
 	"F32", "F16", "Q4_0", "Q4_1", "Q4_2", "Q4_3", "Q5_0", "Q5_1", "Q8_0", "Q8_1",
 	"Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K", "Q8_K", "IQ2_XXS", "IQ2_XS", "IQ3_XXS", "IQ1_S",
 	"IQ4_NL", "IQ3_S", "IQ2_S", "IQ4_XS", "I8", "I16", "I32", "I64", "F64", "IQ1_M",
 	"BF16", "Q4_0_4_4", "Q4_0_4_8", "Q4_0_8_8", "TQ1_0", "TQ2_0",
 	"IQ4_NL_4_4", "IQ4_NL_4_8", "IQ4_NL_8_8", "MXFP4", "NVFP4", "Q1_0", "Q2_0",
+};
+
+/* Those of ik_llama.cpp, a fork that numbers its own types from 133. */
+static const struct fork_type {
+	uint16_t type;
+	const char *name;
+} fork_types[] = {
+	{ 133, "Q6_0" },	{ 134, "IQ1_BN" },	{ 135, "IQ2_BN" },	{ 136, "Q8_K64" },
+	{ 137, "IQ2_K" },	{ 138, "IQ3_K" },	{ 139, "IQ4_K" },	{ 140, "IQ5_K" },
+	{ 141, "IQ6_K" },	{ 142, "IQ2_TN" },	{ 143, "IQ1_TN" },	{ 144, "IQ4_KS" },
+	{ 145, "IQ2_KS" },	{ 146, "IQ4_KSS" },	{ 151, "Q8_KV" },	{ 152, "IQ5_KS" },
+	{ 153, "IQ2_KT" },	{ 154, "IQ3_KT" },	{ 155, "IQ4_KT" },	{ 156, "IQ3_KS" },
+	{ 157, "IQ2_KL" },	{ 158, "IQ1_KT" },	{ 202, "Q4_0_R8" },	{ 206, "Q5_0_R4" },
+	{ 208, "Q8_0_R8" },	{ 210, "Q2_K_R4" },	{ 211, "Q3_K_R4" },	{ 212, "Q4_K_R4" },
+	{ 213, "Q5_K_R4" },	{ 214, "Q6_K_R4" },	{ 216, "IQ2_XXS_R4" },	{ 217, "IQ2_XS_R4" },
+	{ 218, "IQ3_XXS_R4" },	{ 219, "IQ1_S_R4" },	{ 220, "IQ4_NL_R4" },	{ 221, "IQ3_S_R4" },
+	{ 222, "IQ2_S_R4" },	{ 223, "IQ4_XS_R8" },	{ 229, "IQ1_M_R4" },	{ 230, "BF16_R16" },
+	{ 233, "Q6_0_R4" },	{ 335, "IQ2_BN_R4" },	{ 337, "IQ2_K_R4" },	{ 338, "IQ3_K_R4" },
+	{ 339, "IQ4_K_R4" },	{ 340, "IQ5_K_R4" },	{ 344, "IQ4_KS_R4" },	{ 352, "IQ5_KS_R4" },
+	{ 353, "MXFP4_R8" },	{ 398, "Q8_KV_R8" },	{ 399, "Q8_K_R8" },
 };
 
 const char *linnet_gguf_type_name(enum linnet_gguf_type type)
@@ -85,7 +105,12 @@ const char *linnet_gguf_type_name(enum linnet_gguf_type type)
 
 const char *linnet_gguf_tensor_type_name(uint32_t type)
 {
-	return type < sizeof(tensor_types) / sizeof(tensor_types[0]) ? tensor_types[type] : NULL;
+	if (type < sizeof(tensor_types) / sizeof(tensor_types[0]))
+		return tensor_types[type];
+	for (size_t i = 0; i < sizeof(fork_types) / sizeof(fork_types[0]); i++)
+		if (fork_types[i].type == type)
+			return fork_types[i].name;
+	return NULL;
 }
 
 /* Names to numbers 0..n-1: open addressing, at most half full. */

@@ -1102,6 +1102,9 @@ static void test_pretokenizers(void)
 	test_words("tekken", "someWords ABCdef it's 12", "some|Words| ABCdef| it|'s| |1|2|");
 	test_words("gpt-4o", "someWords ABCdef it's 1234/\n",
 		   "some|Words| ABCdef| it's| |123|4|/\n|");
+	test_words("f2llmv2", "it'S 12", "it|'S| |1|2|");
+	test_words("talkie", "someWords 12", "some|Words| |12|");
+	test_words("jina-v5-nano", "it's 1234", "it|'s| |123|4|");
 	test_words("bloom", "a,b c.d", "a|,|b| c|.|d|");
 	test_words("seed-coder", "a)\n\nb", "a|)|\n\n|b|");
 	test_words("gpt-2", "a\xFF\xFE" "b", "a|\xFF\xFE|b|");
