@@ -179,7 +179,7 @@ static bool doze(struct run *r, double seconds, bool shaken, struct napper *n)
 	if (pthread_create(&thread[0], NULL, nap, n) ||
 	    (shaken && pthread_create(&thread[1], NULL, run_shake, &s)))
 		abort();
-	for (unsigned i = 0; ok && (run_now() < until || i < 2); i++) {
+	for (unsigned i = 0; ok && (run_now() < until || i < 6); i++) {
 		ok = run_gives(r, want, got);
 		/* it is idle for a moment, at least */
 		usleep(20000);
