@@ -282,6 +282,9 @@ def rope_metadata(c, w):
         w.add(a + "factor", g.F32, factor)
         w.add(a + "original_context_length", g.U32,
               int(s.get("original_max_position_embeddings", c.ctx)))
+        for beta in ("beta_fast", "beta_slow"):
+            if beta in s:
+                w.add(a + "yarn_" + beta, g.F32, float(s[beta]))
     elif kind == "llama3" and c.arch == "llama":
         lo, hi = float(s["low_freq_factor"]), float(s["high_freq_factor"])
         wave = 2 * math.pi * c.rope_base ** (np.arange(0, c.head_dim, 2) / c.head_dim)
@@ -299,12 +302,24 @@ def rope_metadata(c, w):
 _LETTERS = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|"
 _REST = r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 SPLITS = {_LETTERS + r"\p{N}{1,3}" + _REST: "llama-bpe", _LETTERS + r"\p{N}" + _REST: "qwen2"}
+_UPPER, _LOWER = r"[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]", r"[\p{Ll}\p{Lm}\p{Lo}\p{M}]"
+_LEAD = r"[^\r\n\p{L}\p{N}]?"
+_REST = _REST.replace(r"[\r\n]*|", r"[\r\n/]*|", 1)
+for _name, _end, _digits in (("tekken", "", ""), ("gpt-4o", _LETTERS[:_LETTERS.index("|[")] + "?",
+                                                  "{1,3}")):
+    SPLITS[f"{_LEAD}{_UPPER}*{_LOWER}+{_end}|{_LEAD}{_UPPER}+{_LOWER}*{_end}|" +
+           r"\p{N}" + _digits + _REST] = _name
+
+
+def steps_of(t, key, parts):
+    """The steps of a part of tokenizer.json: one or a sequence of them, or none."""
+    one = t.get(key) or {}
+    return one.get(parts, []) if one.get("type") == "Sequence" else [one]
 
 
 def pre_tokenizer(t, path):
     """GGUF's name for tokenizer.json's pre_tokenizer."""
-    pre = t.get("pre_tokenizer") or {}
-    steps = pre.get("pretokenizers", [pre]) if pre.get("type") == "Sequence" else [pre]
+    steps = steps_of(t, "pre_tokenizer", "pretokenizers")
     kinds = [s.get("type") for s in steps]
     if kinds == ["ByteLevel"] and steps[0].get("use_regex", True):
         return "gpt-2"
@@ -315,6 +330,38 @@ def pre_tokenizer(t, path):
     if kinds == ["Digits", "ByteLevel"] and steps[0].get("individual_digits"):
         return "smollm"
     raise Refused(f"{path}: pre_tokenizer {kinds} is not known; name it with --pre")
+
+
+def prepends_space(t):
+    """Whether a text gets a space before it: transformers has written that in two ways."""
+    if any(n.get("type") == "Prepend" for n in steps_of(t, "normalizer", "normalizers")):
+        return True
+    return any(p.get("type") == "Metaspace" and
+               p.get("prepend_scheme", "always" if p.get("add_prefix_space", True) else "never")
+               != "never" for p in steps_of(t, "pre_tokenizer", "pretokenizers"))
+
+
+def adds_token(t, text, at):
+    """Whether the post-processor adds this token at the start (0) or the end (-1) of a text;
+    None: there is none to tell."""
+    steps = steps_of(t, "post_processor", "processors")
+    singles = [s["single"] for s in steps if s.get("type") == "TemplateProcessing"]
+    if not any(s.get("type") for s in steps):
+        return None
+    return any(s and s[at].get("SpecialToken", {}).get("id") == text for s in singles)
+
+
+def chat_template(directory, extra):
+    """The model's template for chats: a file of its own, or in tokenizer_config.json as a text
+    or as a list of named ones."""
+    path = os.path.join(directory, "chat_template.jinja")
+    if os.path.exists(path):
+        with open(path, encoding="utf-8") as f:
+            return f.read()
+    v = extra.get("chat_template")
+    if isinstance(v, list):
+        v = {e["name"]: e["template"] for e in v}.get("default")
+    return v if isinstance(v, str) else None
 
 
 def tokenizer_metadata(directory, c, w, pre_name):
@@ -351,12 +398,10 @@ def tokenizer_metadata(directory, c, w, pre_name):
         rank = {}
         for i, (a, b) in enumerate(merges):
             rank.setdefault(a + b, -float(i))
-        norm = t.get("normalizer") or {}
-        norms = norm.get("normalizers", [norm])
         w.add(p + "model", g.STR, "llama")
         w.add(p + "pre", g.STR, "default")
         w.add(p + "scores", g.ARR, (g.F32, [rank.get(s, -1e4) for s in pieces]))
-        w.add(p + "add_space_prefix", g.BOOL, any(n.get("type") == "Prepend" for n in norms))
+        w.add(p + "add_space_prefix", g.BOOL, prepends_space(t))
     else:
         w.add(p + "model", g.STR, "gpt2")
         w.add(p + "pre", g.STR, pre_name or pre_tokenizer(t, path))
@@ -366,7 +411,7 @@ def tokenizer_metadata(directory, c, w, pre_name):
 
     extra = os.path.join(directory, "tokenizer_config.json")
     extra = read_json(extra) if os.path.exists(extra) else {}
-    ids = {s: i for i, s in enumerate(pieces)}
+    ids, special = {s: i for i, s in enumerate(pieces)}, {}
     for key, name in (("bos_token", "bos"), ("eos_token", "eos"), ("unk_token", "unknown"),
                       ("pad_token", "padding")):
         v = extra.get(key)
@@ -376,12 +421,17 @@ def tokenizer_metadata(directory, c, w, pre_name):
         if v is not None:
             if not _count(v) or v >= c.vocab:
                 raise Refused(f"{path}: {key} {v!r}")
+            special[name] = v
             w.add(f"{p}{name}_token_id", g.U32, v)
-    for key in ("add_bos_token", "add_eos_token"):
-        if isinstance(extra.get(key), bool):
-            w.add(p + key, g.BOOL, extra[key])
-    if isinstance(extra.get("chat_template"), str):
-        w.add("tokenizer.chat_template", g.STR, extra["chat_template"])
+    for key, at in (("bos", 0), ("eos", -1)):
+        v = extra.get(f"add_{key}_token")
+        if not isinstance(v, bool) and key in special:
+            v = adds_token(t, pieces[special[key]], at)
+        if isinstance(v, bool):
+            w.add(f"{p}add_{key}_token", g.BOOL, v)
+    template = chat_template(directory, extra)
+    if template is not None:
+        w.add("tokenizer.chat_template", g.STR, template)
 
 
 def encoded(c, src, name, old, type_, exact):
@@ -500,6 +550,6 @@ def main():
 if __name__ == "__main__":
     try:
         sys.exit(main())
-    except (ValueError, TypeError, KeyError, OSError) as e:
+    except (ValueError, TypeError, KeyError, AttributeError, OSError) as e:
         print(f"convert-hf.py: {e}", file=sys.stderr)
         sys.exit(1)

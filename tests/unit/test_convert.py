@@ -201,6 +201,80 @@ def check_mistral():
     round_trip("mistral", "mistral", config=dict(sliding_window=24))
 
 
+def check_tokenizers():
+    """The ways in which tokenizer.json and its neighbours say the same things."""
+    d, out = tmp("tok"), tmp("tok-out.gguf")
+    make_model.make(tmp("tok.gguf"), make_model.Shape("llama", tokenizer="bpe"), "f32")
+    write_directory(d, gguf_io.Reader(tmp("tok.gguf")), "llama", "F32", 1)
+    files = {n: convert_hf.read_json(os.path.join(d, n + ".json"))
+             for n in ("tokenizer", "tokenizer_config", "config")}
+    bos, eos = (files["tokenizer"]["added_tokens"][i]["content"] for i in (0, 1))
+
+    def kv(tokenizer=(), tokenizer_config=(), config=(), model=()):
+        tok = {**files["tokenizer"], **dict(tokenizer)}
+        tok["model"] = {**tok["model"], **dict(model)}
+        for name, v in (("tokenizer", tok), ("config", {**files["config"], **dict(config)}),
+                        ("tokenizer_config", {**files["tokenizer_config"],
+                                              **dict(tokenizer_config)})):
+            with open(os.path.join(d, name + ".json"), "w", encoding="utf-8") as f:
+                json.dump(v, f)
+        convert_hf.convert(d, out)
+        return gguf_io.Reader(out).kv
+
+    def space(normalizer, pre):
+        return kv(dict(normalizer=normalizer, pre_tokenizer=pre),
+                  model=dict(byte_fallback=True))["tokenizer.ggml.add_space_prefix"]
+
+    meta = dict(type="Metaspace", replacement="\u2581")
+    replace = dict(type="Replace", pattern=dict(String=" "), content="\u2581")
+    assert space(dict(type="Sequence", normalizers=[dict(type="Prepend", prepend="\u2581"),
+                                                    replace]), None)
+    assert not space(replace, None)
+    for scheme, want in (("first", True), ("always", True), ("never", False)):
+        assert space(None, dict(meta, prepend_scheme=scheme, split=False)) == want, scheme
+    assert space(None, dict(meta, add_prefix_space=True))
+    assert not space(None, dict(meta, add_prefix_space=False))
+    assert space(None, dict(type="Sequence", pretokenizers=[meta]))
+
+    word = ("[^\\r\\n\\p{L}\\p{N}]?[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]%s"
+            "[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]%s")
+    rest = "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
+    end = "(?i:'s|'t|'re|'ve|'m|'ll|'d)?"
+    for name, regex in (("tekken", word % ("*", "+") + "|" + word % ("+", "*") + "|\\p{N}"),
+                        ("gpt-4o", word % ("*", "+") + end + "|" + word % ("+", "*") + end +
+                         "|\\p{N}{1,3}")):
+        split = dict(type="Split", pattern=dict(Regex=regex + rest))
+        assert kv(dict(pre_tokenizer=dict(type="Sequence", pretokenizers=[
+            split, dict(type="ByteLevel")])))["tokenizer.ggml.pre"] == name
+
+    # who adds BOS and EOS: the configuration, else the post-processor
+    def template(*single):
+        return dict(type="Sequence", processors=[dict(type="ByteLevel"), dict(
+            type="TemplateProcessing", single=list(single))])
+    text = dict(Sequence=dict(id="A", type_id=0))
+    first, last = (dict(SpecialToken=dict(id=i, type_id=0)) for i in (bos, eos))
+    for post, config, want in (
+            (None, {}, [None, None]), (dict(type="ByteLevel"), {}, [False, False]),
+            (template(first, text), {}, [True, False]),
+            (template(first, text, last), {}, [True, True]),
+            (template(last, text), {}, [False, False]),
+            (template(first, text), dict(add_bos_token=False, add_eos_token=True), [False, True])):
+        got = kv(dict(post_processor=post), config)
+        assert [got.get(f"tokenizer.ggml.add_{k}_token") for k in ("bos", "eos")] == want, post
+
+    chat = "tokenizer.chat_template"
+    named = [dict(name="tool_use", template="T"), dict(name="default", template="D")]
+    assert kv(tokenizer_config=dict(chat_template=named))[chat] == "D"
+    with open(os.path.join(d, "chat_template.jinja"), "w", encoding="utf-8") as f:
+        f.write("{{ 'own' }}\n")
+    assert kv()[chat] == "{{ 'own' }}\n"
+
+    yarn = kv(config=dict(rope_scaling=dict(
+        rope_type="yarn", factor=2.0, beta_fast=16, original_max_position_embeddings=64)))
+    assert yarn["llama.rope.scaling.yarn_beta_fast"] == 16
+    assert "llama.rope.scaling.yarn_beta_slow" not in yarn
+
+
 # -- packed matrices -------------------------------------------------------------------------
 
 
@@ -457,5 +531,5 @@ def check_bad_packed():
 
 if __name__ == "__main__":
     sys.exit(tap.run([check_third_party, check_exact_types, check_llama3, check_qwen2, check_qwen3,
-                      check_mistral, check_published_slices, check_packed, check_bad_safetensors,
-                      check_bad_config, check_bad_packed]))
+                      check_mistral, check_tokenizers, check_published_slices, check_packed,
+                      check_bad_safetensors, check_bad_config, check_bad_packed]))
