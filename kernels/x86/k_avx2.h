@@ -11,12 +11,13 @@
 #define LINNET_Q256_PANELS	2
 #define LINNET_Q256_PANEL	(324 * 32)
 #define LINNET_Q256_CHAINS	(2 * 32)	/* of a token */
-#define LINNET_Q256_ONE		608	/* a super-block of a token, where there are few */
+#define LINNET_Q256_ONE		608	/* a super-block of a token, where there are few; */
+					/* of a single one up to twice as much */
 
 static inline size_t linnet_q256_scratch(size_t n_cols, size_t n_tokens)
 {
 	const size_t tokens = n_tokens < LINNET_Q256_FEW ? n_tokens : LINNET_Q256_FEW;
-	const size_t few = n_cols / 256 * tokens * LINNET_Q256_ONE;
+	const size_t few = n_cols / 256 * (tokens < 2 ? 2 : tokens) * LINNET_Q256_ONE;
 	const size_t many = LINNET_Q256_PANELS * (LINNET_Q256_PANEL + n_tokens * LINNET_Q256_CHAINS);
 
 	return n_tokens <= LINNET_Q256_FEW || few > many ? few : many;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Products of the super-block types on AVX2 with few tokens: two to four meet the weights
- * while they are in registers. More go to matmul_many_k_avx2.c, one to matmul_one_k_avx2.c.
+ * while they are in registers. More go to matmul_many_k_avx2.c, one to matmul_one_*_avx2.c.
  */
 #include "kernels/x86/rows_k_avx2.h"
 

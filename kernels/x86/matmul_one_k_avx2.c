@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Products of the super-block types with one token on AVX2. A step takes a super-block of
- * four rows. They are a quarter of the range apart: four long streams are what memory likes
- * most, and processors prefetch them by themselves.
+ * Products of the super-block types of more than three bits with one token on AVX2. A step takes
+ * a super-block of four rows.
  *
  * What counts is the number of instructions. Rows are taken in pairs: two unpacks of quadwords
  * make of 32 bytes of rows A and B
@@ -18,19 +17,7 @@
  * Products of bytes with a sign fit no sum in 16 bits, so IQ4_XS keeps its rows apart where
  * there is no VNNI.
  */
-#include "kernels/blocks.h"
-#include "kernels/x86/k_avx2.h"
-#include "kernels/x86/simd.h"
-#include "kernels/x86/vnni.h"
-
-#include <immintrin.h>
-#include <stdbool.h>
-#include <string.h>
-
-#define SKEW	3	/* rows; keeps the streams off the same cache sets */
-
-/* Loaded once: gcc would make it an operand in memory of each of its users. */
-#define KEEP(v)	__asm__("" : "+x"(v))
+#include "kernels/x86/one_k_avx2.h"
 
 /* A super-block of the token. Elements 32n .. 32n + 31 are in q[2n] and q[2n + 1]. */
 struct one_act {
@@ -50,7 +37,6 @@ struct pair {
 	__m256i msum;		/* minima, or scales, times sums of activations */
 };
 
-typedef void pack_fn(struct one_act *a, const struct linnet_act256 *from);
 typedef void head_fn(struct pair h[2], __m128 *d, __m128 *dmin, const uint8_t *const p[4],
 		     const struct one_act *a);
 typedef void dot_fn(__m256i isum[2], const uint8_t *const p[4], const struct pair h[2],
@@ -88,11 +74,6 @@ ALWAYS_INLINE __m128i and8_128(__m128i x, int mask)
 ALWAYS_INLINE __m256i shift_right(__m256i x, int n)
 {
 	return n < 0 ? _mm256_slli_epi16(x, -n) : n ? _mm256_srli_epi16(x, n) : x;
-}
-
-ALWAYS_INLINE __m256i load32(const void *p)
-{
-	return _mm256_loadu_si256(p);
 }
 
 ALWAYS_INLINE __m128i load16(const void *p)
@@ -148,16 +129,6 @@ ALWAYS_INLINE __m128i dwords(const uint8_t *const p[4], int offset)
 {
 	return _mm_setr_epi32(load4(p[0] + offset), load4(p[1] + offset), load4(p[2] + offset),
 			      load4(p[3] + offset));
-}
-
-/* sum + products of int16 */
-ALWAYS_INLINE __m256i add_products(__m256i sum, __m256i x, __m256i y)
-{
-#if LINNET_VNNI
-	return VNNI_DPWSSD(sum, x, y);
-#else
-	return _mm256_add_epi32(sum, _mm256_madd_epi16(x, y));
-#endif
 }
 
 /* isum + 32 columns of a pair, group n of them */
@@ -263,9 +234,9 @@ ALWAYS_INLINE void head6(struct pair h[2], __m128 *d, __m128 *dmin, const uint8_
 	h[1].msum = _mm256_madd_epi16(_mm256_cvtepu8_epi16(_mm_unpackhi_epi64(m0, m1)), a->sum[0]);
 }
 
-ALWAYS_INLINE void pack_q4_k(struct one_act *a, const struct linnet_act256 *from)
+ALWAYS_INLINE void pack_q4_k(void *act, const struct linnet_act256 *from)
 {
-	pack32(a, from);
+	pack32(act, from);
 }
 
 ALWAYS_INLINE void head_q4_k(struct pair h[2], __m128 *d, __m128 *dmin,
@@ -295,9 +266,9 @@ ALWAYS_INLINE __m256i pair_q4_k(const uint8_t *p0, const uint8_t *p1, const stru
 
 DOT_OF_PAIRS(q4_k)
 
-ALWAYS_INLINE void pack_q5_k(struct one_act *a, const struct linnet_act256 *from)
+ALWAYS_INLINE void pack_q5_k(void *act, const struct linnet_act256 *from)
 {
-	pack32(a, from);
+	pack32(act, from);
 }
 
 ALWAYS_INLINE void head_q5_k(struct pair h[2], __m128 *d, __m128 *dmin,
@@ -332,9 +303,9 @@ ALWAYS_INLINE __m256i pair_q5_k(const uint8_t *p0, const uint8_t *p1, const stru
 
 DOT_OF_PAIRS(q5_k)
 
-ALWAYS_INLINE void pack_q6_k(struct one_act *a, const struct linnet_act256 *from)
+ALWAYS_INLINE void pack_q6_k(void *act, const struct linnet_act256 *from)
 {
-	pack16(a, from);
+	pack16(act, from);
 }
 
 ALWAYS_INLINE void head_q6_k(struct pair h[2], __m128 *d, __m128 *dmin,
@@ -379,145 +350,14 @@ ALWAYS_INLINE __m256i pair_q6_k(const uint8_t *p0, const uint8_t *p1, const stru
 
 DOT_OF_PAIRS(q6_k)
 
-ALWAYS_INLINE void pack_q2_k(struct one_act *a, const struct linnet_act256 *from)
-{
-	pack16(a, from);
-}
-
-/* Every second group of weights is left two bits too high: the scales of the others are, too. */
-ALWAYS_INLINE void head_q2_k(struct pair h[2], __m128 *d, __m128 *dmin,
-			     const uint8_t *const p[4], const struct one_act *a)
-{
-	const __m256i zero = _mm256_setzero_si256();
-	const __m128i tail = dwords(p, 80);
-
-	for (int i = 0; i < 2; i++) {
-		const __m256i x = scales16(p[2 * i], p[2 * i + 1]);
-		const __m256i min = and8(shift_right(x, 4), 15);
-
-		h[i].scale[0] = _mm256_or_si256(
-			_mm256_and_si256(_mm256_slli_epi16(x, 2), _mm256_set1_epi16(0x003c)),
-			_mm256_and_si256(x, _mm256_set1_epi16(0x0f00)));
-		h[i].msum = _mm256_add_epi32(
-			_mm256_madd_epi16(_mm256_unpacklo_epi8(min, zero), a->sum[0]),
-			_mm256_madd_epi16(_mm256_unpackhi_epi8(min, zero), a->sum[1]));
-	}
-	*d = low_half(tail);
-	*dmin = high_half(tail);
-}
-
-ALWAYS_INLINE __m256i pair_q2_k(const uint8_t *p0, const uint8_t *p1, const struct pair *h,
-				const struct one_act *a)
-{
-	__m256i isum[2] = { _mm256_setzero_si256(), _mm256_setzero_si256() };
-
-	UNROLL
-	for (int half = 0; half < 2; half++) {
-		__m256i x[2];
-
-		read_pair(x, p0 + 16 + 32 * half, p1 + 16 + 32 * half);
-		UNROLL
-		for (int k = 0; k < 4; k++) {
-			const int n = 4 * half + k, mask = k % 2 ? 12 : 3;
-
-			if (k == 2) {
-				x[0] = shift_right(x[0], 4);
-				x[1] = shift_right(x[1], 4);
-			}
-			isum[k % 2] = add_group(isum[k % 2], and8(x[0], mask), and8(x[1], mask), a,
-						n, pick(h->scale[0], pick_byte[n]));
-		}
-	}
-	return _mm256_srai_epi32(_mm256_add_epi32(isum[0], isum[1]), 2);
-}
-
-DOT_OF_PAIRS(q2_k)
-
-ALWAYS_INLINE void pack_q3_k(struct one_act *a, const struct linnet_act256 *from)
-{
-	pack16(a, from);
-}
-
-ALWAYS_INLINE void head_q3_k(struct pair h[2], __m128 *d, __m128 *dmin,
-			     const uint8_t *const p[4], const struct one_act *a)
-{
-	const __m256i order = _mm256_setr_epi8(0, 2, 8, 10, 4, 6, 12, 14, 1, 3, 9, 11, 5, 7, 13, 15,
-					       0, 2, 8, 10, 4, 6, 12, 14, 1, 3, 9, 11, 5, 7, 13, 15);
-	__m128i x[4], s[3], scale[4];
-
-	read_heads(x, p, 94);		/* the block's last 16 bytes end in scales, d */
-	*d = high_half(x[3]);
-	*dmin = _mm_setzero_ps();
-	for (int i = 0; i < 3; i++)
-		s[i] = _mm_or_si128(_mm_srli_epi32(x[i], 16), _mm_slli_epi32(x[i + 1], 16));
-	scale[0] = _mm_or_si128(and8_128(s[0], 15), and8_128(_mm_slli_epi16(s[2], 4), 0x30));
-	scale[1] = _mm_or_si128(and8_128(s[1], 15), and8_128(_mm_slli_epi16(s[2], 2), 0x30));
-	scale[2] = _mm_or_si128(and8_128(_mm_srli_epi16(s[0], 4), 15), and8_128(s[2], 0x30));
-	scale[3] = _mm_or_si128(and8_128(_mm_srli_epi16(s[1], 4), 15),
-				and8_128(_mm_srli_epi16(s[2], 2), 0x30));
-	for (int i = 0; i < 2; i++) {
-		const __m128i low = i ? _mm_unpackhi_epi64(scale[0], scale[1]) :
-					_mm_unpacklo_epi64(scale[0], scale[1]);
-		const __m128i high = i ? _mm_unpackhi_epi64(scale[2], scale[3]) :
-					 _mm_unpacklo_epi64(scale[2], scale[3]);
-		__m256i both = _mm256_inserti128_si256(_mm256_castsi128_si256(low), high, 1);
-
-		both = _mm256_permute4x64_epi64(_mm256_shuffle_epi8(both, order), 0xd8);
-		widen(h + i, _mm256_sub_epi8(both, _mm256_set1_epi8(32)), a);
-	}
-}
-
-/*
- * The third bits of a half are a nibble for each byte of crumbs; a table puts two of them on top
- * of crumbs that are four bits apart.
- */
-ALWAYS_INLINE __m256i pair_q3_k(const uint8_t *p0, const uint8_t *p1, const struct pair *h,
-				const struct one_act *a)
-{
-	const __m256i bits02 = _mm256_broadcastsi128_si256(_mm_setr_epi8(
-		0x00, 0x04, 0x00, 0x04, 0x40, 0x44, 0x40, 0x44,
-		0x00, 0x04, 0x00, 0x04, 0x40, 0x44, 0x40, 0x44));
-	const __m256i bits13 = _mm256_broadcastsi128_si256(_mm_setr_epi8(
-		0x00, 0x00, 0x04, 0x04, 0x00, 0x00, 0x04, 0x04,
-		0x40, 0x40, 0x44, 0x44, 0x40, 0x40, 0x44, 0x44));
-	__m256i low = _mm256_setzero_si256(), third[2];
-	__m256i high = _mm256_sub_epi32(low, _mm256_slli_epi32(h->msum, 2));
-
-	read_pair(third, p0, p1);
-	UNROLL
-	for (int half = 0; half < 2; half++) {
-		__m256i x[2], w02[2], w13[2];
-
-		read_pair(x, p0 + 32 + 32 * half, p1 + 32 + 32 * half);
-		for (int i = 0; i < 2; i++) {
-			const __m256i t = and8(shift_right(third[i], 4 * half), 15);
-
-			w02[i] = _mm256_or_si256(and8(x[i], 0x33), _mm256_shuffle_epi8(bits02, t));
-			w13[i] = _mm256_or_si256(and8(shift_right(x[i], 2), 0x33),
-						 _mm256_shuffle_epi8(bits13, t));
-		}
-		low = add_group(low, and8(w02[0], 15), and8(w02[1], 15), a, 4 * half,
-				pick(h->scale[half], pick_word[0]));
-		high = add_group(high, and8(w13[0], 15), and8(w13[1], 15), a, 4 * half + 1,
-				 pick(h->scale[half], pick_word[1]));
-		low = add_group(low, and8(shift_right(w02[0], 4), 15),
-				and8(shift_right(w02[1], 4), 15), a, 4 * half + 2,
-				pick(h->scale[half], pick_word[2]));
-		high = add_group(high, and8(shift_right(w13[0], 4), 15),
-				 and8(shift_right(w13[1], 4), 15), a, 4 * half + 3,
-				 pick(h->scale[half], pick_word[3]));
-	}
-	return _mm256_add_epi32(low, high);
-}
-
-DOT_OF_PAIRS(q3_k)
-
 /*
  * Low nibbles of 32 bytes are the first halves of two sub-blocks, one in each lane: so are
  * q[4c] and what follows it. Second halves come after them.
  */
-ALWAYS_INLINE void pack_iq4_xs(struct one_act *a, const struct linnet_act256 *from)
+ALWAYS_INLINE void pack_iq4_xs(void *act, const struct linnet_act256 *from)
 {
+	struct one_act *a = act;
+
 	for (int c = 0; c < 4; c++) {
 		const __m256i even = load32(from->q + 16 * c), odd = load32(from->q + 16 * c + 8);
 		const __m256i q0 = _mm256_permute2x128_si256(even, odd, 0x20);
@@ -655,9 +495,6 @@ ALWAYS_INLINE __m128 step(__m128 acc, const uint8_t *const p[4], const struct on
 		_mm_mul_ps(dmin, d_a), _mm_cvtepi32_ps(sum_rows(h[0].msum, h[1].msum)))));
 }
 
-/* acc + a super-block of four rows, for n tokens whose super-blocks these are */
-typedef void step_fn(__m128 acc[], const uint8_t *const p[4], const struct one_act *a, int n);
-
 #if !LINNET_VNNI
 /* The scale of a row's sub-blocks, one in each lane, and their products with as many tokens */
 ALWAYS_INLINE void add_iq4_xs(__m256i sum[], const uint8_t *p, __m256i scale,
@@ -681,9 +518,10 @@ ALWAYS_INLINE void add_iq4_xs(__m256i sum[], const uint8_t *p, __m256i scale,
 }
 
 /* Rows in pairs, for the sums of four and all tokens do not fit the registers */
-ALWAYS_INLINE void step_few(__m128 acc[], const uint8_t *const p[4], const struct one_act *a,
-			    int n)
+ALWAYS_INLINE void step_few(__m128 acc[], const uint8_t *const p[4], const void *act,
+			    size_t blocks, int n)
 {
+	const struct one_act *a = act;
 	__m256i isum[2][LINNET_Q256_FEW];
 	__m128 d, dmin;
 	struct pair h[2];
@@ -712,81 +550,50 @@ ALWAYS_INLINE void step_few(__m128 acc[], const uint8_t *const p[4], const struc
 }
 #endif
 
-/* n tokens */
-ALWAYS_INLINE void product(const struct linnet_matmul *mm, int n, size_t block_bytes,
-			   pack_fn *pack, step_fn *step_type)
-{
-	const size_t rows = mm->row1 - mm->row0, blocks = mm->act->n_cols / 256;
-	const size_t quarter = (rows + 3) / 4 + (rows >= 64 ? SKEW : 0);
-	const uint8_t *w = (const uint8_t *)mm->w + mm->row0 * mm->row_bytes;
-	const struct linnet_act256 *from = mm->act->buf;
-	struct one_act *act = mm->scratch;
-
-	for (size_t b = 0; b < blocks * (size_t)n; b++)
-		pack(act + b, from + b);
-	for (size_t r = 0; r < quarter && r < rows; r++) {
-		const uint8_t *p[4];
-		__m128 acc[LINNET_Q256_FEW];
-
-		for (int t = 0; t < n; t++)
-			acc[t] = _mm_setzero_ps();
-		p[0] = w + r * mm->row_bytes;
-		for (size_t i = 1; i < 4; i++)	/* the last one again, for nothing */
-			p[i] = p[i - 1] + (r + i * quarter < rows ? quarter * mm->row_bytes : 0);
-		for (size_t b = 0; b < blocks; b++) {
-			/* keeps gcc from gathering pointers in vectors */
-			__asm__("" : "+r"(p[0]), "+r"(p[1]), "+r"(p[2]), "+r"(p[3]));
-			step_type(acc, p, act + b * (size_t)n, n);
-			for (int i = 0; i < 4; i++)
-				p[i] += block_bytes;
-		}
-		for (int t = 0; t < n; t++) {
-			float *y = mm->y + (size_t)t * mm->ldy, o[4];
-
-			_mm_storeu_ps(o, acc[t]);
-			for (size_t i = 0; i < 4 && r + i * quarter < rows; i++) {
-				const size_t row = r + i * quarter;
-
-				y[row] = mm->bias ? o[i] + mm->bias[mm->row0 + row] : o[i];
-			}
-		}
-	}
-}
-
 #define ONE(type, has_min)							\
 ALWAYS_INLINE void step_##type(__m128 acc[], const uint8_t *const p[4],		\
-			       const struct one_act *a, int n)			\
+			       const void *act, size_t n, int tokens)		\
 {										\
 	(void)n;								\
-	acc[0] = step(acc[0], p, a, has_min, head_##type, dot_##type);		\
+	(void)tokens;								\
+	acc[0] = step(acc[0], p, act, has_min, head_##type, dot_##type);	\
 }										\
 										\
 void LEVEL(linnet_one_##type)(const struct linnet_matmul *mm)			\
 {										\
-	product(mm, 1, sizeof(struct linnet_block_##type), pack_##type, step_##type);	\
+	walk(mm, (struct one_walk){						\
+		.bytes = sizeof(struct linnet_block_##type),			\
+		.act_bytes = sizeof(struct one_act), .at_once = 1, .tokens = 1,	\
+		.pack = pack_##type, .step = step_##type,			\
+	});									\
 }
 
-ONE(q2_k, true)
-ONE(q3_k, false)
 ONE(q4_k, true)
 ONE(q5_k, true)
 ONE(q6_k, false)
 ONE(iq4_xs, false)
 
 #if !LINNET_VNNI
+ALWAYS_INLINE void few_iq4_xs(const struct linnet_matmul *mm, int tokens)
+{
+	walk(mm, (struct one_walk){
+		.bytes = sizeof(struct linnet_block_iq4_xs),
+		.act_bytes = sizeof(struct one_act), .at_once = 1, .tokens = tokens,
+		.pack = pack_iq4_xs, .step = step_few,
+	});
+}
+
 void linnet_few_iq4_xs_avx2(const struct linnet_matmul *mm)
 {
-	const size_t bytes = sizeof(struct linnet_block_iq4_xs);
-
 	switch (mm->act->n_tokens) {
 	case 2:
-		product(mm, 2, bytes, pack_iq4_xs, step_few);
+		few_iq4_xs(mm, 2);
 		break;
 	case 3:
-		product(mm, 3, bytes, pack_iq4_xs, step_few);
+		few_iq4_xs(mm, 3);
 		break;
 	case 4:
-		product(mm, 4, bytes, pack_iq4_xs, step_few);
+		few_iq4_xs(mm, 4);
 		break;
 	}
 }

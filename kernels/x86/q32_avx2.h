@@ -13,6 +13,7 @@
 
 #include "kernels/x86/act_avx2.h"
 #include "kernels/x86/simd.h"
+#include "kernels/x86/transpose_avx2.h"
 #include "kernels/x86/vnni.h"
 
 #include <immintrin.h>
@@ -126,20 +127,13 @@ ALWAYS_INLINE void pairs_of_halves4(__m256 *first, __m256 *second, const uint8_t
 /* 16 bytes at p[r] + at of 8 rows: dword r of d[k] is bytes 4k..4k+3 of row r. */
 ALWAYS_INLINE void transpose_rows(__m256i d[4], const uint8_t *const *p, size_t at)
 {
-	__m256i z[4], a, b, c, e;
+	__m256i z[4];
 
 	UNROLL
 	for (int i = 0; i < 4; i++)
 		z[i] = _mm256_inserti128_si256(_mm256_castsi128_si256(load128(p[i] + at)),
 					       load128(p[i + 4] + at), 1);
-	a = _mm256_unpacklo_epi32(z[0], z[1]);
-	b = _mm256_unpacklo_epi32(z[2], z[3]);
-	c = _mm256_unpackhi_epi32(z[0], z[1]);
-	e = _mm256_unpackhi_epi32(z[2], z[3]);
-	d[0] = _mm256_unpacklo_epi64(a, b);
-	d[1] = _mm256_unpackhi_epi64(a, b);
-	d[2] = _mm256_unpacklo_epi64(c, e);
-	d[3] = _mm256_unpackhi_epi64(c, e);
+	transpose_lanes(d, z);
 }
 
 /* Nibbles at p[r] + at of 8 rows, as q[8] of the second form */

@@ -15,6 +15,7 @@
 #include "kernels/blocks.h"
 #include "kernels/x86/k_avx2.h"
 #include "kernels/x86/simd.h"
+#include "kernels/x86/transpose_avx2.h"
 #include "kernels/x86/vnni.h"
 
 #include <immintrin.h>
@@ -52,7 +53,7 @@ ALWAYS_INLINE __m256i load_lanes(const uint8_t *p0, const uint8_t *p1)
  */
 ALWAYS_INLINE void read16(__m256i out[4], struct rows *r, int offset)
 {
-	__m256i in[4], t0, t1, t2, t3;
+	__m256i in[4];
 
 	for (int i = 0; i < 4; i++)
 		in[i] = load_lanes(r->p[i] + offset, r->p[i + 4] + offset);
@@ -61,14 +62,7 @@ ALWAYS_INLINE void read16(__m256i out[4], struct rows *r, int offset)
 		prefetch_t0(r->p[offset / 16 % 4 * 2 + i] + offset + r->block_bytes);
 	}
 	r->ahead += r->step;
-	t0 = _mm256_unpacklo_epi32(in[0], in[1]);
-	t1 = _mm256_unpackhi_epi32(in[0], in[1]);
-	t2 = _mm256_unpacklo_epi32(in[2], in[3]);
-	t3 = _mm256_unpackhi_epi32(in[2], in[3]);
-	out[0] = _mm256_unpacklo_epi64(t0, t2);
-	out[1] = _mm256_unpackhi_epi64(t0, t2);
-	out[2] = _mm256_unpacklo_epi64(t1, t3);
-	out[3] = _mm256_unpackhi_epi64(t1, t3);
+	transpose_lanes(out, in);
 }
 
 /* Low and high halves of dwords, as floats */
