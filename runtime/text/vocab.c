@@ -494,7 +494,9 @@ static int find_ends(struct linnet_tokenizer *t, const struct linnet_gguf *g,
 		KEY("eot_token_id"), KEY("eom_token_id"), KEY("fim_pad_token_id"),
 		KEY("fim_rep_token_id"), KEY("fim_sep_token_id"),
 	};
+	struct linnet_gguf_array more;
 	int32_t id, end;
+	int ret;
 
 	for (size_t i = 0; i < sizeof(end_texts) / sizeof(end_texts[0]); i++) {
 		id = find_string(t, end_texts[i].text);
@@ -508,12 +510,23 @@ static int find_ends(struct linnet_tokenizer *t, const struct linnet_gguf *g,
 			  (find_string(t, "<|call|>") >= 0 || find_string(t, "<|calls|>") >= 0))))
 		t->attr[end] = TOKEN_CONTROL;
 	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
-		int ret = read_id(t, g, keys[i], &id, err);
-
+		ret = read_id(t, g, keys[i], &id, err);
 		if (!ret)
 			set_end(t, id);
 		else if (ret != -ENOENT)
 			return ret;
+	}
+	/* Ollama's converter lists all that the model's configuration names. */
+	ret = linnet_gguf_get_array(g, KEY("eos_token_ids"), LINNET_GGUF_I32, &more, err);
+	if (ret && ret != -ENOENT)
+		return ret;
+	for (size_t i = 0; !ret && i < more.n; i++) {
+		id = ((const int32_t *)more.data)[i];
+		if (id < 0 || (uint32_t)id >= t->n_tokens)
+			return linnet_err(err, -EINVAL, "%s: " KEY("eos_token_ids")
+					  ": element %zu is %d, but there are %u tokens", t->path,
+					  i, id, t->n_tokens);
+		set_end(t, id);
 	}
 	if (t->eos >= 0)
 		set_end(t, t->eos);

@@ -485,6 +485,27 @@ static const struct row small[] = {
 	{ "gone", 0, 5 },	{ "<end_of_turn>", 0, 3 },
 };
 
+static void test_ends(void)
+{
+	static const int32_t ends[] = { 2, 6 };
+	struct linnet_error err;
+	struct gguf_file f;
+	struct vocab v;
+
+	gguf_init(&f);
+	gguf_kv_str(&f, K("model"), "llama");
+	put_rows(&f, small, N(small));
+	gguf_kv_u32(&f, K("eos_token_id"), 10);
+	gguf_kv_array(&f, K("eos_token_ids"), 5, N(ends));
+	put(&f.kv, ends, sizeof(ends));
+	if (!test_ok(!vocab_from(&v, &f, &err), "a list of ends opens"))
+		return;
+	test_ok(linnet_tokenizer_eos(v.t) == 10 && linnet_tokenizer_is_end(v.t, 10) &&
+		linnet_tokenizer_is_end(v.t, 2) && linnet_tokenizer_is_end(v.t, 6) &&
+		!linnet_tokenizer_is_end(v.t, 7), "a list of ends: all end a generation");
+	vocab_close(&v);
+}
+
 static void test_special(void)
 {
 	struct linnet_error err;
@@ -725,6 +746,10 @@ X(eos_range, -EINVAL, K("eos_token_id"), "2147483648", BPE; ABC; MERGES; \
   gguf_kv_u32(f, K("eos_token_id"), 0x80000000)) \
 X(unk_range, -EINVAL, K("unknown_token_id"), "3", BPE; ABC; MERGES; \
   gguf_kv_u32(f, K("unknown_token_id"), 3)) \
+X(eos_ids_range, -EINVAL, K("eos_token_ids"), "element 1 is 3", BPE; ABC; MERGES; \
+  gguf_kv_array(f, K("eos_token_ids"), 4, 2); put_u32(&f->kv, 2); put_u32(&f->kv, 3)) \
+X(eos_ids_type, -EINVAL, K("eos_token_ids"), "", BPE; ABC; MERGES; \
+  gguf_kv_u32(f, K("eos_token_ids"), 2)) \
 X(eot_range, -EINVAL, K("eot_token_id"), "4", BPE; ABC; MERGES; \
   gguf_kv_u32(f, K("eot_token_id"), 4)) \
 X(eos_type, -EINVAL, K("eos_token_id"), "", BPE; ABC; MERGES; \
@@ -1252,6 +1277,7 @@ int main(void)
 	}
 	test_published();
 	test_models();
+	test_ends();
 	test_special();
 	test_detok();
 	test_damaged();
