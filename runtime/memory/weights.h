@@ -142,6 +142,8 @@ bool linnet_weights_at_home(const struct linnet_weights *w);
  * a pass, or passes.
  */
 void linnet_weights_place(struct linnet_weights *w, const struct linnet_weight_unit *unit);
+/* Was there no memory for some of that? */
+bool linnet_weights_lack(const struct linnet_weights *w);
 
 /*
  * Until linnet_weights_wake() the machine may take the memory of weights; what it took is read

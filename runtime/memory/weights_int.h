@@ -80,6 +80,7 @@ struct linnet_weights {
 	uint64_t checked_bytes;		/* bytes_read at the last check of the files */
 
 	bool idle;			/* the machine may take what is here; nothing is read */
+	bool lacks;			/* there was no memory for what was to be resident */
 	const struct linnet_read *failed;
 	int error;
 	/* others may look on */

@@ -322,6 +322,7 @@ void weights_trim(struct linnet_weights *w)
 
 void weights_send_away(struct linnet_weights *w, const struct piece *p)
 {
+	w->lacks = true;
 	for (size_t i = 0; i < w->n_units; i++) {
 		struct unit *u = &w->unit[i];
 
@@ -356,6 +357,7 @@ void linnet_weights_place(struct linnet_weights *w, const struct linnet_weight_u
 
 	if (!w->opts.changes)
 		return;
+	w->lacks = false;
 	for (size_t i = 0; i < w->n_units; i++) {
 		struct unit *u = &w->unit[i];
 		const bool no_room = u->own.at + u->bytes > reserved;
@@ -369,6 +371,11 @@ void linnet_weights_place(struct linnet_weights *w, const struct linnet_weight_u
 	set_border(w);
 	w->cursor = w->pos;
 	weights_advance(w);
+}
+
+bool linnet_weights_lack(const struct linnet_weights *w)
+{
+	return w->lacks;
 }
 
 /* Offer the machine each piece's memory, of units and of the ring. */

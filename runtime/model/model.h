@@ -148,6 +148,7 @@ struct linnet_model {
 	_Atomic bool follows;		/* the budget is what the machine leaves, at any time */
 	struct linnet_pressure *pressure;	/* NULL: the kernel tells nothing */
 	uint64_t looked_ns, measured_ns, pressed_ns;
+	uint64_t placed_ns, ask_ns;	/* when weights were placed; the wait for more memory */
 	unsigned stalls;		/* in a row, that giving way did not end */
 	const char *root;		/* where the machine's files are: "" but in tests */
 };

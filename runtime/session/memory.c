@@ -39,6 +39,9 @@
 #define PRESSURE_NS 250000000u
 #define PRESSURE_PART 64
 #define PRESSURE_MOST 3
+/* When memory that a device was refused is asked for again: at first, and at the latest. */
+#define ASK_NS 1000000000u
+#define ASK_MOST_NS 64000000000u
 
 static uint64_t now_ns(void)
 {
@@ -101,6 +104,7 @@ static void place(struct linnet_model *m)
 	if (m->experts)
 		linnet_experts_limit(m->experts, m->units->n_places);
 	linnet_weights_place(m->weights, m->units->unit);
+	m->placed_ns = now_ns();
 }
 
 /* Choose for the budget, and let the pager know. Whatever the budget is, something is
@@ -192,6 +196,21 @@ static void look_around(struct linnet_model *m)
 		measure(m, now, level == LINNET_PRESSURE_STALL);
 }
 
+/* There was less memory than the budget says: is it time to see whether there is now? */
+static bool asks_again(struct linnet_model *m)
+{
+	uint64_t waited;
+
+	if (!m->weights || !linnet_weights_lack(m->weights))
+		return false;
+	waited = now_ns() - m->placed_ns;
+	if (waited < m->ask_ns)
+		return false;
+	m->ask_ns = waited > 2 * m->ask_ns ? ASK_NS :
+		    m->ask_ns < ASK_MOST_NS ? 2 * m->ask_ns : ASK_MOST_NS;
+	return true;
+}
+
 void linnet_model_follow(void *ctx)
 {
 	struct linnet_model *m = ctx;
@@ -200,7 +219,9 @@ void linnet_model_follow(void *ctx)
 	if (m->follows && m->weights)
 		look_around(m);
 	budget = m->budget;
-	if (budget == m->kept)
+	if (budget != m->kept)
+		m->ask_ns = ASK_NS;
+	else if (!asks_again(m))
 		return;
 	if (m->weights)
 		apply(m, budget);
@@ -372,7 +393,8 @@ int linnet_model_place(struct linnet_model *m, struct linnet_session_plan *p,
 	m->units = p->units;
 	p->units = NULL;
 	/* the budget has just been made */
-	m->measured_ns = now_ns();
+	m->measured_ns = m->placed_ns = now_ns();
+	m->ask_ns = ASK_NS;
 	linnet_weights_begin(m->weights);
 	return 0;
 }
