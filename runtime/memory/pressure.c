@@ -17,16 +17,28 @@
 #include <unistd.h>
 
 #define SOURCES 4
-/* Groups above each other whose memory.high is looked at, the process's own first. */
+/* Groups above each other whose limits are looked at, the process's own first. */
 #define LEVELS 8
 #define STAT_BYTES 8192
 
 /* Stalls of 50 ms within a second; who may not have that: 100 ms within two seconds. */
 static const char *const triggers[] = { "some 50000 1000000", "some 100000 2000000" };
 
-/* Of one group: where the kernel begins to take back, what it has, and what of that is cache. */
+/* Files of one version of control groups, and lines of memory.stat that are page cache. */
+struct version {
+	const char *high, *limit, *current, *cache[2];
+};
+
+static const struct version v2 = { "memory.high", "memory.max", "memory.current",
+				   { "\ninactive_file ", "\nactive_file " } };
+static const struct version v1 = { NULL, "memory.limit_in_bytes", "memory.usage_in_bytes",
+				   { "\ntotal_inactive_file ", "\ntotal_active_file " } };
+
+/* Of one group: where the kernel begins to take back (-1: nowhere), where it kills, what the
+ * group has, and what of that is cache. */
 struct level {
-	int high, current, stat;
+	const struct version *v;
+	int high, limit, current, stat;
 };
 
 struct linnet_pressure {
@@ -95,9 +107,8 @@ static uint64_t number_in(int fd)
 }
 
 /* The numbers of some lines of memory.stat, added up. */
-static uint64_t cache_in(int fd)
+static uint64_t cache_in(int fd, const struct version *v)
 {
-	static const char *const names[] = { "\ninactive_file ", "\nactive_file " };
 	char text[STAT_BYTES + 1];
 	ssize_t n = pread(fd, text, STAT_BYTES, 0);
 	uint64_t sum = 0;
@@ -105,11 +116,11 @@ static uint64_t cache_in(int fd)
 	if (n <= 0)
 		return 0;
 	text[n] = '\0';
-	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-		const char *at = strstr(text, names[i]);
+	for (size_t i = 0; i < 2; i++) {
+		const char *at = strstr(text, v->cache[i]);
 
 		if (at)
-			sum += strtoull(at + strlen(names[i]), NULL, 10);
+			sum += strtoull(at + strlen(v->cache[i]), NULL, 10);
 	}
 	return sum;
 }
@@ -118,30 +129,35 @@ static void close_level(struct level *l)
 {
 	if (l->high >= 0)
 		close(l->high);
+	if (l->limit >= 0)
+		close(l->limit);
 	if (l->current >= 0)
 		close(l->current);
 	if (l->stat >= 0)
 		close(l->stat);
 }
 
-/* The group's files and those of all above it, as long as they have a memory.high. Each is
- * read once, so that the kernel has what it needs for reading. */
-static void open_above(struct linnet_pressure *p, char *dir)
+/* The group's files and those of all above it, as long as there are some. Each is read once, so
+ * that the kernel has what it needs for reading. */
+static void open_above(struct linnet_pressure *p, char *dir, const struct version *v)
 {
 	char *slash;
 
 	while (p->n_above < LEVELS) {
-		struct level l = { open_in(dir, "memory.high", O_RDONLY),
-				   open_in(dir, "memory.current", O_RDONLY),
+		struct level l = { v, v->high ? open_in(dir, v->high, O_RDONLY) : -1,
+				   open_in(dir, v->limit, O_RDONLY),
+				   open_in(dir, v->current, O_RDONLY),
 				   open_in(dir, "memory.stat", O_RDONLY) };
 
-		if (l.high < 0 || l.current < 0 || l.stat < 0) {
+		if ((v->high && l.high < 0) || l.limit < 0 || l.current < 0 || l.stat < 0) {
 			close_level(&l);
 			return;
 		}
-		number_in(l.high);
+		if (v->high)
+			number_in(l.high);
+		number_in(l.limit);
 		number_in(l.current);
-		cache_in(l.stat);
+		cache_in(l.stat, v);
 		p->above[p->n_above++] = l;
 		slash = strrchr(dir, '/');
 		if (!slash)
@@ -150,20 +166,28 @@ static void open_above(struct linnet_pressure *p, char *dir)
 	}
 }
 
-uint64_t linnet_pressure_over(const struct linnet_pressure *p)
+uint64_t linnet_pressure_over(const struct linnet_pressure *p, uint64_t room)
 {
 	uint64_t over = 0;
 
 	for (unsigned i = 0; i < p->n_above; i++) {
-		const uint64_t high = number_in(p->above[i].high);
-		uint64_t has = number_in(p->above[i].current), cache;
+		const struct level *l = &p->above[i];
+		const uint64_t high = l->high < 0 ? UINT64_MAX : number_in(l->high);
+		uint64_t bound = number_in(l->limit), has, cache;
 
-		if (has == UINT64_MAX || has <= high)
+		if (bound != UINT64_MAX)
+			bound -= room < bound ? room : bound;
+		if (high < bound)
+			bound = high;
+		if (bound == UINT64_MAX)
 			continue;
-		cache = cache_in(p->above[i].stat);
+		has = number_in(l->current);
+		if (has == UINT64_MAX || has <= bound)
+			continue;
+		cache = cache_in(l->stat, l->v);
 		has -= cache < has ? cache : has;
-		if (has > high && has - high > over)
-			over = has - high;
+		if (has > bound && has - bound > over)
+			over = has - bound;
 	}
 	return over;
 }
@@ -205,13 +229,15 @@ int linnet_pressure_open(struct linnet_pressure **out, const char *root)
 		add(p, open_stalls(dir, "memory.pressure"), EPOLLPRI, "group's stalls");
 		stalls = p->n;
 		add(p, open_in(dir, "memory.events", O_RDONLY), EPOLLPRI, "group's events");
-		open_above(p, dir);
+		open_above(p, dir, &v2);
 	}
-	if (!linnet_budget_group(root, false, dir, sizeof(dir)))
+	if (!linnet_budget_group(root, false, dir, sizeof(dir))) {
 		add(p, open_level(p, dir), EPOLLIN, "group's level");
+		open_above(p, dir, &v1);
+	}
 	if (!stalls && snprintf(dir, sizeof(dir), "%s/proc/pressure", root) < (int)sizeof(dir))
 		add(p, open_stalls(dir, "memory"), EPOLLPRI, "stalls");
-	if (!p->n)
+	if (!p->n && !p->n_above)
 		goto err_close;
 	*out = p;
 	return 0;
@@ -238,7 +264,7 @@ void linnet_pressure_close(struct linnet_pressure *p)
 
 int linnet_pressure_fd(const struct linnet_pressure *p)
 {
-	return p->epoll;
+	return p->n ? p->epoll : -ENOENT;
 }
 
 enum linnet_pressure_level linnet_pressure_taken(struct linnet_pressure *p)

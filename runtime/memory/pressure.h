@@ -17,7 +17,7 @@ struct linnet_pressure;
 int linnet_pressure_open(struct linnet_pressure **out, const char *root);
 void linnet_pressure_close(struct linnet_pressure *p);
 
-/* Readable when there was pressure. */
+/* Readable when there was pressure; -ENOENT: nobody tells of any, there are numbers alone. */
 int linnet_pressure_fd(const struct linnet_pressure *p);
 enum linnet_pressure_level {
 	LINNET_PRESSURE_NONE,
@@ -28,11 +28,13 @@ enum linnet_pressure_level {
 enum linnet_pressure_level linnet_pressure_taken(struct linnet_pressure *p);
 
 /*
- * Bytes that the group, or one above it, has beyond its memory.high, page cache not counted.
- * Who is beyond it is held back whenever the kernel allocates something for it: this makes it
- * allocate nothing, as it reads from files that are open.
+ * Bytes that the group, or one above it, has beyond its memory.high, or beyond where its limit
+ * leaves less than room, page cache not counted. Who is beyond memory.high is held back whenever
+ * the kernel allocates something for it: this makes it allocate nothing, as it reads from files
+ * that are open. Of a limit that is met the kernel says nothing before it kills, when it finds
+ * nothing to take back.
  */
-uint64_t linnet_pressure_over(const struct linnet_pressure *p);
+uint64_t linnet_pressure_over(const struct linnet_pressure *p, uint64_t room);
 
 /* Names of what is watched, separated by commas. */
 const char *linnet_pressure_sources(const struct linnet_pressure *p);

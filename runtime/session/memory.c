@@ -30,6 +30,10 @@
 /* How often an automatic budget looks for pressure, and at the numbers. */
 #define LOOK_NS 10000000u
 #define MEASURE_NS 1000000000u
+/* A group whose limit leaves less than this room is short: others in it take memory. What was
+ * given back for that has been when this time is over. */
+#define ROOM_BYTES (KERNEL_BYTES / 2)
+#define ROOM_NS 30000000u
 /* Time without pressure before it grows, part by part. */
 #define CALM_NS 5000000000u
 #define GROW_PART 4
@@ -160,14 +164,19 @@ static void measure(struct linnet_model *m, uint64_t now, bool stalled)
 	atomic_compare_exchange_strong(&m->budget, &is, wanted > least ? wanted : least);
 }
 
+static uint64_t over_limit(const struct linnet_model *m)
+{
+	return m->pressure ? linnet_pressure_over(m->pressure, ROOM_BYTES) : 0;
+}
+
 /*
- * The group is beyond its memory.high, so the kernel lets this thread sleep for up to two
- * seconds each time that it allocates something for it. What is over goes before the numbers
- * are looked at, which takes files to be opened.
+ * When the group is beyond its memory.high the kernel lets this thread sleep for up to two
+ * seconds each time that it allocates something for it, and at its limit it kills. So what is
+ * over goes before the numbers are looked at, which takes files to be opened.
  */
 static bool go_below(struct linnet_model *m, uint64_t now)
 {
-	const uint64_t over = m->pressure ? linnet_pressure_over(m->pressure) : 0;
+	const uint64_t over = over_limit(m);
 	const uint64_t used = taken(m), least = m->least;
 	uint64_t is = m->budget, wanted;
 
@@ -190,7 +199,8 @@ static void look_around(struct linnet_model *m)
 	m->looked_ns = now;
 	if (m->pressure)
 		level = linnet_pressure_taken(m->pressure);
-	if (!level && now - m->measured_ns < MEASURE_NS)
+	if (!level && now - m->measured_ns < MEASURE_NS &&
+	    (now - m->pressed_ns < ROOM_NS || !over_limit(m)))
 		return;
 	if (!go_below(m, now))
 		measure(m, now, level == LINNET_PRESSURE_STALL);

@@ -109,7 +109,7 @@ def watched(*args, group):
             most = max(most, pss(p.pid))
             if time.monotonic() > end:
                 p.kill()
-            time.sleep(0.01)
+            time.sleep(0.03)
         out.seek(0)
         err.seek(0)
         assert p.returncode == 0, (
@@ -300,6 +300,46 @@ def check_shared_once():
     finally:
         end()
     os.unlink(model)
+
+
+NEIGHBOUR = """
+import sys, time
+kept = []
+for _ in range(int(sys.argv[1])):
+    kept.append(b"x" * (1 << 20))
+    time.sleep(0.03)
+time.sleep(1)
+"""
+
+
+def check_neighbour():
+    """Another process of the group takes memory until its limit is met: weights give way."""
+    sanitized()
+    model = make("neighbour", "--layers", "16", "--embd", "1024", "--ff", "4096", "--heads", "16",
+                 "--kv-heads", "4", "--type", "q8_0")
+    args = ["run", "-m", model, "-c", "512", "-b", "64", "-p", PROMPT, "-n", "400", "--temp", "0",
+            "--ignore-eos", "-q", "--lookup", "0"]
+    text = linnet(*args, "--memory", "none")
+    total = plan(model, "none", "-c", "512", "-b", "64")["total"]
+    leave_cache(model)
+    with Group((total + (20 << 20)) // 4096 * 4096) as group:
+        with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+            p = subprocess.Popen([LINNET, *args], stdin=subprocess.DEVNULL, stdout=out,
+                                 stderr=err, preexec_fn=group.enter)
+            time.sleep(1)
+            subprocess.run([sys.executable, "-c", NEIGHBOUR, "60"], timeout=60,
+                           preexec_fn=group.enter)
+            early = p.poll() is not None
+            status = p.wait(100)
+            out.seek(0)
+            err.seek(0)
+            assert status == 0, f"exit status {status}: {err.read()[-300:]}"
+            assert out.read() == text, "another text"
+        killed = group.killed()
+    os.unlink(model)
+    assert not killed, f"{killed} were killed"
+    if early:
+        raise tap.Skip("the text was done before memory was short")
 
 
 def check_phi3():

@@ -86,6 +86,72 @@ static uint64_t resident(const struct linnet_model *m)
 	return st.resident_bytes;
 }
 
+/* Others of the group take what its limit leaves, between two looks at the numbers. */
+static void test_limit(struct linnet_model *m, struct linnet_session *s, const float *want,
+		       float *got, uint32_t n_vocab, uint64_t all)
+{
+	static const struct {
+		const char *cgroup, *mounts, *dir, *limit, *has;
+	} version[] = {
+		{ "5:memory:/few\n",
+		  "36 20 0:31 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n",
+		  "sys/fs/cgroup/memory/few", "memory.limit_in_bytes", "memory.usage_in_bytes" },
+		{ "0::/few\n", "30 20 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n",
+		  "sys/fs/cgroup/few", "memory.max", "memory.current" },
+	};
+	struct linnet_pressure *before = m->pressure;
+	char file[128];
+	bool ok;
+
+	machine(1ull << 34);
+	for (int v = 0; v < 2; v++) {
+		put("proc/self/cgroup", version[v].cgroup);
+		put("proc/self/mountinfo", version[v].mounts);
+		snprintf(file, sizeof(file), "%s/memory.pressure_level", version[v].dir);
+		put(file, "");
+		snprintf(file, sizeof(file), "%s/cgroup.event_control", version[v].dir);
+		put(file, "");
+		snprintf(file, sizeof(file), "%s/memory.high", version[v].dir);
+		put(file, "max\n");
+		snprintf(file, sizeof(file), "%s/memory.events", version[v].dir);
+		put(file, "");
+		snprintf(file, sizeof(file), "%s/memory.stat", version[v].dir);
+		put(file, "cache 0\ninactive_file 0\nactive_file 1048576\n"
+			  "total_inactive_file 0\ntotal_active_file 1048576\n");
+		snprintf(file, sizeof(file), "%s/%s", version[v].dir, version[v].limit);
+		put(file, "4294967296\n");
+		snprintf(file, sizeof(file), "%s/%s", version[v].dir, version[v].has);
+		put(file, "1073741824\n");
+		m->pressure = NULL;
+		/* of files that are no kernel's, none of version 2 tells of anything */
+		ok = !linnet_pressure_open(&m->pressure, dir) &&
+		     (linnet_model_pressure_fd(m) >= 0) == !v;
+		linnet_model_set_memory(m, 1ull << 34, NULL);
+		ok = ok && decode(s, got, n_vocab) && decode(s, got, n_vocab) && resident(m) == all;
+		m->follows = true;
+		for (int near = 0; near < 2 && ok; near++) {
+			/* with the page cache, all of it; what gives way by itself leaves room */
+			put(file, near ? "4293918720\n" : "4290772992\n");
+			m->budget = m->kept = 1ull << 34;
+			m->looked_ns = m->pressed_ns = 0;
+			m->measured_ns = now_ns();
+			ok = decode(s, got, n_vocab) &&
+			     !memcmp(want, got, n_vocab * sizeof(*got)) &&
+			     (near ? resident(m) < all && m->budget == m->least :
+				     resident(m) == all || now_ns() - m->measured_ns > 900000000u);
+		}
+		test_ok(ok, "%s that others meet: %llu of %llu bytes of weights stay",
+			version[v].limit, (unsigned long long)resident(m),
+			(unsigned long long)all);
+		linnet_pressure_close(m->pressure);
+	}
+	m->pressure = before;
+	m->follows = false;
+	m->pressed_ns = 0;
+	put("proc/self/cgroup", "5:memory:/job\n");
+	put("proc/self/mountinfo", version[0].mounts);
+}
+
 #define SMALL_DEVICE (100ull << 20)
 
 static void small_device(const struct linnet_engine *e, struct linnet_engine_info *info)
@@ -188,6 +254,8 @@ static void test_follow(void)
 	put("proc/self/cgroup", "5:memory:/job\n");
 	put("proc/self/mountinfo",
 	    "36 20 0:31 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n");
+
+	test_limit(m, s, want, got, info.n_vocab, all);
 
 	/* another program ends: in steps, not at once */
 	linnet_model_set_memory(m, m->least, NULL);
@@ -342,7 +410,8 @@ static void test_stalls(void)
 	int fd = -1, status;
 	pid_t pid, watcher;
 
-	if (linnet_pressure_open(&p, "")) {
+	if (linnet_pressure_open(&p, "") || linnet_pressure_fd(p) < 0) {
+		linnet_pressure_close(p);
 		test_skip("stalls", "the kernel does not tell of pressure, or not to us");
 		return;
 	}
