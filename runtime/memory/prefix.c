@@ -64,10 +64,13 @@ static bool equal(struct linnet_hash128 a, struct linnet_hash128 b)
 __attribute__((format(printf, 2, 3)))
 static void save_note(struct linnet_prefix *p, const char *fmt, ...)
 {
+	char *to = p->stats.save_note;
+	const size_t size = sizeof(p->stats.save_note);
+	const int n = snprintf(to, size, "%.200s: saved prefixes: ", p->dir);
 	va_list ap;
 
 	va_start(ap, fmt);
-	vsnprintf(p->stats.save_note, sizeof(p->stats.save_note), fmt, ap);
+	vsnprintf(to + n, size - (size_t)n, fmt, ap);
 	va_end(ap);
 }
 
@@ -582,7 +585,7 @@ void linnet_prefix_sync(struct linnet_prefix *p)
 {
 	/* without it the files are there or not, and right if they are */
 	if (fsync(p->fd))
-		save_note(p, "%.60s: %s", p->dir, strerror(errno));
+		save_note(p, "%s", strerror(errno));
 }
 
 void linnet_prefix_stats(const struct linnet_prefix *p, struct linnet_prefix_stats *stats)

@@ -43,7 +43,7 @@ struct linnet_prefix;
 struct linnet_prefix_stats {
 	uint32_t loaded, saved, rejected, evicted;	/* pages */
 	char note[160];		/* why the last file was rejected, or "" */
-	char save_note[160];	/* why the last page was not saved, or "" */
+	char save_note[400];	/* the folder, and why the last page was not saved; or "" */
 };
 
 /* Memory that loading and saving take for sequences of n_ctx tokens. */

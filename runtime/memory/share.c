@@ -416,12 +416,17 @@ static bool listen_to(struct linnet_share *s, const struct peer *p)
 	return !ret;
 }
 
+static int open_lock(const struct linnet_share *s)
+{
+	return open(s->lock_path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+}
+
 /* Serve, when nobody does. */
 static bool try_to_serve(struct linnet_share *s)
 {
 	int fd;
 
-	s->lock = open(s->lock_path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	s->lock = open_lock(s);
 	if (s->lock < 0)
 		return false;
 	if (flock(s->lock, LOCK_EX | LOCK_NB))
@@ -531,7 +536,7 @@ static void *talk(void *arg)
 static int set_paths(struct linnet_share *s, const char *dir, struct linnet_error *err)
 {
 	struct stat st;
-	int n;
+	int n, fd;
 
 	if (stat(dir, &st) || !S_ISDIR(st.st_mode))
 		return linnet_err(err, -ENOTDIR, "%s: not a folder to share weights by", dir);
@@ -546,6 +551,13 @@ static int set_paths(struct linnet_share *s, const char *dir, struct linnet_erro
 	if (n < 0 || (size_t)n >= sizeof(s->address.sun_path))
 		return linnet_err(err, -ENAMETOOLONG, "%s: the path is too long for a socket", dir);
 	snprintf(s->lock_path, sizeof(s->lock_path), "%s.lock", s->address.sun_path);
+	/* who can make none can neither serve nor be found */
+	fd = open_lock(s);
+	if (fd < 0)
+		return linnet_err(err, -errno,
+				  "%s: cannot make a file to share weights by: %s", s->lock_path,
+				  strerror(errno));
+	close(fd);
 	return 0;
 }
 

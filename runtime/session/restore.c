@@ -232,7 +232,7 @@ int linnet_session_save(struct linnet_session *s, struct linnet_error *err)
 		linnet_prefix_sync(s->prefix);
 	if (ret < 0 && held) {
 		linnet_prefix_stats(s->prefix, &stats);
-		return linnet_err(err, ret, "saved prefixes: %s", stats.save_note);
+		return linnet_err(err, ret, "%s", stats.save_note);
 	}
 	return ret < 0 ? ret : 0;
 }

@@ -81,6 +81,10 @@ expect 0 "a plan with keys and values on a disk" plan -m "$demo" -c 2000 -b 64 -
 	--kv-memory "$least"
 check "a plan with keys and values on a disk: said" grep -q "KV cache on disk" "$out"
 
+rm -rf "$cache"
+generate "a limit that no page fits in" --kv-cache "$cache" --kv-cache-size 4K
+stderr_has "a limit that no page fits in: folder and reason" \
+	"^linnet: $cache: saved prefixes: not saved: .* bytes)"
 expect 1 "a file as the folder" run -m "$demo" -p x -n 1 --kv-cache "$tmp/prompt"
 stderr_has "a file as the folder: named" "^linnet: $tmp/prompt: "
 

@@ -28,6 +28,16 @@ stderr_has "--stats in a folder that is not there: named" "none/stats: cannot wr
 expect 1 "--stats on a full disk" run -m "$demo" -p Once -n 1 --stats /dev/full
 stderr_has "--stats on a full disk: the reason" "No space left"
 
+(
+	ulimit -f 0
+	"$linnet" run -m "$demo" -p Once -n 1 -q --stats "$tmp/limited"
+	echo "status $?"
+) 2>&1 | cat >"$out"
+check "--stats beyond the limit of a file's size: an error, no signal" \
+	grep -q "^status 1$" "$out"
+check "--stats beyond the limit of a file's size: the reason" \
+	grep -q "linnet: $tmp/limited: .*File too large" "$out"
+
 printf 'Once upon a time' >"$tmp/prompt"
 expect 0 "prompt from a file" run -m "$demo" -f "$tmp/prompt" -n 40 --temp 0
 check "prompt from a file: the same text" cmp -s "$out" "$tmp/text"

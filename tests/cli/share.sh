@@ -78,6 +78,16 @@ check "three at once, one of them killed, $i times: the same text" [ $bad -eq 0 
 chmod 777 "$XDG_RUNTIME_DIR"
 expect 1 "a folder that others may write to" run -m "$demo" -p x -n 1 --share
 stderr_has "a folder that others may write to: named" "^linnet: $XDG_RUNTIME_DIR: "
+# /proc is root's own, and nobody can make a file in it
+if [ "$(id -u)" -eq 0 ]; then
+	XDG_RUNTIME_DIR=/proc
+	expect 1 "a folder that takes no file" run -m "$demo" -p x -n 1 --share
+	stderr_has "a folder that takes no file: named" "^linnet: /proc/linnet-.*: cannot make"
+else
+	chmod 500 "$XDG_RUNTIME_DIR"
+	expect 1 "a folder that takes no file" run -m "$demo" -p x -n 1 --share
+	stderr_has "a folder that takes no file: named" "^linnet: $XDG_RUNTIME_DIR/.*: cannot make"
+fi
 unset XDG_RUNTIME_DIR
 expect 1 "no folder" run -m "$demo" -p x -n 1 --share
 stderr_has "no folder: says which" "XDG_RUNTIME_DIR"

@@ -2,7 +2,7 @@
 /*
  * linnet: one binary, one file per subcommand. This file finds the subcommand and
  * sets up what all of them rely on: standard streams that are open, and write
- * errors instead of SIGPIPE.
+ * errors instead of SIGPIPE and SIGXFSZ.
  */
 #include "tool.h"
 
@@ -91,6 +91,7 @@ int main(int argc, char **argv)
 	tool_start_ns = now_ns();
 	open_standard_streams();
 	signal(SIGPIPE, SIG_IGN);
+	signal(SIGXFSZ, SIG_IGN);
 	if (argc < 2) {
 		usage(stderr);
 		return TOOL_USAGE;
