@@ -30,6 +30,8 @@ const struct linnet_family linnet_family_gemma3 = {
 	.embd_scaled = true,
 	.post_norms = true,
 	.qk_norm = true,
+	.rope_base = 1e6f,
 	.rope_base_local = 10000,
+	.eps = 1e-6f,
 	.wide_layers = 62,
 };

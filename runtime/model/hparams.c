@@ -180,7 +180,10 @@ static void read_rope(struct reader *r, struct linnet_model *m)
 	rope->n_rot = get_u32(r, "rope.dimension_count", hp->dk, 2, hp->dk);
 	if (!r->ret && rope->n_rot % 2)
 		bad_u32(r, rope->n_rot);
-	rope->base = get_f32(r, "rope.freq_base", 10000, 1, 1e12f);
+	rope->base = m->family->rope_base != 0 ? m->family->rope_base : 10000;
+	/* Ollama's converter has names of its own for Gemma's two bases. */
+	rope->base = get_f32(r, "rope.global.freq_base", rope->base, 1, 1e12f);
+	rope->base = get_f32(r, "rope.freq_base", rope->base, 1, 1e12f);
 	old = get_f32(r, "rope.scale_linear", 1, 0, 1e6f);
 	factor = get_f32(r, "rope.scaling.factor", old, 0, 1e6f);
 	if (factor == 0)
@@ -224,14 +227,17 @@ static void read_rope(struct reader *r, struct linnet_model *m)
 		return;
 	}
 	hp->rope_local = hp->rope;
-	if (m->family->rope_base_local != 0)
+	if (m->family->rope_base_local != 0) {
 		hp->rope_local = (struct linnet_rope){
-			.base = get_f32(r, "rope.freq_base_swa", m->family->rope_base_local, 1,
+			.base = get_f32(r, "rope.local.freq_base", m->family->rope_base_local, 1,
 					1e12f),
 			.scale = 1,
 			.m = 1,
 			.n_rot = rope->n_rot,
 		};
+		hp->rope_local.base = get_f32(r, "rope.freq_base_swa", hp->rope_local.base, 1,
+					      1e12f);
+	}
 }
 
 static void read_experts(struct reader *r, struct linnet_model *m)
@@ -299,7 +305,8 @@ int linnet_hparams_read(struct linnet_model *m, struct linnet_error *err)
 	hp->n_layer = get_u32(&r, "block_count", UINT32_MAX, 1, MAX_LAYERS);
 	hp->n_embd = get_u32(&r, "embedding_length", UINT32_MAX, 1, MAX_DIM);
 	hp->n_ctx_train = get_u32(&r, "context_length", UINT32_MAX, 1, MAX_CTX);
-	hp->eps = get_f32(&r, "attention.layer_norm_rms_epsilon", 1e-5f, 0, 1);
+	hp->eps = get_f32(&r, "attention.layer_norm_rms_epsilon",
+			  m->family->eps != 0 ? m->family->eps : 1e-5f, 0, 1);
 	if (r.ret)
 		return r.ret;
 	m->layer = calloc(hp->n_layer, sizeof(*m->layer));

@@ -38,6 +38,7 @@ struct linnet_family {
 	bool experts;			/* may be a mixture */
 	bool softcaps;			/* logits of attention are capped */
 	float softcap_attn, softcap_final;	/* when the file gives none; 0: none */
+	float rope_base, eps;		/* when the file gives none; 0: Llama's */
 	float rope_base_local;		/* base of layers with a window; 0: as the others */
 	uint32_t wide_layers;		/* with so many layers, queries are scaled by embd/head */
 };

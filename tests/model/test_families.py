@@ -238,6 +238,30 @@ def check_longrope_by_context():
     assert rms(out[64], out[65]) > 1e-3
 
 
+def check_gemma3_of_ollama():
+    """Ollama's converter leaves Gemma 3's epsilon out and names the rope bases in its way."""
+    ids = ids_of(40)
+
+    def logits(**kw):
+        sets = [("gemma3." + k.replace("__", "."), *v) for k, v in kw.items()]
+        with liblinnet.Model(make("gemma3", SMALL, sets), LIB, n_threads=2) as m:
+            return m.logits(ids, kv_type=liblinnet.KV_F32)
+
+    def base(v):
+        return gguf_io.F32, v
+
+    gone = None, None
+    plain = dict(attention__layer_norm_rms_epsilon=gone, rope__freq_base=gone,
+                 rope__freq_base_swa=gone)
+    assert np.array_equal(logits(**plain), logits(rope__freq_base=base(1e6),
+                                                  rope__freq_base_swa=base(1e4),
+                                                  attention__layer_norm_rms_epsilon=base(1e-6)))
+    want = logits(rope__freq_base=base(5e5), rope__freq_base_swa=base(3e3))
+    assert rms(logits(**plain), want) > 1e-3
+    assert np.array_equal(want, logits(**plain, rope__global__freq_base=base(5e5),
+                                       rope__local__freq_base=base(3e3)))
+
+
 def check_file_forms():
     """GGUF v2 and v3, alignments, splits: the same model gives the same bits."""
     ids = ids_of(20)
@@ -260,7 +284,7 @@ TESTS = [family(name) for name in FAMILIES] + \
                                 ("phi3-long", dict(rope_dims=16)), ("qwen3moe", {}),
                                 ("gemma2", dict(window=257)),
                                 ("gemma3", dict(layers=6, window=100)))] + \
-    [check_longrope_by_context, check_file_forms]
+    [check_longrope_by_context, check_gemma3_of_ollama, check_file_forms]
 
 if __name__ == "__main__":
     sys.exit(tap.run(TESTS))
